@@ -1,0 +1,139 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// document is cluster.toml as it is written.
+type document struct {
+	Cluster struct {
+		Name string `toml:"name"`
+	} `toml:"cluster"`
+	Archive Archiving `toml:"archive"`
+	Nodes   []Node    `toml:"node"`
+}
+
+func loadTOML(site *Site, data []byte, self NodeName, s Surroundings) error {
+	path := site.Global("cluster.toml")
+	doc := document{Archive: Archiving{Require: RequireStandby}}
+	decoder := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
+	if err := decoder.Decode(&doc); err != nil {
+		return explainTOML(path, err)
+	}
+	switch doc.Archive.Require {
+	case RequireStandby, RequireAll, RequireAny:
+	default:
+		return hint.Wrap(fmt.Errorf("%s: archive.require is %q", path, doc.Archive.Require), "it must be standby, all or any")
+	}
+	site.Name, site.Archiving = doc.Cluster.Name, doc.Archive
+	drs := 0
+	for i := range doc.Nodes {
+		if err := complete(&doc.Nodes[i], doc.Nodes[:i]); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if doc.Nodes[i].Role == RoleDR {
+			drs++
+		}
+	}
+	if pair := len(doc.Nodes) - drs; pair > 2 || drs > 1 {
+		return hint.Wrap(fmt.Errorf("%s: %d nodes of the pair and %d DR nodes", path, pair, drs),
+			"a cluster has at most two nodes with role \"pair\" and one with role \"dr\"")
+	}
+	site.Nodes = doc.Nodes
+	return chooseSelf(site, self, s)
+}
+
+// complete checks one node and fills in what follows from the rest.
+func complete(n *Node, before []Node) error {
+	if n.Name == "" {
+		return hint.Wrap(errors.New("a [[node]] has no name"), "every [[node]] needs name, host and pgdata")
+	}
+	for _, b := range before {
+		if b.Name == n.Name {
+			return fmt.Errorf("two nodes are named %q", n.Name)
+		}
+	}
+	switch n.Role {
+	case "":
+		n.Role = RolePair
+	case RolePair, RoleDR:
+	default:
+		return hint.Wrap(fmt.Errorf("node %s: role is %q", n.Name, n.Role), "it must be pair or dr")
+	}
+	if !filepath.IsAbs(n.PGData) {
+		return hint.Wrap(fmt.Errorf("node %s: pgdata is %q", n.Name, n.PGData), "give the absolute path of the data directory on that node")
+	}
+	if n.Host == "" {
+		n.Host = string(n.Name)
+	}
+	if n.Home == "" {
+		n.Home = filepath.Join(filepath.Dir(filepath.Clean(n.PGData)), "warmrun")
+	}
+	if n.Archive == "" {
+		n.Archive = filepath.Join(n.Home, "archive")
+	}
+	if n.Trigger == "" {
+		n.Trigger = filepath.Join(n.Home, "local", "trigger")
+	}
+	for _, p := range []struct{ key, path string }{{"home", n.Home}, {"archive", n.Archive}, {"trigger", n.Trigger}} {
+		if !filepath.IsAbs(p.path) {
+			return fmt.Errorf("node %s: %s is %q, not an absolute path", n.Name, p.key, p.path)
+		}
+	}
+	return nil
+}
+
+// chooseSelf finds out which of the nodes this one is: local/node says so,
+// else the host name or the home directory matches exactly one.
+func chooseSelf(site *Site, name NodeName, s Surroundings) error {
+	if name != "" {
+		self, err := site.Node(name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", site.Local("node"), err)
+		}
+		site.Self = self
+		return nil
+	}
+	for _, matches := range []func(Node) bool{
+		func(n Node) bool { return s.Hostname != "" && (string(n.Name) == s.Hostname || n.Host == s.Hostname) },
+		func(n Node) bool { return n.Home == site.Home },
+	} {
+		var found []Node
+		for _, n := range site.Nodes {
+			if matches(n) {
+				found = append(found, n)
+			}
+		}
+		if len(found) == 1 {
+			site.Self = found[0]
+			return nil
+		}
+	}
+	return hint.Wrap(fmt.Errorf("%s does not tell which node this is", site.Global("cluster.toml")),
+		"write this node's name into %s", site.Local("node"))
+}
+
+// explainTOML turns a decoder's error into one line that names the place.
+func explainTOML(path string, err error) error {
+	var strict *toml.StrictMissingError
+	if errors.As(err, &strict) && len(strict.Errors) > 0 {
+		first := strict.Errors[0]
+		row, _ := first.Position()
+		key := strings.Join(first.Key(), ".")
+		return hint.Wrap(fmt.Errorf("%s:%d: unknown key %q", path, row, key), "see the README for the keys of cluster.toml; check the spelling")
+	}
+	var decode *toml.DecodeError
+	if errors.As(err, &decode) {
+		row, column := decode.Position()
+		return hint.Wrap(fmt.Errorf("%s:%d:%d: %w", path, row, column, err), "correct the line; nothing has been changed")
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
