@@ -1,0 +1,164 @@
+package sshdtest
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// process is the listening sshd. Every connection has a child of its own.
+type process struct {
+	cmd  *exec.Cmd
+	log  lockedBuffer
+	done chan struct{} // closed when the process is gone and its log is read
+	once sync.Once
+}
+
+// startProcess returns once sshd says that it listens.
+func startProcess(config string, account *user.User) (*process, error) {
+	sshd, err := findSSHD()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{cmd: exec.Command(sshd, "-D", "-e", "-f", config), done: make(chan struct{})}
+	p.cmd.Env = environ()
+	p.cmd.Dir = "/"
+	if os.Geteuid() == 0 {
+		if err := becomeUser(p.cmd, account); err != nil {
+			return nil, err
+		}
+	}
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	listening := make(chan struct{})
+	go p.watch(stderr, listening)
+	timeout := time.NewTimer(20 * time.Second)
+	defer timeout.Stop()
+	select {
+	case <-listening:
+		return p, nil
+	case <-p.done:
+		return nil, fmt.Errorf("sshd ended: %s", p.log.String())
+	case <-timeout.C:
+		p.stop()
+		return nil, fmt.Errorf("sshd does not listen after 20 s: %s", p.log.String())
+	}
+}
+
+// watch keeps the log, reports the line that says sshd listens, and reaps.
+func (p *process) watch(stderr io.Reader, listening chan<- struct{}) {
+	defer close(p.done)
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		p.log.WriteLine(lines.Text())
+		if listening != nil && strings.HasPrefix(lines.Text(), "Server listening on") {
+			close(listening)
+			listening = nil
+		}
+	}
+	// The exit status says nothing that the log does not say better.
+	_ = p.cmd.Wait()
+}
+
+// stop kills the listener and the sshd of every connection. Other processes
+// below them are left alone.
+func (p *process) stop() {
+	p.once.Do(func() {
+		// Stopped first, so that no child appears while they are looked for.
+		_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+		for _, pid := range sshdChildren(p.cmd.Process.Pid) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		_ = p.cmd.Process.Kill()
+		<-p.done
+	})
+}
+
+// sshdChildren lists the descendants of a process that are sshd themselves.
+func sshdChildren(root int) []int {
+	children := map[int][]int{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well formed
+	for _, path := range stats {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue // gone meanwhile
+		}
+		// pid (comm) state ppid ...; comm may hold anything but ends at the
+		// last parenthesis (proc(5)).
+		head, rest, ok := strings.Cut(string(data), " (sshd")
+		fields := strings.Fields(rest[strings.LastIndexByte(rest, ')')+1:])
+		if !ok || len(fields) < 2 {
+			continue
+		}
+		pid, errPID := strconv.Atoi(head)
+		parent, errParent := strconv.Atoi(fields[1])
+		if errPID == nil && errParent == nil {
+			children[parent] = append(children[parent], pid)
+		}
+	}
+	var found []int
+	for queue := []int{root}; len(queue) > 0; queue = queue[1:] {
+		found = append(found, children[queue[0]]...)
+		queue = append(queue, children[queue[0]]...)
+	}
+	return found
+}
+
+// becomeUser makes the command run as the account. For root itself, sshd
+// wants its empty directory.
+func becomeUser(cmd *exec.Cmd, account *user.User) error {
+	uid, errUID := strconv.ParseUint(account.Uid, 10, 32)
+	gid, errGID := strconv.ParseUint(account.Gid, 10, 32)
+	if err := errors.Join(errUID, errGID); err != nil {
+		return err
+	}
+	if uid == 0 {
+		return os.MkdirAll("/run/sshd", 0o755)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	return nil
+}
+
+// findSSHD is the absolute path, without which sshd cannot execute itself
+// again for a connection.
+func findSSHD() (string, error) {
+	for _, path := range []string{"/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"} {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("no sshd found: install the OpenSSH server (openssh-server)")
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) WriteLine(line string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.buf.WriteString(line + "\n")
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
