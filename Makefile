@@ -1,0 +1,42 @@
+# `make demo` shows the program, `make test` proves it; both install what this
+# machine lacks, saying so. `make help` lists the rest.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+
+# Pinned, and run by version, so that go.mod stays a list of what the program
+# itself needs.
+STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: help build demo test unit lint install-demo install-test clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the static binary bin/warmrun
+	$(GOBUILD) -o bin/warmrun ./cmd/warmrun
+
+demo: install-demo build ## a whole cluster's life in under two minutes, on this machine
+	bin/warmrun lab demo
+
+test: install-test lint ## everything: lint, unit and script tests, whole clusters on real servers
+	CGO_ENABLED=1 go test -race -timeout 14m ./...
+
+unit: ## the tests that come back within a minute or two, without the whole clusters
+	CGO_ENABLED=1 go test -race ./walcore/... ./engine/... ./builtins/... ./cmd/... ./runbooks/...
+
+lint: ## gofmt, go vet, staticcheck, and that go.mod is tidy
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:" >&2; echo "$$unformatted" >&2; exit 1; fi
+	go vet ./...
+	$(STATICCHECK) ./...
+	go mod tidy -diff
+
+install-demo: ## install what the demo needs (the PostgreSQL server)
+	@sh tests/install.sh demo
+
+install-test: ## install what the tests need (PostgreSQL, OpenSSH, strace, gcc)
+	@sh tests/install.sh test
+
+clean: ## remove what was built
+	rm -rf bin
