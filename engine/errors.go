@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+)
+
+// ParamError is a wrong argument: nothing has been started.
+type ParamError struct {
+	// Param is the parameter's name as it was given.
+	Param string
+	Err   error
+}
+
+func (e *ParamError) Error() string { return e.Err.Error() }
+func (e *ParamError) Unwrap() error { return e.Err }
+
+// CheckFailure is one check that did not pass.
+type CheckFailure struct {
+	Name    string `json:"name"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	Err     error  `json:"-"`
+}
+
+// CheckError says which checks failed. Nothing has been changed.
+type CheckError struct {
+	Runbook string
+	Total   int
+	Failed  []CheckFailure
+}
+
+func (e *CheckError) Error() string {
+	parts := make([]string, len(e.Failed))
+	for i, f := range e.Failed {
+		parts[i] = f.Name
+		if f.Message != f.Name {
+			parts[i] += ": " + f.Message
+		}
+	}
+	if len(parts) == 1 {
+		return "check failed: " + parts[0]
+	}
+	return fmt.Sprintf("%d of %d checks failed: %s", len(parts), e.Total, strings.Join(parts, "; "))
+}
+
+// Unwrap gives the errors that the checks raised.
+func (e *CheckError) Unwrap() []error {
+	var errs []error
+	for _, f := range e.Failed {
+		if f.Err != nil {
+			errs = append(errs, f.Err)
+		}
+	}
+	return errs
+}
+
+// StepError is a run that failed in a step.
+type StepError struct {
+	Runbook string
+	Step    string
+	Err     error
+	// Undone is true when every step that had an undo was undone.
+	Undone bool
+	// Left are the steps that should have been undone and were not, in the
+	// order in which they must be undone.
+	Left []string
+	// UndoErr says why they were not.
+	UndoErr error
+	// PastReturn is true when the line of no return had been passed: nothing
+	// was undone then, and the way is forward.
+	PastReturn bool
+	// Where is the file and line in the runbook, or empty.
+	Where string
+}
+
+func (e *StepError) Error() string {
+	return fmt.Sprintf("step %s: %s", e.Step, e.Err)
+}
+
+func (e *StepError) Unwrap() error { return e.Err }

@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"io"
+	"time"
+)
+
+// RunOptions bend one run.
+type RunOptions struct {
+	// Out receives the live output; nil means Host.Out, or the output of the
+	// step that started this run.
+	Out io.Writer
+	// Terminal allows colour.
+	Terminal bool
+	// Quiet leaves only failures and undo in the output.
+	Quiet bool
+	// AssumeYes answers every confirm with yes.
+	AssumeYes bool
+	// Observe is told of every event before the run goes on. An error it
+	// returns fails the run, so a journal that cannot be written stops it.
+	Observe func(Event) error
+	// StopUndo, once closed, ends a running undo; what is left is reported.
+	StopUndo <-chan struct{}
+	// UndoTimeout bounds the undo of each step; 0 means 10 minutes.
+	UndoTimeout time.Duration
+}
+
+// EventKind names what has happened in a run.
+type EventKind string
+
+// The events of a run, in the order in which they can occur.
+const (
+	RunBegan    EventKind = "run began"
+	CheckEnded  EventKind = "check ended"
+	StepBegan   EventKind = "step began"
+	StepRetried EventKind = "step retried"
+	// NoReturnPassed comes before the irreversible work, not after it.
+	NoReturnPassed EventKind = "no return"
+	StepEnded      EventKind = "step ended"
+	UndoBegan      EventKind = "undo began"
+	UndoEnded      EventKind = "undo ended"
+	RunEnded       EventKind = "run ended"
+)
+
+// Event is one entry of a run's history.
+type Event struct {
+	Kind EventKind `json:"event"`
+	At   time.Time `json:"at"`
+	// Runbook is the runbook's name; for a runbook inside a step it is the
+	// whole path, as in "switchover/flush/flushPrimary".
+	Runbook string  `json:"runbook"`
+	Step    string  `json:"step,omitempty"`
+	Outcome Outcome `json:"outcome,omitempty"`
+	Attempt int     `json:"attempt,omitempty"`
+	// Value is a step's result in the form that encoding/json takes.
+	Value any    `json:"value,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// Outcome is how a step or a check ended.
+type Outcome string
+
+// The outcomes.
+const (
+	Done        Outcome = "done"
+	AlreadyDone Outcome = "already done" // done_if said so; undo leaves it alone
+	Skipped     Outcome = "skipped"      // when said no
+	Failed      Outcome = "failed"
+	Undone      Outcome = "undone"
+	UndoFailed  Outcome = "undo failed"
+)
+
+// Result is what a run did, complete also when it failed.
+type Result struct {
+	Runbook string            `json:"runbook"`
+	Params  map[string]string `json:"params,omitempty"`
+	Began   time.Time         `json:"began"`
+	Ended   time.Time         `json:"ended"`
+	Steps   []StepResult      `json:"steps"`
+	// Next is the runbook that usually follows.
+	Next string `json:"next,omitempty"`
+}
+
+// StepResult is one step of a Result. Steps that were not reached are absent.
+type StepResult struct {
+	Name     string  `json:"name"`
+	Outcome  Outcome `json:"outcome"`
+	Attempts int     `json:"attempts,omitempty"`
+	Seconds  float64 `json:"seconds"`
+	// Value is what run returned: nil, booleans, numbers, strings, []any,
+	// map[string]any and opaque values, which encoding/json writes as text.
+	Value any    `json:"value,omitempty"`
+	Error string `json:"error,omitempty"`
+}

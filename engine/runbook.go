@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
+// Runbook is a loaded and validated runbook. It holds no Lua state: every plan
+// and run starts from a fresh one, so a Runbook may be used more than once.
+type Runbook struct {
+	API         int    `json:"api"`
+	Name        string `json:"name"`
+	Summary     string `json:"summary"`
+	Description string `json:"description,omitempty"`
+	// RunsOn is primary, standby, dr, pair or any.
+	RunsOn string `json:"runs_on"`
+	// Lock is cluster, node or none.
+	Lock string `json:"lock"`
+	// Next names the runbook that usually follows, or is empty.
+	Next   string      `json:"next,omitempty"`
+	Params []Param     `json:"params"`
+	Checks []CheckInfo `json:"checks"`
+	Steps  []StepInfo  `json:"steps"`
+
+	source Source
+	host   Host
+}
+
+// Param is one declared parameter, in the order of the file.
+type Param struct {
+	Name string `json:"name"`
+	// Type is string, integer, boolean, duration, size, choice or node.
+	Type    string `json:"type"`
+	Default string `json:"default,omitempty"`
+	Help    string `json:"help,omitempty"`
+	// Choices are the values of a choice.
+	Choices  []string `json:"choices,omitempty"`
+	Required bool     `json:"required,omitempty"`
+	// HasDefault tells an empty default from none.
+	HasDefault bool `json:"has_default,omitempty"`
+}
+
+// Flag is the parameter's name on the command line, without the dashes.
+func (p Param) Flag() string { return strings.ReplaceAll(p.Name, "_", "-") }
+
+// CheckInfo describes a check without running it.
+type CheckInfo struct {
+	Name string `json:"name"`
+	Hint string `json:"hint,omitempty"`
+	Line int    `json:"line"`
+}
+
+// StepInfo describes a step without running it.
+type StepInfo struct {
+	Name         string `json:"name"`
+	Line         int    `json:"line"`
+	Irreversible bool   `json:"irreversible,omitempty"`
+	HasUndo      bool   `json:"undo,omitempty"`
+	HasDoneIf    bool   `json:"done_if,omitempty"`
+	Asks         bool   `json:"asks,omitempty"`
+	Timeout      string `json:"timeout,omitempty"`
+	Retries      int    `json:"retries,omitempty"`
+	Hint         string `json:"hint,omitempty"`
+}
+
+// Load reads and validates a runbook.
+func Load(ctx context.Context, src Source, host Host) (*Runbook, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Source is the text that the runbook was loaded from.
+func (r *Runbook) Source() Source { return r.source }
+
+// Plan checks and plans.
+func (r *Runbook) Plan(ctx context.Context, args map[string]string) (*Plan, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Run runs.
+func (r *Runbook) Run(ctx context.Context, args map[string]string, opts RunOptions) (*Result, error) {
+	return nil, errors.ErrUnsupported
+}
