@@ -55,7 +55,7 @@ func ReadPageHeader(r io.ReaderAt) (PageHeader, error) {
 		if err == nil || errors.Is(err, io.EOF) {
 			return PageHeader{}, fmt.Errorf("%d bytes are too few for a WAL page header of %d: %w", n, longHeaderSize, io.ErrUnexpectedEOF)
 		}
-		return PageHeader{}, fmt.Errorf("read the WAL page header: %w", err)
+		return PageHeader{}, &readError{fmt.Errorf("read the WAL page header: %w", err)}
 	}
 	if buf == [longHeaderSize]byte{} {
 		return PageHeader{}, ErrZeroPage
@@ -134,11 +134,16 @@ func (h PageHeader) Identity() Identity {
 // one in the name, because a new timeline's first segment starts as a copy of
 // the old one's; it is never newer. A mismatch is a *HeaderError.
 func (h PageHeader) Check(name SegmentName, want Identity) error {
+	if kindOf(string(name)) != KindSegment {
+		return fmt.Errorf("%q is not the name of a WAL segment", string(name))
+	}
 	switch {
 	case want.SystemID != 0 && h.SystemID != want.SystemID:
 		return &HeaderError{name, HeaderCluster, fmt.Sprintf("it is of the cluster with system identifier %d, not of %d", h.SystemID, want.SystemID)}
 	case want.SegmentSize != 0 && h.SegmentSize != want.SegmentSize:
 		return &HeaderError{name, HeaderSize, fmt.Sprintf("its header says segments of %d bytes, this cluster's have %d", h.SegmentSize, want.SegmentSize)}
+	case name != MakeSegmentName(name.Timeline(), name.Number(h.SegmentSize), h.SegmentSize):
+		return &HeaderError{name, HeaderAddress, fmt.Sprintf("with segments of %d bytes there is no such name", h.SegmentSize)}
 	case h.Address != name.Start(h.SegmentSize):
 		return &HeaderError{name, HeaderAddress, fmt.Sprintf("its first page has the address %s, the name stands for %s", h.Address, name.Start(h.SegmentSize))}
 	case h.Timeline > name.Timeline():
