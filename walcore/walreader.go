@@ -81,6 +81,8 @@ type walReader struct {
 	header    PageHeader
 	headerLen int
 
+	part partial // here so that it is allocated once
+
 	lastPage     LSN // the farthest page seen, and its timeline
 	lastTimeline Timeline
 }
@@ -301,7 +303,8 @@ func (w *walReader) assemble(at, prev LSN, random bool) (rec record, again LSN, 
 		return rec, 0, endAt(at, "the rest of an earlier record instead of a record")
 	}
 	first := w.page[offset:]
-	p := partial{at: at, total: binary.LittleEndian.Uint32(first)}
+	p := &w.part
+	*p = partial{at: at, total: binary.LittleEndian.Uint32(first)}
 	if p.total < recordHeaderSize || p.total > recordMaxSize {
 		return rec, 0, endAt(at, "a record of length %d", p.total)
 	}
@@ -312,13 +315,13 @@ func (w *walReader) assemble(at, prev LSN, random bool) (rec record, again LSN, 
 	rec.end = at + alignRecord(p.got)
 	for p.got < p.total {
 		pageAt += LSN(w.block)
-		again, err := w.continueRecord(&p, pageAt, prev, random)
+		again, err := w.continueRecord(p, pageAt, prev, random)
 		if again != 0 || err != nil {
 			return rec, again, err
 		}
 		rec.end = pageAt + LSN(w.headerLen) + alignRecord(min(w.header.Remaining, w.block-uint32(w.headerLen)))
 	}
-	return w.finish(rec, &p)
+	return w.finish(rec, p)
 }
 
 // continueRecord adds the piece on the page at pageAt.
