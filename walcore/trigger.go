@@ -1,0 +1,99 @@
+package walcore
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/warmrun/warmrun/walcore/atomicfile"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// Trigger is what a trigger file asks of a standby, in pg_standby's words.
+type Trigger int
+
+// What a trigger file can ask for.
+const (
+	// TriggerNone: no trigger file.
+	TriggerNone Trigger = iota
+	// TriggerSmart: apply all the WAL there is, then open. The file is empty
+	// or says "smart". pg_ctl promote counts as this too.
+	TriggerSmart
+	// TriggerFast: open now; WAL that was not yet restored is given up. The
+	// file says "fast".
+	TriggerFast
+)
+
+var triggerWords = [...]string{TriggerNone: "", TriggerSmart: "smart", TriggerFast: "fast"}
+
+// String is the word that stands in a trigger file.
+func (t Trigger) String() string {
+	if t <= TriggerNone || int(t) >= len(triggerWords) {
+		return "none"
+	}
+	return triggerWords[t]
+}
+
+// MarshalText makes a trigger its word in JSON, the empty one for none.
+func (t Trigger) MarshalText() ([]byte, error) { return []byte(triggerWords[t]), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (t *Trigger) UnmarshalText(text []byte) error {
+	for i, word := range triggerWords {
+		if word == string(text) {
+			*t = Trigger(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is neither smart nor fast", text)
+}
+
+// ReadTrigger says what the trigger file at path asks for. No file, or an
+// empty path, is TriggerNone. As in pg_standby only the beginning of the
+// content counts; content that is neither smart nor fast is an error, because
+// the two lose different amounts of data and none may be guessed.
+func ReadTrigger(path string) (Trigger, error) {
+	if path == "" {
+		return TriggerNone, nil
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return TriggerNone, nil
+	}
+	if err != nil {
+		return TriggerNone, err
+	}
+	content, err := io.ReadAll(io.LimitReader(f, 64))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return TriggerNone, fmt.Errorf("read trigger file %s: %w", path, err)
+	}
+	word := strings.ToLower(string(bytes.TrimSpace(content)))
+	switch {
+	case word == "" || strings.HasPrefix(word, triggerWords[TriggerSmart]):
+		return TriggerSmart, nil
+	case strings.HasPrefix(word, triggerWords[TriggerFast]):
+		return TriggerFast, nil
+	}
+	return TriggerNone, hint.Wrap(fmt.Errorf("trigger file %s says %q", path, word),
+		`make it empty or write "smart" to apply all WAL first, write "fast" to open at once`)
+}
+
+// WriteTrigger makes the trigger file, durably and whole: a reader never sees
+// it without its word.
+func WriteTrigger(path string, fast bool) error {
+	trigger := TriggerSmart
+	if fast {
+		trigger = TriggerFast
+	}
+	if path == "" {
+		return errors.New("no trigger file is configured")
+	}
+	if err := atomicfile.WriteFile(path, []byte(trigger.String()+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write trigger file: %w", err)
+	}
+	return nil
+}
