@@ -1,0 +1,133 @@
+package walcore
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Server identifies one run of a server: a later postmaster of the same data
+// directory is another one. The zero value is "no server".
+type Server struct {
+	// PID is the postmaster's process, from the first line of postmaster.pid.
+	PID int `json:"postmaster_pid"`
+	// StartTicks is when the kernel started that process, in clock ticks since
+	// boot (field 22 of /proc/PID/stat).
+	StartTicks uint64 `json:"postmaster_start_ticks"`
+	// StartTime is when the postmaster says it started, in seconds since 1970
+	// (third line of postmaster.pid). After a reboot the other two may be what
+	// they were before.
+	StartTime int64 `json:"postmaster_start_time"`
+}
+
+// processTable is a /proc file system; tests point it at a directory of their
+// own.
+type processTable string
+
+const hostProcesses processTable = "/proc"
+
+// process is what the kernel says of one process.
+type process struct {
+	pid, parent int
+	startTicks  uint64
+	state       byte // 'Z' is dead already
+}
+
+// read looks up a process (proc_pid_stat(5)). The command's name stands in
+// parentheses and may hold anything, so fields are counted from the last one.
+func (p processTable) read(pid int) (process, error) {
+	stat, err := os.ReadFile(p.path(pid, "stat"))
+	if err != nil {
+		return process{}, err
+	}
+	_, rest, found := bytes.Cut(stat[max(0, bytes.LastIndexByte(stat, ')')):], []byte(") "))
+	fields := strings.Fields(string(rest))
+	if !found || len(fields) < 20 {
+		return process{}, fmt.Errorf("%s is not in the form of proc_pid_stat(5)", p.path(pid, "stat"))
+	}
+	parent, errParent := strconv.Atoi(fields[1])
+	ticks, errTicks := strconv.ParseUint(fields[19], 10, 64)
+	if errParent != nil || errTicks != nil {
+		return process{}, fmt.Errorf("%s is not in the form of proc_pid_stat(5)", p.path(pid, "stat"))
+	}
+	return process{pid: pid, parent: parent, startTicks: ticks, state: fields[0][0]}, nil
+}
+
+// title is a process's command line as ps shows it. PostgreSQL's processes
+// write their title over it (ps_status.c), padded with zeros or blanks.
+func (p processTable) title(pid int) (string, error) {
+	content, err := os.ReadFile(p.path(pid, "cmdline"))
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimRight(string(content), "\x00 "), nil
+}
+
+func (p processTable) path(pid int, file string) string {
+	return filepath.Join(string(p), strconv.Itoa(pid), file)
+}
+
+// server is the one that runs in pgdata according to its postmaster.pid; false
+// when none does, or when what runs under that process ID is no longer it.
+func (p processTable) server(pgdata string) (Server, bool) {
+	server, err := readPostmasterPID(pgdata)
+	if err != nil {
+		return Server{}, false
+	}
+	proc, err := p.read(server.PID)
+	if err != nil || proc.state == 'Z' {
+		return Server{}, false
+	}
+	server.StartTicks = proc.startTicks
+	return server, true
+}
+
+// readPostmasterPID reads the lines of postmaster.pid that are there from the
+// beginning (pidfile.h). The process ID is negative for a single-user server,
+// which is no postmaster.
+func readPostmasterPID(pgdata string) (Server, error) {
+	path := filepath.Join(pgdata, "postmaster.pid")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return Server{}, err
+	}
+	lines := strings.Split(string(content), "\n")
+	if len(lines) < 3 {
+		return Server{}, fmt.Errorf("%s has %d lines, want at least 3", path, len(lines))
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(lines[0]))
+	if err != nil || pid <= 0 {
+		return Server{}, fmt.Errorf("%s names no postmaster: %q", path, lines[0])
+	}
+	// Before 9.1 the third line was the shared memory key: no start time then.
+	started, err := strconv.ParseInt(strings.TrimSpace(lines[2]), 10, 64)
+	if err != nil {
+		started = 0
+	}
+	return Server{PID: pid, StartTime: started}, nil
+}
+
+// alive reports whether this very run of the server still goes on.
+func (p processTable) alive(s Server) bool {
+	proc, err := p.read(s.PID)
+	return err == nil && proc.state != 'Z' && proc.startTicks == s.StartTicks
+}
+
+// descends reports whether process pid is a child, grandchild and so on of
+// ancestor.
+func (p processTable) descends(pid, ancestor int) bool {
+	for range 16 {
+		proc, err := p.read(pid)
+		if err != nil || proc.parent == 0 {
+			return false
+		}
+		if proc.parent == ancestor {
+			return true
+		}
+		pid = proc.parent
+	}
+	return false
+}
