@@ -1,0 +1,171 @@
+package walcore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+func TestParsePgStandby(t *testing.T) {
+	base := PgStandbyOptions{MaxRetries: 3, Sleep: 5 * time.Second, Archive: "arch", Next: seg2, Target: "pg_xlog/RECOVERYXLOG"}
+	with := func(change func(*PgStandbyOptions)) PgStandbyOptions {
+		o := base
+		change(&o)
+		return o
+	}
+	tests := []struct {
+		args string
+		want PgStandbyOptions
+	}{
+		{"arch " + seg2 + " pg_xlog/RECOVERYXLOG", base},
+		{"-c -l -m arch " + seg2 + " pg_xlog/RECOVERYXLOG", base},
+		{"-d -s 2 -t /tmp/trigger arch " + seg2 + " pg_xlog/RECOVERYXLOG " + seg1, with(func(o *PgStandbyOptions) {
+			o.Debug, o.Sleep, o.Trigger, o.Restart = true, 2*time.Second, "/tmp/trigger", seg1
+		})},
+		{"-dk10 -r0 -w 60 arch " + seg2 + " pg_xlog/RECOVERYXLOG", with(func(o *PgStandbyOptions) {
+			o.Debug, o.KeepFiles, o.MaxRetries, o.MaxWait = true, 10, 0, time.Minute
+		})},
+		{"arch " + seg2 + " -s 60 pg_xlog/RECOVERYXLOG", with(func(o *PgStandbyOptions) { o.Sleep = time.Minute })},
+		{"-- arch " + seg2 + " pg_xlog/RECOVERYXLOG", base},
+		{"--help", PgStandbyOptions{MaxRetries: 3, Sleep: 5 * time.Second, Help: true}},
+		{"-? arch", PgStandbyOptions{MaxRetries: 3, Sleep: 5 * time.Second, Help: true}},
+		{"-V", PgStandbyOptions{MaxRetries: 3, Sleep: 5 * time.Second, Version: true}},
+		{"--version", PgStandbyOptions{MaxRetries: 3, Sleep: 5 * time.Second, Version: true}},
+	}
+	for _, tt := range tests {
+		got, err := ParsePgStandby(strings.Fields(tt.args))
+		if err != nil || got != tt.want {
+			t.Errorf("%s: got %+v, %v; want %+v", tt.args, got, err, tt.want)
+		}
+	}
+}
+
+func TestParsePgStandbyRefuses(t *testing.T) {
+	rest := " arch " + seg2 + " target"
+	for args, want := range map[string]string{
+		"":                       "ARCHIVELOCATION is missing",
+		"arch":                   "NEXTWALFILE (%f) is missing",
+		"arch " + seg2:           "XLOGFILEPATH (%p) is missing",
+		"arch 0001 target":       `"0001" is not the name of a WAL file`,
+		rest + " x":              `"x" is not the name of a WAL file`,
+		rest + " " + seg1 + " y": `one argument too many: "y"`,
+		"-x" + rest:              "unknown option -x",
+		"-s 0" + rest:            "1 to 60 seconds",
+		"-s 61" + rest:           "1 to 60 seconds",
+		"-k -1" + rest:           "out of range",
+		"-w 5m" + rest:           "not a number",
+		"-t":                     "option -t needs a value",
+	} {
+		_, err := ParsePgStandby(strings.Fields(args))
+		if err == nil || !strings.Contains(err.Error(), want) || hint.Of(err) == "" {
+			t.Errorf("%q: got %v, want %q and a hint", args, err, want)
+		}
+	}
+}
+
+func FuzzParsePgStandby(f *testing.F) {
+	f.Add("-d -s 2 -t t arch " + seg2 + " p " + seg1)
+	f.Add("-dk")
+	f.Fuzz(func(t *testing.T, line string) {
+		o, err := ParsePgStandby(strings.Fields(line))
+		if err == nil && !o.Help && !o.Version && (o.Next.Kind() == 0 || o.Archive == "" || o.Sleep < time.Second) {
+			t.Errorf("%q: got %+v without an error", line, o)
+		}
+	})
+}
+
+// The block is the one that 2warm's manual shows in a server's log.
+func TestPgStandbyMessages(t *testing.T) {
+	s := newRestoreSite(t, "recovery.signal")
+	s.fill(5)
+	o, err := ParsePgStandby([]string{"-d", "-s", "30", "-t", "trigger", s.archive, string(redo(5)), "pg_wal/RECOVERYXLOG", string(redo(3))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := PgStandby(context.Background(), o, RestoreRequest{PGData: s.pgdata, Out: &out}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(s.archive, string(redo(5)))
+	want := fmt.Sprintf(`Trigger file           : trigger
+Waiting for WAL file   : %s
+WAL file path          : %s
+Restoring to           : pg_wal/RECOVERYXLOG
+Sleep interval         : 30 seconds
+Max wait interval      : 0 forever
+Command for restore    : cp "%s" "pg_wal/RECOVERYXLOG"
+Keep archive history   : %s and later
+removing "%s"
+removing "%s"
+running restore        : OK
+`, redo(5), path, path, redo(3), filepath.Join(s.archive, string(redo(1))), filepath.Join(s.archive, string(redo(2))))
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+	if got := s.left(); got != "1/3 1/4 1/5" {
+		t.Errorf("left %s, want 1/3 1/4 1/5", got)
+	}
+}
+
+func TestPgStandbyAnswers(t *testing.T) {
+	tests := []struct {
+		what    string
+		args    string
+		prepare func(s *restoreSite)
+		want    int
+	}{
+		{"history not there", "-d %s 00000002.history pg_wal/RECOVERYHISTORY", func(*restoreSite) {}, 1},
+		{"fast failover", "-t trigger %s " + seg2 + " pg_wal/RECOVERYXLOG", func(s *restoreSite) {
+			s.store(seg2, testSegment(seg2))
+			s.write(filepath.Join(s.pgdata, "trigger"), []byte("fast"))
+		}, 1},
+		{"smart failover with the segment there", "-t trigger %s " + seg2 + " pg_wal/RECOVERYXLOG", func(s *restoreSite) {
+			s.store(seg2, testSegment(seg2))
+			s.write(filepath.Join(s.pgdata, "trigger"), nil)
+		}, 0},
+		{"waited long enough", "-d -w 1 -s 1 %s " + seg2 + " pg_wal/RECOVERYXLOG", func(*restoreSite) {}, 1},
+		{"archive missing after a trigger", "-r 0 -t trigger %s.none " + seg2 + " pg_wal/RECOVERYXLOG", func(s *restoreSite) {
+			s.write(filepath.Join(s.pgdata, "trigger"), nil)
+		}, 126},
+	}
+	for _, tt := range tests {
+		s := newRestoreSite(t, "recovery.signal")
+		tt.prepare(s)
+		o, err := ParsePgStandby(strings.Fields(fmt.Sprintf(tt.args, s.archive)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = PgStandby(context.Background(), o, RestoreRequest{PGData: s.pgdata, Out: &s.out})
+		if got := PgStandbyExit(err, RecoveryOther); got != tt.want {
+			t.Errorf("%s: got exit code %d (%v), want %d\n%s", tt.what, got, err, tt.want, s.out.String())
+		}
+	}
+}
+
+func TestPgStandbyFailoverBySignal(t *testing.T) {
+	s := newRestoreSite(t, "recovery.signal")
+	signalled := make(chan struct{})
+	o, err := ParsePgStandby([]string{"-s", "60", s.archive, seg2, "pg_wal/RECOVERYXLOG"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- PgStandby(context.Background(), o, RestoreRequest{PGData: s.pgdata, Failover: signalled})
+	}()
+	close(signalled)
+	select {
+	case err := <-done:
+		if got := PgStandbyExit(err, RecoveryOther); got != 1 {
+			t.Errorf("got exit code %d (%v), want 1", got, err)
+		}
+	case <-time.After(waitLimit):
+		t.Fatal("a signal does not end the wait")
+	}
+}
