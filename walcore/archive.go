@@ -71,13 +71,13 @@ func (a *Archive) Open(name FileName) (*os.File, error) {
 		return nil, err
 	}
 	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		if err := a.present(); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%s: %w", path, ErrNotArchived)
-	}
-	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%s: %w", path, ErrNotArchived)
+		}
 		return nil, err
 	}
 	info, err := f.Stat()
@@ -129,7 +129,7 @@ func (a *Archive) List() ([]FileName, error) {
 	}
 	entries, err := d.Readdirnames(-1)
 	if err := errors.Join(err, d.Close()); err != nil {
-		return nil, err
+		return nil, a.missing(err)
 	}
 	names := make([]FileName, 0, len(entries))
 	for _, entry := range entries {

@@ -27,6 +27,9 @@ type sidecar struct {
 // provisional one, and if so the LSN up to which it is valid. A segment that
 // is not there is not provisional.
 func (a *Archive) Provisional(name SegmentName) (LSN, bool, error) {
+	if err := a.present(); err != nil {
+		return 0, false, err
+	}
 	note, err := a.readSidecar(name)
 	if err != nil || len(note.Ends) == 0 {
 		return 0, false, err

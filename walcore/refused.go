@@ -51,7 +51,7 @@ type SpaceError struct {
 	Dir        string   `json:"dir"`         // the archive
 	FileSystem string   `json:"file_system"` // where it is mounted
 	Free       uint64   `json:"free"`        // bytes this process could still write there
-	Need       uint64   `json:"need"`        // bytes of the file
+	Need       uint64   `json:"need"`        // bytes of the file, and a little for its directory entries
 }
 
 // Error is one line with the file system, what is free and what is needed.
@@ -68,28 +68,32 @@ func (e *SpaceError) Hinted() error {
 	return hint.Wrap(e, "free space on %s, or enlarge it: the next try goes through by itself, and until then the segment stays in pg_wal", e.FileSystem)
 }
 
+// stateRoom is what is asked for beside a file's own size: directory entries,
+// the stamp and the like.
+const stateRoom = 64 << 10
+
 // checkSpace looks for room before anything is written. What cannot be told,
 // as on file systems that report no sizes, counts as enough.
-func (a *Archive) checkSpace(name FileName, need int64) error {
+func (a *Archive) checkSpace(name FileName, size int64) error {
 	free, known := a.free()
-	if !known || free >= uint64(need) {
+	if !known || free >= uint64(size)+stateRoom {
 		return nil
 	}
-	return a.spaceError(name, need)
+	return a.spaceError(name, size)
 }
 
 // explainSpace turns the kernel's refusal to write into a SpaceError.
-func (a *Archive) explainSpace(err error, name FileName, need int64) error {
+func (a *Archive) explainSpace(err error, name FileName, size int64) error {
 	var already *SpaceError
 	if errors.As(err, &already) || !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
 		return err
 	}
-	return a.spaceError(name, need)
+	return a.spaceError(name, size)
 }
 
-func (a *Archive) spaceError(name FileName, need int64) error {
+func (a *Archive) spaceError(name FileName, size int64) error {
 	free, _ := a.free()
-	e := &SpaceError{Name: name, Dir: a.dir, FileSystem: mountPoint(a.dir), Free: free, Need: uint64(need)}
+	e := &SpaceError{Name: name, Dir: a.dir, FileSystem: mountPoint(a.dir), Free: free, Need: uint64(size) + stateRoom}
 	return e.Hinted()
 }
 

@@ -119,7 +119,7 @@ func (a *Archive) moveInside(dir string, now time.Time) (string, error) {
 		return "", err
 	}
 	old := &Archive{dir: aside}
-	if err := errors.Join(os.Mkdir(aside, 0o700), old.prepare(), copyOwner(dir, aside)); err != nil {
+	if err := errors.Join(os.Mkdir(aside, 0o700), os.Mkdir(old.state(), 0o700), copyOwner(dir, aside)); err != nil {
 		return "", err
 	}
 	names, err := a.List()

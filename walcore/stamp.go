@@ -26,11 +26,11 @@ func (s Stamp) Identity() Identity {
 // Stamp is the archive's stamp; false when no segment was stored yet. A stamp
 // that cannot be read is an error: it must not look like an empty archive.
 func (a *Archive) Stamp() (Stamp, bool, error) {
+	if err := a.present(); err != nil {
+		return Stamp{}, false, err
+	}
 	stamp, found, err := a.readStamp()
 	if err != nil || !found {
-		if err == nil {
-			err = a.present()
-		}
 		return Stamp{}, false, err
 	}
 	fence, err := a.readFence()

@@ -10,18 +10,8 @@ import (
 // same one after its server went on writing, and the end between the two.
 func halfway(name walcore.SegmentName, tail byte) (half, whole []byte, end walcore.LSN) {
 	half, end = Segment{Name: name, Ending: Shutdown, Tail: tail}.Build()
-	whole = goOn(name, half, end, Full)
+	whole, _ = Continue(name, half, end, Full)
 	return half, whole, end
-}
-
-// goOn is the segment with records of another seed after end.
-func goOn(name walcore.SegmentName, half []byte, end walcore.LSN, ending Ending) []byte {
-	used := int(end - name.Start(Small))
-	w := &writer{Segment: Segment{Name: name, Size: Small, SystemID: SystemID, Timeline: name.Timeline(), Ending: ending, Until: used + 100_000, Seed: 3},
-		start: name.Start(Small), prev: end - 120, buf: make([]byte, Small), at: used}
-	copy(w.buf, half[:used])
-	w.write()
-	return w.buf
 }
 
 // zeroed is what a provisional segment is stored as.
@@ -66,16 +56,12 @@ func provisionalAfterWhole(t *tester) {
 func provisionalThenMore(t *tester) {
 	name := walcore.FileName(one)
 	half, whole, end := halfway(one, 0)
-	more := goOn(one, half, end, Shutdown)
-	scan, err := walcore.ScanSegment(strings.NewReader(string(more)), one, walcore.Identity{})
-	if err != nil || scan.End <= end {
-		t.Fatalf("the longer segment is none: %+v, %v", scan, err)
-	}
+	more, moreEnd := Continue(one, half, end, Shutdown)
 	t.mustPut(name, half, end, stored(half))
-	t.mustPut(name, more, scan.End, walcore.PutResult{Replaced: true, Bytes: int64(len(more))})
-	t.holds(name, more, scan.End)
+	t.mustPut(name, more, moreEnd, walcore.PutResult{Replaced: true, Bytes: int64(len(more))})
+	t.holds(name, more, moreEnd)
 	t.mustPut(name, half, end, identical)
-	t.holds(name, more, scan.End)
+	t.holds(name, more, moreEnd)
 	t.refused(name, whole, 0, walcore.ReasonDifferent)
 }
 

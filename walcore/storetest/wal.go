@@ -69,6 +69,21 @@ func (s Segment) Build() ([]byte, walcore.LSN) {
 	return w.buf, w.start + walcore.LSN(end)
 }
 
+// Continue is a segment of size Small after its server was started again: what
+// Build made up to end, which a shutdown checkpoint is before, then other
+// records, to the ending some 100 kB further on.
+func Continue(name walcore.SegmentName, segment []byte, end walcore.LSN, ending Ending) ([]byte, walcore.LSN) {
+	start := name.Start(Small)
+	used := int(end - start)
+	w := &writer{start: start, prev: end - shutdownLength, buf: make([]byte, Small), at: used}
+	w.Segment = Segment{Timeline: name.Timeline(), Ending: ending, Until: used + 100_000, Seed: 3}
+	copy(w.buf, segment[:used])
+	return w.buf, start + walcore.LSN(w.write())
+}
+
+// shutdownLength is what a shutdown checkpoint takes, aligned.
+const shutdownLength = 120
+
 type writer struct {
 	Segment
 	start walcore.LSN
@@ -90,8 +105,8 @@ func (w *writer) write() int {
 		case last && w.Ending == Switch:
 			w.record(0x40, 24)
 			return w.at
-		case last && w.Ending == Shutdown && (room == 120 || room >= 144):
-			w.record(0x00, 120)
+		case last && w.Ending == Shutdown && (room == shutdownLength || room >= shutdownLength+24):
+			w.record(0x00, shutdownLength)
 			return w.at
 		}
 		length := 48 + 8*((w.at/8+int(w.seed()))%24)

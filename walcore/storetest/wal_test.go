@@ -32,3 +32,18 @@ func TestBuild(t *testing.T) {
 		}
 	}
 }
+
+func TestContinue(t *testing.T) {
+	name := walcore.SegmentName("000000010000000000000007")
+	half, end := Segment{Name: name, Ending: Shutdown, Tail: 0xEE}.Build()
+	for _, ending := range []Ending{Full, Switch, Shutdown} {
+		data, want := Continue(name, half, end, ending)
+		got, err := walcore.ScanSegment(bytes.NewReader(data), name, walcore.Identity{})
+		if err != nil || got.End != want || got.End <= end {
+			t.Errorf("ending %d: got %+v, %v, want WAL up to %s, past %s", ending, got, err, want, end)
+		}
+		if !bytes.Equal(data[:end-name.Start(Small)], half[:end-name.Start(Small)]) {
+			t.Errorf("ending %d: the beginning has changed", ending)
+		}
+	}
+}
