@@ -59,7 +59,7 @@ func ParseBackupLabel(r io.Reader) (BackupLabel, error) {
 	if b.StartTimeline == 0 {
 		b.StartTimeline = named // written from 11 on
 	}
-	if b.StartTimeline != named {
+	if b.StartTimeline != named || named == 0 {
 		return BackupLabel{}, fmt.Errorf("backup label: it starts on timeline %d, in segment %s of timeline %d", uint32(b.StartTimeline), b.StartSegment, uint32(named))
 	}
 	return b, nil

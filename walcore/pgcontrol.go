@@ -120,21 +120,29 @@ var errTorn = errors.New("its checksum does not match")
 
 // ReadControlFile reads pgdata/global/pg_control of a cluster of PostgreSQL
 // 9.5 to 18, running or not. A running server may be writing it, so a checksum
-// that does not match is read again a few times before it is an error. The
-// error is fs.ErrNotExist when there is no such file.
+// that does not match is read again a few times, within a tenth of a second,
+// before it is an error. The error is fs.ErrNotExist when there is no such file.
 func ReadControlFile(pgdata string) (ControlFile, error) {
 	path := filepath.Join(pgdata, "global", "pg_control")
+	c, err := retryControlFile(func() ([]byte, error) { return readAtMost(path, controlFileSize) })
+	if err != nil {
+		return ControlFile{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+func retryControlFile(read func() ([]byte, error)) (ControlFile, error) {
 	for attempt := 1; ; attempt++ {
-		content, err := readAtMost(path, controlFileSize)
+		content, err := read()
 		if err != nil {
-			return ControlFile{}, fmt.Errorf("read pg_control: %w", err)
+			return ControlFile{}, err
 		}
 		c, err := parseControlFile(content)
 		if err == nil {
 			return c, nil
 		}
 		if !errors.Is(err, errTorn) || attempt == controlReads {
-			return ControlFile{}, fmt.Errorf("%s cannot be used: %w", path, err)
+			return ControlFile{}, fmt.Errorf("not usable: %w", err)
 		}
 		pause := time.NewTimer(controlPause)
 		<-pause.C

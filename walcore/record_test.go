@@ -273,12 +273,15 @@ func TestScanSegmentShortFile(t *testing.T) {
 	}
 }
 
-type failingReader struct{ io.ReaderAt }
+type failingReader struct {
+	io.ReaderAt
+	limit int64
+}
 
 var errDisk = errors.New("disk failure")
 
 func (f failingReader) ReadAt(p []byte, at int64) (int, error) {
-	if at+int64(len(p)) > 100000 {
+	if at+int64(len(p)) > f.limit {
 		return 0, errDisk
 	}
 	return f.ReaderAt.ReadAt(p, at)
@@ -287,7 +290,7 @@ func (f failingReader) ReadAt(p []byte, at int64) (int, error) {
 func TestScanSegmentReadError(t *testing.T) {
 	b := newWAL(3)
 	b.other(10)
-	if _, err := ScanSegment(failingReader{bytes.NewReader(b.segment(0))}, b.name(0), testIdentity); !errors.Is(err, errDisk) {
+	if _, err := ScanSegment(failingReader{bytes.NewReader(b.segment(0)), 100000}, b.name(0), testIdentity); !errors.Is(err, errDisk) {
 		t.Errorf("got %v, want the read's error and no extent", err)
 	}
 }
