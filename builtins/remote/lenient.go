@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/skeema/knownhosts"
-	"golang.org/x/crypto/ssh"
 )
 
 // lenientDB reads known_hosts files of which a line cannot be read. The
@@ -32,7 +31,11 @@ func lenientDB(files []string) (db *knownhosts.HostKeyDB, dir string, err error)
 		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 			return nil, dir, err
 		}
-		if err := os.WriteFile(name, readableLines(data), 0o600); err != nil {
+		readable, err := readableLines(data, filepath.Join(dir, "line"))
+		if err == nil {
+			err = os.WriteFile(name, readable, 0o600)
+		}
+		if err != nil {
 			return nil, dir, err
 		}
 		copies = append(copies, name)
@@ -41,16 +44,19 @@ func lenientDB(files []string) (db *knownhosts.HostKeyDB, dir string, err error)
 	return db, dir, err
 }
 
-// readableLines turns each line that is no host key into a comment.
-func readableLines(data []byte) []byte {
+// readableLines turns each line that the library cannot read into a comment.
+// The library reads only files, so each is tried in one of its own.
+func readableLines(data []byte, try string) ([]byte, error) {
 	var out bytes.Buffer
 	for line := range strings.Lines(string(data)) {
-		line = strings.TrimSpace(line)
-		_, hosts, _, _, _, err := ssh.ParseKnownHosts([]byte(line))
-		if err != nil || len(hosts) == 0 || len(line) > 32<<10 {
-			line = "#"
+		line = strings.TrimSpace(line) + "\n"
+		if err := os.WriteFile(try, []byte(line), 0o600); err != nil {
+			return nil, err
 		}
-		out.WriteString(line + "\n")
+		if _, err := knownhosts.NewDB(try); err != nil {
+			line = "#\n"
+		}
+		out.WriteString(line)
 	}
-	return out.Bytes()
+	return out.Bytes(), nil
 }

@@ -42,20 +42,23 @@ func (l *lockedKey) SignWithAlgorithm(rand io.Reader, data []byte, algorithm str
 	return l.open.Sign(rand, data)
 }
 
-// unlock asks up to three times, as ssh does.
+// unlock asks up to three times, as ssh does. Neither the user's time nor that
+// for deriving a key from the answer is the server's.
 func (l *lockedKey) unlock() error {
 	for range 3 {
-		var answer string
-		var err error
-		l.ring.limit.without(func() { answer, err = l.ring.prompt("passphrase for key " + l.path + ": ") })
-		if err != nil {
-			return fmt.Errorf("ask for the passphrase of %s: %w", l.path, err)
-		}
-		l.open, err = ssh.ParsePrivateKeyWithPassphrase(l.data, []byte(answer))
-		if err == nil {
+		var asked, err error
+		l.ring.limit.without(func() {
+			var answer string
+			if answer, asked = l.ring.prompt("passphrase for key " + l.path + ": "); asked == nil {
+				l.open, err = ssh.ParsePrivateKeyWithPassphrase(l.data, []byte(answer))
+			}
+		})
+		switch {
+		case asked != nil:
+			return fmt.Errorf("ask for the passphrase of %s: %w", l.path, asked)
+		case err == nil:
 			return nil
-		}
-		if !errors.Is(err, x509.IncorrectPasswordError) {
+		case !errors.Is(err, x509.IncorrectPasswordError):
 			return fmt.Errorf("%s: %w", l.path, err)
 		}
 	}
