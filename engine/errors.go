@@ -79,3 +79,20 @@ func (e *StepError) Error() string {
 }
 
 func (e *StepError) Unwrap() error { return e.Err }
+
+// InternalError is a fault of this program, not of a runbook: a panic of Go
+// behind a function. A script cannot catch it.
+type InternalError struct {
+	// Func is the function that panicked, Where the line that called it.
+	Func, Where string
+	Value       any
+	Stack       []byte
+}
+
+func (e *InternalError) Error() string {
+	text := fmt.Sprintf("internal error in %s: %v", e.Func, e.Value)
+	if e.Where != "" {
+		text += " (called from " + e.Where + ")"
+	}
+	return text
+}

@@ -1,5 +1,19 @@
 package engine
 
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// planTimeout bounds the planning of one step: a loop that waits for a change
+// would go on for ever, because the change is not made.
+const planTimeout = 2 * time.Minute
+
 // Plan is what a run would do, as far as that can be known beforehand.
 type Plan struct {
 	Runbook string            `json:"runbook"`
@@ -31,8 +45,227 @@ type PlannedStep struct {
 	Unknown string `json:"unknown,omitempty"`
 	// Problem is an error that the step would meet as things stand now.
 	Problem string `json:"problem,omitempty"`
-	// Note is anything else worth knowing.
-	Note string `json:"note,omitempty"`
-	// Irreversible is true when the line of no return lies before the step.
+	// Notes are anything else worth knowing.
+	Notes []string `json:"notes,omitempty"`
+	// Irreversible is true for a step that cannot be undone. The line of no
+	// return lies before the first of them.
 	Irreversible bool `json:"irreversible,omitempty"`
+	// Passes is true when a runbook within the step passes the line.
+	Passes bool `json:"passes,omitempty"`
+}
+
+// planner makes one plan.
+type planner struct {
+	rb      *Runbook
+	vm      *vm
+	params  map[string]any
+	results map[string]lua.LValue
+	plan    *Plan
+	step    *PlannedStep // the step being planned
+	outer   *planner     // the plan that this one is part of
+	changes bool         // a change has been recorded
+}
+
+// Plan runs the checks and the reads of every step for real and lists the
+// changes that a run would make, without making any. The error is a
+// *ParamError, an *InternalError or the end of ctx; failing checks and steps
+// are part of the plan.
+//
+// Reads see the cluster as it is now, not as the planned changes would leave
+// it. Where that matters the plan says so.
+func (r *Runbook) Plan(ctx context.Context, args map[string]string) (*Plan, error) {
+	values, texts, err := r.arguments(args)
+	if err != nil {
+		return nil, err
+	}
+	v, err := r.book.instance(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	p := &planner{rb: r, vm: v, params: values, results: map[string]lua.LValue{}, outer: scopeOf(ctx).pl}
+	p.plan = &Plan{Runbook: r.Name, Summary: r.Summary, Params: texts}
+	v.plan = p
+	if err := p.checks(ctx); err != nil {
+		return nil, err
+	}
+	for _, def := range v.def.steps {
+		if err := p.planStep(ctx, def); err != nil {
+			return nil, err
+		}
+	}
+	p.tellOuter()
+	return p.plan, nil
+}
+
+// tellOuter passes on what matters to the plan around this one.
+func (p *planner) tellOuter() {
+	if p.outer == nil {
+		return
+	}
+	p.outer.changes = p.outer.changes || p.changes
+	for _, s := range p.plan.Steps {
+		if (s.Irreversible || s.Passes) && s.Outcome == "" {
+			p.outer.step.Passes = true
+		}
+	}
+}
+
+func (p *planner) checks(ctx context.Context) error {
+	for _, def := range p.vm.def.checks {
+		failure := judge(quietly(ctx, &scope{pl: p}), p.vm, def, p.c())
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		c := PlannedCheck{Name: def.Name, OK: failure == nil}
+		if failure != nil {
+			if isInternal(failure.Err) {
+				return failure.Err
+			}
+			c.Message, c.Hint = failure.Message, failure.Hint
+		}
+		p.plan.Checks = append(p.plan.Checks, c)
+	}
+	return nil
+}
+
+func (p *planner) c() lua.LValue {
+	return p.vm.c(handed{params: p.params, results: func(step string) (lua.LValue, bool) {
+		for _, s := range p.vm.def.steps {
+			if s.Name == step {
+				if value, planned := p.results[step]; planned {
+					return value, true
+				}
+				return lua.LNil, true
+			}
+		}
+		return lua.LNil, false
+	}})
+}
+
+// record notes a change that is not made.
+func (p *planner) record(text string) {
+	p.changes = true
+	p.step.Lines = append(p.step.Lines, strings.Split(strings.TrimRight(text, "\n"), "\n")...)
+}
+
+// recordNested notes the plan of a runbook within the step.
+func (p *planner) recordNested(text string) {
+	for line := range strings.Lines(text) {
+		p.step.Lines = append(p.step.Lines, "  "+strings.TrimRight(line, "\n"))
+	}
+}
+
+func (p *planner) planStep(ctx context.Context, def *stepDef) error {
+	p.plan.Steps = append(p.plan.Steps, PlannedStep{Name: def.Name, Irreversible: def.Irreversible})
+	p.step = &p.plan.Steps[len(p.plan.Steps)-1]
+	p.results[def.Name] = p.vm.unknown("the result of step " + def.Name)
+	ctx, cancel := context.WithTimeoutCause(ctx, planTimeout, fmt.Errorf("planning took longer than %s", planTimeout))
+	defer cancel()
+	ctx = quietly(ctx, &scope{pl: p})
+	settled, err := p.settle(ctx, def)
+	if err != nil || settled {
+		return err
+	}
+	if err := p.question(ctx, def); err != nil {
+		return err
+	}
+	values, err := p.vm.call(ctx, running, def.run, p.c())
+	if err != nil {
+		return p.trouble(ctx, "", err)
+	}
+	p.results[def.Name] = lua.LNil
+	if len(values) > 0 {
+		p.results[def.Name] = values[0]
+	}
+	return nil
+}
+
+// settle asks when and done_if. What they say is certain only as long as no
+// change comes before the step.
+func (p *planner) settle(ctx context.Context, def *stepDef) (bool, error) {
+	if def.when != nil {
+		wanted, _, err := p.condition(ctx, def, "when", def.when)
+		switch {
+		case err != nil:
+			return false, p.trouble(ctx, "whether it runs", err)
+		case !wanted && !p.changes:
+			p.step.Outcome = Skipped
+			p.results[def.Name] = lua.LNil
+			return true, nil
+		case !wanted:
+			p.note("as things stand now it would be skipped")
+		}
+	}
+	if def.doneIf == nil {
+		return false, nil
+	}
+	done, value, err := p.condition(ctx, def, "done_if", def.doneIf)
+	switch {
+	case err != nil:
+		return false, p.trouble(ctx, "whether it is already done", err)
+	case done && !p.changes:
+		p.step.Outcome = AlreadyDone
+		p.results[def.Name] = value
+		return true, nil
+	case done:
+		p.note("already done as things stand now, before the changes above")
+	}
+	return false, nil
+}
+
+func (p *planner) condition(ctx context.Context, def *stepDef, key string, fn *lua.LFunction) (bool, lua.LValue, error) {
+	values, err := p.vm.call(ctx, asking, fn, p.c())
+	if err != nil {
+		return false, lua.LNil, err
+	}
+	return truth(values, def.Name, key)
+}
+
+func (p *planner) question(ctx context.Context, def *stepDef) error {
+	if def.confirmFn == nil {
+		p.step.Asks = def.confirm
+		return nil
+	}
+	values, err := p.vm.call(ctx, asking, def.confirmFn, p.c())
+	if err != nil {
+		return p.trouble(ctx, "its question", err)
+	}
+	p.step.Asks, err = questionOf(values, def.Name)
+	if err != nil {
+		return p.trouble(ctx, "its question", err)
+	}
+	return nil
+}
+
+func (p *planner) note(text string) { p.step.Notes = append(p.step.Notes, text) }
+
+// trouble makes an error a part of the plan. What is left as an error ends the
+// plan: the end of the caller's context and faults of the program.
+func (p *planner) trouble(ctx context.Context, what string, err error) error {
+	var depends *unknownError
+	switch {
+	case errors.As(err, &depends) && what == "":
+		p.step.Unknown = depends.from
+	case errors.As(err, &depends):
+		p.note(what + " depends on " + depends.from)
+	case isInternal(err):
+		return err
+	case ctx.Err() == context.Canceled:
+		return context.Cause(ctx)
+	case what == "":
+		p.step.Problem = explained(ctx, err).Error()
+	default:
+		p.note(what + " cannot be told: " + err.Error())
+	}
+	return nil
+}
+
+// Failed reports whether the checks would keep a run from beginning.
+func (p *Plan) Failed() bool {
+	for _, c := range p.Checks {
+		if !c.OK {
+			return true
+		}
+	}
+	return false
 }

@@ -1,10 +1,6 @@
 package engine
 
-import (
-	"context"
-	"errors"
-	"strings"
-)
+import "strings"
 
 // Runbook is a loaded and validated runbook. It holds no Lua state: every plan
 // and run starts from a fresh one, so a Runbook may be used more than once.
@@ -25,6 +21,7 @@ type Runbook struct {
 
 	source Source
 	host   Host
+	book   *book
 }
 
 // Param is one declared parameter, in the order of the file.
@@ -64,20 +61,5 @@ type StepInfo struct {
 	Hint         string `json:"hint,omitempty"`
 }
 
-// Load reads and validates a runbook.
-func Load(ctx context.Context, src Source, host Host) (*Runbook, error) {
-	return nil, errors.ErrUnsupported
-}
-
 // Source is the text that the runbook was loaded from.
 func (r *Runbook) Source() Source { return r.source }
-
-// Plan checks and plans.
-func (r *Runbook) Plan(ctx context.Context, args map[string]string) (*Plan, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// Run runs.
-func (r *Runbook) Run(ctx context.Context, args map[string]string, opts RunOptions) (*Result, error) {
-	return nil, errors.ErrUnsupported
-}

@@ -5,14 +5,63 @@ import (
 	"io"
 )
 
+// scope is what a function called from a runbook can find out through its
+// context: whether this is a plan, where output goes, and the run that it
+// belongs to.
+type scope struct {
+	out io.Writer
+	run *runner  // the run, or nil
+	at  *trial   // the step being run or undone, or nil
+	pl  *planner // the plan, or nil
+}
+
+type scopeKey struct{}
+
+func withScope(ctx context.Context, s *scope) context.Context {
+	return context.WithValue(ctx, scopeKey{}, s)
+}
+
+// scopeOf never is nil.
+func scopeOf(ctx context.Context) *scope {
+	if s, ok := ctx.Value(scopeKey{}).(*scope); ok {
+		return s
+	}
+	return &scope{}
+}
+
 // Planning reports whether ctx belongs to a plan: a function with Plans set
 // must then only plan.
-func Planning(ctx context.Context) bool { return false }
+func Planning(ctx context.Context) bool { return scopeOf(ctx).pl != nil }
 
-// Output is where a function writes live output, line by line, such as
-// progress. It is never nil.
-func Output(ctx context.Context) io.Writer { return io.Discard }
+// Output is where a function writes live output, such as progress. It is
+// never nil. Every line is indented below the heading of its step; a carriage
+// return begins the line anew.
+func Output(ctx context.Context) io.Writer {
+	if out := scopeOf(ctx).out; out != nil {
+		return out
+	}
+	return io.Discard
+}
 
-// NoReturn records the line of no return. A function calls it right before the
-// act that cannot be taken back, and must not go on when it returns an error.
-func NoReturn(ctx context.Context) error { return nil }
+// NoReturn records the line of no return, for the run that ctx belongs to and
+// every run around it. A function calls it right before the act that cannot be
+// taken back, and must not go on when it returns an error. Outside a run it
+// does nothing.
+func NoReturn(ctx context.Context) error {
+	s := scopeOf(ctx)
+	if s.run == nil {
+		return nil
+	}
+	step := ""
+	if s.at != nil {
+		step = s.at.def.Name
+	}
+	return s.run.passNoReturn(step)
+}
+
+// touched notes that a step has called something that changes the world.
+func touched(ctx context.Context, effect Effect) {
+	if s := scopeOf(ctx); s.at != nil && effect == Change {
+		s.at.changed = true
+	}
+}

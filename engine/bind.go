@@ -1,0 +1,187 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"strings"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// openModules makes the host's modules global tables.
+func (v *vm) openModules() error {
+	for _, m := range v.book.host.Modules {
+		table := v.L.NewTable()
+		for _, f := range m.Funcs {
+			s, err := v.book.signature(m.Name, f)
+			if err != nil {
+				return err
+			}
+			table.RawSetString(f.Name, v.L.NewFunction(func(L *lua.LState) int { return v.invoke(L, s) }))
+		}
+		if v.globals.RawGetString(m.Name) != lua.LNil {
+			return fmt.Errorf("module %s has the name of something else", m.Name)
+		}
+		v.globals.RawSetString(m.Name, v.freeze(m.Name, table))
+	}
+	return nil
+}
+
+// invoke is a call of a host function from Lua.
+func (v *vm) invoke(L *lua.LState, s *signature) int {
+	v.permit(L, s)
+	recorded := v.plan != nil && v.place == running && (s.Effect != Read || s.Plans)
+	args, err := v.arguments(L, s)
+	var depends unknownArgument
+	if errors.As(err, &depends) {
+		if !recorded || s.Plans {
+			panic(planStop{from: depends.from})
+		}
+		args = nil
+	}
+	if recorded && !s.Plans {
+		v.plan.record(v.describe(L, s, args))
+		return v.pushUnknown(L, s)
+	}
+	results, err := v.invokeGo(L, s, args)
+	if err != nil {
+		v.fail(L, err)
+	}
+	if recorded {
+		v.plan.recordNested(textOf(results[0].Interface()))
+		return v.pushUnknown(L, s)
+	}
+	for _, result := range results {
+		L.Push(v.reflectToLua(result))
+	}
+	return len(results)
+}
+
+// permit refuses a call that has no business where it is made.
+func (v *vm) permit(L *lua.LState, s *signature) {
+	switch {
+	case v.place == loading:
+		v.mistake(L, "%s may only be called inside a step or check", s.fullName())
+	case s.Effect == Change && v.place != running && v.place != reversing:
+		v.mistake(L, "%s changes something and may not be called %s", s.fullName(), v.place)
+	}
+}
+
+// arguments converts the arguments of a call. An unknownArgument error means
+// that there are unknown values among them.
+func (v *vm) arguments(L *lua.LState, s *signature) ([]reflect.Value, error) {
+	given := L.GetTop()
+	for given > 0 && L.Get(given) == lua.LNil {
+		given--
+	}
+	fixed := len(s.in)
+	if s.variadic {
+		fixed--
+	}
+	most := fixed
+	if s.options != nil {
+		most++
+	}
+	if given < s.required() || given > most && !s.variadic {
+		v.mistake(L, "%s takes %s, got %d", s.fullName(), s.takes(most), given)
+	}
+	var args []reflect.Value
+	var depends error
+	keep := func(value reflect.Value, err error, name string) {
+		var u unknownArgument
+		switch {
+		case errors.As(err, &u):
+			depends = u
+		case err != nil:
+			v.mistake(L, "%s: %s", name, err)
+		}
+		args = append(args, value)
+	}
+	for i, want := range s.in[:fixed] {
+		value, err := v.toGo(L.Get(i+1), want)
+		keep(value, err, s.argName(i))
+	}
+	for i := fixed; s.variadic && i < L.GetTop(); i++ {
+		value, err := v.toGo(L.Get(i+1), s.in[fixed].Elem())
+		keep(value, err, s.argName(i))
+	}
+	if s.options != nil {
+		value, err := v.options(L, s, L.Get(most))
+		keep(value, err, "")
+	}
+	return args, depends
+}
+
+// takes is "1 to 2 arguments (node, options)".
+func (s *signature) takes(most int) string {
+	names := append([]string(nil), s.Args...)
+	if s.options != nil && len(names) < most {
+		names = append(names, "{options}")
+	}
+	count := fmt.Sprintf("%d to %d arguments", s.required(), most)
+	switch {
+	case s.variadic:
+		count = fmt.Sprintf("%d or more arguments", s.required())
+	case s.required() == most && most == 1:
+		count = "1 argument"
+	case s.required() == most:
+		count = fmt.Sprintf("%d arguments", most)
+	}
+	if len(names) == 0 {
+		return count
+	}
+	return count + " (" + strings.Join(names, ", ") + ")"
+}
+
+// invokeGo calls the Go function with the context of the running code. A panic
+// in it is kept from Lua, where pcall would make a string of it and go on.
+func (v *vm) invokeGo(L *lua.LState, s *signature, args []reflect.Value) (results []reflect.Value, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			panic(&goPanic{value: r, fn: s.fullName(), where: position(L), stack: debug.Stack()})
+		}
+	}()
+	ctx := L.Context()
+	if v.place == running && v.plan == nil || v.place == reversing {
+		touched(ctx, s.Effect)
+	}
+	out := s.fn.Call(append([]reflect.Value{reflect.ValueOf(ctx)}, args...))
+	if failure, ok := out[s.results].Interface().(error); ok && failure != nil {
+		return nil, failure
+	}
+	if ctx.Err() != nil && s.Effect != Change {
+		// A function that came back because it was told to stop.
+		return nil, context.Cause(ctx)
+	}
+	return out[:s.results], nil
+}
+
+// describe puts a change into words for a plan.
+func (v *vm) describe(L *lua.LState, s *signature, args []reflect.Value) string {
+	if s.Describe != nil && args != nil {
+		plain := make([]any, len(args))
+		for i, arg := range args {
+			plain[i] = arg.Interface()
+		}
+		return s.Describe(plain)
+	}
+	var b strings.Builder
+	b.WriteString(s.fullName())
+	for i := 1; i <= L.GetTop(); i++ {
+		if text := v.inWords(L.Get(i), i == 1, 0); text != "" {
+			b.WriteString(" " + text)
+		}
+	}
+	return b.String()
+}
+
+// pushUnknown gives a script unknown values for the results of a change.
+func (v *vm) pushUnknown(L *lua.LState, s *signature) int {
+	for range s.results {
+		L.Push(v.unknown("the result of " + s.fullName()))
+	}
+	return s.results
+}

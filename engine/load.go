@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// loadTimeout bounds the execution of a runbook's file, which only builds a
+// table.
+const loadTimeout = 5 * time.Second
+
+// book is what the Lua states of one runbook share: its texts, compiled once
+// and pinned, and what reflection said about the host's functions.
+type book struct {
+	host Host
+	main *chunk
+
+	mu     sync.Mutex
+	libs   map[string]*chunk
+	order  []string // names of libs in the order of their loading
+	sigs   map[string]*signature
+	opaque map[reflect.Type]bool
+}
+
+// Load reads, runs and validates the file of a runbook. That has no effect on
+// anything outside. Errors read "file:line: what is wrong", with the step and
+// the key. Files that it requires are read here too and stay as they are for
+// every run of this Runbook.
+func Load(ctx context.Context, src Source, host Host) (*Runbook, error) {
+	main, err := compile(src)
+	if err != nil {
+		return nil, err
+	}
+	b := &book{host: host, main: main, libs: map[string]*chunk{}, sigs: map[string]*signature{}, opaque: map[reflect.Type]bool{}}
+	for _, o := range host.Opaques {
+		b.opaque[o.Type] = true
+	}
+	v, err := b.instance(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	r := v.def.book
+	if src.Name != "" && src.Name != r.Name {
+		return nil, fmt.Errorf("%s:%d: the file is for runbook %s and describes %s: the names must be the same",
+			src.file(), v.def.line(main, "name"), src.Name, r.Name)
+	}
+	r.source, r.host, r.book = src, host, b
+	return &r, nil
+}
+
+// line is where the runbook's call has a key, for messages after the load.
+func (d *definition) line(c *chunk, key string) int { return c.line(d.callLine, key) }
+
+// instance is a fresh Lua state in which the runbook's file has been run.
+func (b *book) instance(ctx context.Context, planning bool) (*vm, error) {
+	v, err := newVM(b, planning)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, loadTimeout, fmt.Errorf("%s: still loading after %s", b.main.source.file(), loadTimeout))
+	defer cancel()
+	v.place = loading
+	value, err := v.exec(ctx, b.main)
+	if err != nil {
+		return nil, b.loadError(err)
+	}
+	ud, ok := value.(*lua.LUserData)
+	if ok {
+		_, ok = ud.Value.(*definition)
+	}
+	if !ok || v.def == nil {
+		return nil, fmt.Errorf("%s: the file must end in return runbook { ... }, and returns %s",
+			b.main.source.file(), v.withArticle(value))
+	}
+	return v, nil
+}
+
+// loadError makes sure that an error names the file.
+func (b *book) loadError(err error) error {
+	var script *scriptError
+	if !errors.As(err, &script) || script.where == "" {
+		return err
+	}
+	if file, _, _ := strings.Cut(script.where, ":"); strings.HasPrefix(script.Error(), file+":") {
+		return err
+	}
+	return fmt.Errorf("%s: %w", script.where, err)
+}
+
+// library gives a library file, always the same text.
+func (b *book) library(name string) (*chunk, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.libs[name]; c != nil {
+		return c, nil
+	}
+	if b.host.Library == nil {
+		return nil, errors.New("there is no library")
+	}
+	src, err := b.host.Library(name)
+	if err != nil {
+		return nil, err
+	}
+	c, err := compile(src)
+	if err != nil {
+		return nil, err
+	}
+	b.libs[name] = c
+	b.order = append(b.order, name)
+	return c, nil
+}
+
+// chunkOf finds a compiled text by the name that messages give it.
+func (b *book) chunkOf(file string) *chunk {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.main.source.file() == file {
+		return b.main
+	}
+	for _, c := range b.libs {
+		if c.source.file() == file {
+			return c
+		}
+	}
+	return nil
+}
+
+func (b *book) signature(module string, f Func) (*signature, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key := module + "." + f.Name
+	if s := b.sigs[key]; s != nil {
+		return s, nil
+	}
+	s, err := newSignature(module, f, func(t reflect.Type) bool { return b.opaque[t] })
+	if err != nil {
+		return nil, err
+	}
+	b.sigs[key] = s
+	return s, nil
+}
+
+// Sources are the runbook's own text and those of the files it has required,
+// in the order of their loading.
+func (r *Runbook) Sources() []Source {
+	r.book.mu.Lock()
+	defer r.book.mu.Unlock()
+	out := []Source{r.book.main.source}
+	for _, name := range r.book.order {
+		out = append(out, r.book.libs[name].source)
+	}
+	return out
+}

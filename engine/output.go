@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// indenter puts blanks before every line that is written through it. It passes
+// everything on at once, so that output stays live.
+type indenter struct {
+	mu     sync.Mutex
+	to     io.Writer
+	blanks []byte
+	middle bool // the last byte written did not end a line
+}
+
+func newIndenter(to io.Writer, blanks string) *indenter {
+	return &indenter{to: to, blanks: []byte(blanks)}
+}
+
+func (w *indenter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var b bytes.Buffer
+	for _, c := range p {
+		if !w.middle && c != '\n' && c != '\r' {
+			b.Write(w.blanks)
+		}
+		b.WriteByte(c)
+		w.middle = c != '\n' && c != '\r'
+	}
+	if _, err := w.to.Write(b.Bytes()); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// endLine ends a line that was left open.
+func (w *indenter) endLine() {
+	w.mu.Lock()
+	open := w.middle
+	w.middle = false
+	w.mu.Unlock()
+	if open {
+		fmt.Fprintln(w.to)
+	}
+}
+
+// printer writes the frame around the output of steps. A run is not failed by
+// output that nobody can read any more, so its errors are dropped: a broken
+// pipe in the middle of a switchover must not stop it half way.
+type printer struct {
+	to    io.Writer
+	color bool
+	quiet bool
+}
+
+const (
+	bold  = "1"
+	red   = "31"
+	green = "32"
+)
+
+func (p *printer) paint(code, text string) string {
+	if !p.color {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// line is left out of quiet output.
+func (p *printer) line(format string, args ...any) {
+	if !p.quiet {
+		p.always(format, args...)
+	}
+}
+
+func (p *printer) always(format string, args ...any) {
+	fmt.Fprintf(p.to, format+"\n", args...)
+}
+
+// body is where the output of a step or a check goes.
+func (p *printer) body() *indenter {
+	if p.quiet {
+		return newIndenter(io.Discard, "")
+	}
+	return newIndenter(&lenient{to: p.to}, "    ")
+}
+
+// lenient goes on when nobody reads the output any more.
+type lenient struct{ to io.Writer }
+
+func (w *lenient) Write(p []byte) (int, error) {
+	if _, err := w.to.Write(p); err != nil {
+		return len(p), nil
+	}
+	return len(p), nil
+}

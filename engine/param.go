@@ -1,0 +1,220 @@
+package engine
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	lua "github.com/yuin/gopher-lua"
+
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+var paramKinds = []string{"string", "integer", "boolean", "duration", "size", "choice", "node"}
+
+// paramDraft is a parameter before its name is known: the name is the key
+// under which the runbook has it.
+type paramDraft struct {
+	kind string
+	part *part
+}
+
+func (v *vm) draftParam(L *lua.LState, kind string) int {
+	what := "param." + kind
+	if L.GetTop() == 0 {
+		L.Push(L.NewTable())
+	}
+	return v.push(L, &paramDraft{kind: kind, part: v.part(L, what)})
+}
+
+// params reads the parameters of a runbook, in the order of the file.
+func (p *part) params() []Param {
+	value := p.get("params")
+	if value == lua.LNil {
+		return nil
+	}
+	table, ok := value.(*lua.LTable)
+	if !ok {
+		p.wrong("params", value, "a table such as { wait = param.duration { ... } }")
+	}
+	var out []Param
+	flags := map[string]string{}
+	for key, item := table.Next(lua.LNil); key != lua.LNil; key, item = table.Next(key) {
+		name, isName := key.(lua.LString)
+		ud, ok := item.(*lua.LUserData)
+		if !isName || !ok {
+			p.mistake("params."+key.String(), "params in %s: write NAME = param.KIND { ... }, with a kind of %s",
+				p.what, strings.Join(paramKinds, ", "))
+		}
+		draft, ok := ud.Value.(*paramDraft)
+		if !ok {
+			p.mistake("params."+key.String(), "parameter %s is not a param.KIND { ... }", name)
+		}
+		if !validParam(string(name)) {
+			p.mistake("params."+key.String(), "%q cannot be a parameter's name: small letters, digits and _", string(name))
+		}
+		param := draft.finish(p.L, string(name))
+		if other, twice := flags[param.Flag()]; twice {
+			p.mistake("params."+key.String(), "parameters %s and %s would both be --%s", other, name, param.Flag())
+		}
+		flags[param.Flag()] = param.Name
+		out = append(out, param)
+	}
+	return out
+}
+
+func validParam(name string) bool {
+	for i, r := range name {
+		if (r < 'a' || r > 'z') && (i == 0 || r != '_' && (r < '0' || r > '9')) {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 40
+}
+
+func (d *paramDraft) finish(L *lua.LState, name string) Param {
+	p := d.part
+	p.L, p.what = L, "parameter "+name
+	out := Param{Name: name, Type: d.kind, Help: p.text("help"), Required: p.flag("required")}
+	if d.kind == "choice" {
+		out.Choices = p.choices()
+	}
+	value := p.get("default")
+	p.finish(0)
+	if value == lua.LNil {
+		return out
+	}
+	if out.Required {
+		p.mistake("required", "parameter %s has a default and is required", name)
+	}
+	if value.Type() != lua.LTString && value.Type() != lua.LTNumber && value.Type() != lua.LTBool {
+		p.wrong("default", value, "a text")
+	}
+	out.Default, out.HasDefault = value.String(), true
+	if _, err := out.parse(out.Default, Host{}); err != nil {
+		p.mistake("default", "default in parameter %s: %s", name, err)
+	}
+	return out
+}
+
+func (p *part) choices() []string {
+	value := p.get("choices")
+	list, ok := value.(*lua.LTable)
+	if !ok || list.Len() == 0 {
+		p.mistake("choices", "%s has no choices: write choices = { \"a\", \"b\" }", p.what)
+	}
+	p.listOnly("choices", list)
+	var out []string
+	for i := 1; i <= list.Len(); i++ {
+		item, ok := list.RawGetInt(i).(lua.LString)
+		if !ok {
+			p.wrong("choices", list.RawGetInt(i), "strings")
+		}
+		out = append(out, string(item))
+	}
+	return out
+}
+
+// parse reads an argument of the parameter. What a runbook sees: strings,
+// durations and choices are texts, integers and sizes (in bytes) are numbers,
+// booleans are booleans, and a node is what Host.Node makes of it.
+func (p Param) parse(text string, host Host) (any, error) {
+	switch p.Type {
+	case "integer":
+		n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		if err != nil || n > 1<<53 || n < -(1<<53) {
+			return nil, fmt.Errorf("%q is not a whole number", text)
+		}
+		return n, nil
+	case "boolean":
+		b, err := parseBool(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither true nor false", text)
+		}
+		return b, nil
+	case "duration":
+		if _, err := ParseDuration(text); err != nil {
+			return nil, err
+		}
+		return strings.TrimSpace(text), nil
+	case "size":
+		return ParseSize(text)
+	case "choice":
+		if !contains(p.Choices, text) {
+			return nil, fmt.Errorf("%q is not one of %s%s", text, strings.Join(p.Choices, ", "), meant(text, p.Choices))
+		}
+	case "node":
+		if strings.TrimSpace(text) == "" || strings.ContainsAny(text, " \t\n") {
+			return nil, fmt.Errorf("%q is not a node's name", text)
+		}
+		if host.Node != nil {
+			return host.Node(text)
+		}
+	}
+	return text, nil
+}
+
+// arguments checks what a run was called with. Keys are names or flags
+// without the dashes. It gives the values and, for the record, their texts.
+func (r *Runbook) arguments(args map[string]string) (map[string]any, map[string]string, error) {
+	values, texts := map[string]any{}, map[string]string{}
+	given := map[string]string{}
+	for _, key := range sortedKeys(args) {
+		name := strings.ReplaceAll(strings.TrimLeft(key, "-"), "-", "_")
+		if !r.hasParam(name) {
+			return nil, nil, &ParamError{Param: key, Err: hint.Wrap(
+				fmt.Errorf("%s has no flag --%s%s", r.Name, strings.TrimLeft(key, "-"), r.meantFlag(key)),
+				"warmrun %s --help lists its flags", r.Name)}
+		}
+		given[name] = args[key]
+	}
+	for _, p := range r.Params {
+		text, ok := given[p.Name]
+		switch {
+		case !ok && p.Required:
+			return nil, nil, &ParamError{Param: p.Name, Err: fmt.Errorf("%s needs --%s", r.Name, p.Flag())}
+		case !ok && p.HasDefault:
+			text, ok = p.Default, true
+		}
+		if !ok {
+			values[p.Name] = nil
+			if p.Type == "boolean" {
+				values[p.Name] = false
+			}
+			continue
+		}
+		value, err := p.parse(text, r.book.host)
+		if err != nil {
+			return nil, nil, &ParamError{Param: p.Name, Err: fmt.Errorf("--%s: %w", p.Flag(), err)}
+		}
+		values[p.Name], texts[p.Name] = value, text
+	}
+	return values, texts, nil
+}
+
+func (r *Runbook) hasParam(name string) bool {
+	for _, p := range r.Params {
+		if p.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Runbook) meantFlag(key string) string {
+	var flags []string
+	for _, p := range r.Params {
+		flags = append(flags, "--"+p.Flag())
+	}
+	return didYouMean("--"+strings.TrimLeft(key, "-"), flags)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}

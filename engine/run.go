@@ -1,0 +1,439 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// runner is one run of a runbook.
+type runner struct {
+	rb      *Runbook
+	vm      *vm
+	opts    RunOptions
+	out     *printer
+	parent  *scope // the step of another run that this run is part of
+	path    string
+	params  map[string]any
+	results map[string]any
+	result  *Result
+	past    bool // the line of no return has been passed
+	tried   []*trial
+	failed  *CheckError
+}
+
+// trial is a step that has been begun.
+type trial struct {
+	def      *stepDef
+	finished bool
+	changed  bool
+	// inner are the runs of other runbooks that finished within the step, in
+	// the order of their ending.
+	inner []*runner
+	entry int // index in the result, where finished
+}
+
+// Run checks and runs the runbook. Arguments are texts by parameter name.
+//
+// The error is a *ParamError when the arguments are wrong, a *CheckError when
+// a check did not pass (in both cases nothing was changed), or a *StepError.
+// The result is there with an error too, unless nothing was begun.
+//
+// When a step fails, that step and the finished ones before it are undone in
+// reverse, each with a context of its own that the end of ctx does not touch.
+// The failing step is undone as well, because it may have done half its work:
+// an undo must therefore be able to run when there is nothing to undo. A
+// failing undo does not keep the others from running. Once the line of no
+// return has been passed nothing is undone.
+//
+// Within a step of another run the output, the answers and the observer are
+// that run's, and when that run fails later, what this one did is undone with
+// it, unless the step has an undo of its own.
+func (r *Runbook) Run(ctx context.Context, args map[string]string, opts RunOptions) (*Result, error) {
+	values, texts, err := r.arguments(args)
+	if err != nil {
+		return nil, err
+	}
+	v, err := r.book.instance(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	run := &runner{rb: r, vm: v, opts: opts, params: values, path: r.Name, results: map[string]any{}}
+	run.inherit(ctx)
+	if err := run.canAsk(); err != nil {
+		return nil, err
+	}
+	run.result = &Result{Runbook: r.Name, Params: texts, Began: r.host.now(), Next: r.Next}
+	err = run.all(ctx)
+	run.result.Ended = r.host.now()
+	return run.result, err
+}
+
+// inherit fills in what comes from the host and the run around this one.
+func (r *runner) inherit(ctx context.Context) {
+	o := &r.opts
+	outer := scopeOf(ctx)
+	if outer.run != nil {
+		r.parent = outer
+		around := outer.run.opts
+		o.AssumeYes = o.AssumeYes || around.AssumeYes
+		o.Quiet = o.Quiet || around.Quiet
+		o.Terminal = o.Terminal || around.Terminal
+		r.path = outer.run.path + "/" + outer.at.name() + "/" + r.rb.Name
+		if o.Out == nil {
+			o.Out = outer.out
+		}
+		if o.Observe == nil {
+			o.Observe = around.Observe
+		}
+		if o.StopUndo == nil {
+			o.StopUndo = around.StopUndo
+		}
+		if o.UndoTimeout == 0 {
+			o.UndoTimeout = around.UndoTimeout
+		}
+	}
+	if o.Out == nil {
+		o.Out = r.rb.host.Out
+	}
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	if o.UndoTimeout == 0 {
+		o.UndoTimeout = defaultUndoTimeout
+	}
+	r.out = &printer{to: o.Out, color: o.Terminal, quiet: o.Quiet}
+}
+
+func (t *trial) name() string {
+	if t == nil {
+		return ""
+	}
+	return t.def.Name
+}
+
+// canAsk fails before anything is done when a question will come and nobody is
+// there to answer it.
+func (r *runner) canAsk() error {
+	if r.opts.AssumeYes || r.rb.host.Confirm != nil {
+		return nil
+	}
+	for _, s := range r.vm.def.steps {
+		if s.Asks {
+			return hint.Wrap(fmt.Errorf("step %s of %s asks a question and there is no terminal to answer it", s.Name, r.rb.Name),
+				"agree beforehand with --yes")
+		}
+	}
+	return nil
+}
+
+func (r *runner) all(ctx context.Context) (err error) {
+	if err := r.event(Event{Kind: RunBegan}); err != nil {
+		return err
+	}
+	err = r.checks(ctx)
+	if err == nil {
+		err = r.steps(ctx)
+	}
+	end := Event{Kind: RunEnded, Outcome: Done}
+	if err != nil {
+		end.Outcome, end.Error = Failed, err.Error()
+	}
+	if unrecorded := r.event(end); unrecorded != nil && err == nil {
+		err = unrecorded
+	}
+	if err == nil && r.parent != nil && r.parent.at != nil {
+		r.parent.at.inner = append(r.parent.at.inner, r)
+	}
+	return err
+}
+
+// event tells the observer.
+func (r *runner) event(e Event) error {
+	if r.opts.Observe == nil {
+		return nil
+	}
+	e.At, e.Runbook = r.rb.host.now(), r.path
+	if err := r.opts.Observe(e); err != nil {
+		return fmt.Errorf("the run cannot be recorded: %w", err)
+	}
+	return nil
+}
+
+// c is the argument for the functions of the runbook.
+func (r *runner) c() lua.LValue {
+	return r.vm.c(handed{params: r.params, results: func(step string) (lua.LValue, bool) {
+		for _, s := range r.vm.def.steps {
+			if s.Name == step {
+				return r.vm.toLua(r.results[step]), true
+			}
+		}
+		return lua.LNil, false
+	}})
+}
+
+func (r *runner) steps(ctx context.Context) error {
+	for i, def := range r.vm.def.steps {
+		if err := ctx.Err(); err != nil {
+			return r.giveUp(ctx, def, context.Cause(ctx))
+		}
+		r.out.line("%s  %s", r.out.paint(bold, "==> "+def.Name), fmt.Sprintf("[%d/%d]", i+1, len(r.vm.def.steps)))
+		if err := r.step(ctx, def); err != nil {
+			return r.giveUp(ctx, def, err)
+		}
+	}
+	return nil
+}
+
+// step runs one step from its conditions to its result.
+func (r *runner) step(ctx context.Context, def *stepDef) error {
+	began := r.rb.host.now()
+	body := r.out.body()
+	defer body.endLine()
+	t := &trial{def: def}
+	ctx = withScope(ctx, &scope{out: body, run: r, at: t})
+	entry := StepResult{Name: def.Name}
+	outcome, value, err := r.settled(ctx, def)
+	if err == nil && outcome == "" {
+		r.tried = append(r.tried, t)
+		outcome = Done
+		value, entry.Attempts, err = r.attempts(ctx, t)
+	}
+	body.endLine()
+	took := r.rb.host.now().Sub(began)
+	entry.Outcome, entry.Seconds, entry.Value = outcome, took.Seconds(), value
+	if err != nil {
+		entry.Outcome, entry.Error, entry.Value = Failed, err.Error(), nil
+	}
+	r.result.Steps = append(r.result.Steps, entry)
+	t.entry = len(r.result.Steps) - 1
+	r.results[def.Name] = entry.Value
+	t.finished = err == nil
+	r.ended(entry, took)
+	unrecorded := r.event(Event{Kind: StepEnded, Step: def.Name, Outcome: entry.Outcome, Attempt: entry.Attempts,
+		Value: entry.Value, Error: entry.Error})
+	if err == nil {
+		err = unrecorded
+	}
+	return err
+}
+
+func (r *runner) ended(entry StepResult, took time.Duration) {
+	switch entry.Outcome {
+	case Done:
+		r.out.line("    %s in %s", r.out.paint(green, "done"), elapsed(took))
+	case AlreadyDone, Skipped:
+		r.out.line("    %s", entry.Outcome)
+	case Failed:
+		r.out.always("    %s after %s: %s", r.out.paint(red, "failed"), elapsed(took), entry.Error)
+	}
+}
+
+// settled asks whether the step has to run at all: when, then done_if, then
+// the operator. done_if may return the step's result after true.
+func (r *runner) settled(ctx context.Context, def *stepDef) (Outcome, any, error) {
+	if def.when != nil {
+		wanted, _, err := r.condition(ctx, def, "when", def.when)
+		if err != nil {
+			return "", nil, err
+		}
+		if !wanted {
+			return Skipped, nil, nil
+		}
+	}
+	if def.doneIf != nil {
+		done, value, err := r.condition(ctx, def, "done_if", def.doneIf)
+		if err != nil {
+			return "", nil, err
+		}
+		if done {
+			kept, err := r.vm.kept(value)
+			return AlreadyDone, kept, err
+		}
+	}
+	return "", nil, r.confirmed(ctx, def)
+}
+
+// condition calls when or done_if: true or false, and what follows.
+func (r *runner) condition(ctx context.Context, def *stepDef, key string, fn *lua.LFunction) (bool, lua.LValue, error) {
+	values, err := r.vm.call(ctx, asking, fn, r.c())
+	if err != nil {
+		return false, lua.LNil, fmt.Errorf("%s: %w", key, err)
+	}
+	return truth(values, def.Name, key)
+}
+
+func truth(values []lua.LValue, step, key string) (bool, lua.LValue, error) {
+	var first, second lua.LValue = lua.LNil, lua.LNil
+	if len(values) > 0 {
+		first = values[0]
+	}
+	if len(values) > 1 {
+		second = values[1]
+	}
+	switch first {
+	case lua.LTrue:
+		return true, second, nil
+	case lua.LFalse, lua.LNil:
+		return false, lua.LNil, nil
+	}
+	return false, lua.LNil, fmt.Errorf("%s of step %s must return true or false, and returned %s", key, step,
+		withArticle(first.Type().String()))
+}
+
+func (r *runner) confirmed(ctx context.Context, def *stepDef) error {
+	question, err := r.question(ctx, def)
+	if err != nil || question == "" || r.opts.AssumeYes {
+		return err
+	}
+	if r.rb.host.Confirm == nil {
+		return hint.Wrap(errors.New("it asks a question and there is no terminal to answer it"), "agree beforehand with --yes")
+	}
+	agreed, err := r.rb.host.Confirm(ctx, question)
+	if err == nil && !agreed {
+		err = ErrDeclined
+	}
+	return err
+}
+
+// ErrDeclined is the cause of a StepError when the operator said no.
+var ErrDeclined = errors.New("the operator said no")
+
+// question is the text to confirm, or empty when there is nothing to ask.
+func (r *runner) question(ctx context.Context, def *stepDef) (string, error) {
+	if def.confirmFn == nil {
+		return def.confirm, nil
+	}
+	values, err := r.vm.call(ctx, asking, def.confirmFn, r.c())
+	if err != nil {
+		return "", fmt.Errorf("confirm: %w", err)
+	}
+	return questionOf(values, def.Name)
+}
+
+func questionOf(values []lua.LValue, step string) (string, error) {
+	if len(values) == 0 {
+		return "", nil
+	}
+	switch q := values[0].(type) {
+	case lua.LString:
+		return string(q), nil
+	case *lua.LNilType:
+		return "", nil
+	case lua.LBool:
+		if !bool(q) {
+			return "", nil
+		}
+	}
+	return "", fmt.Errorf("confirm of step %s must return a question or nil, and returned %s", step,
+		withArticle(values[0].Type().String()))
+}
+
+// attempts runs the step until it succeeds or its tries are used up.
+func (r *runner) attempts(ctx context.Context, t *trial) (any, int, error) {
+	if err := r.event(Event{Kind: StepBegan, Step: t.def.Name}); err != nil {
+		return nil, 0, err
+	}
+	if t.def.Irreversible {
+		if err := r.passNoReturn(t.def.Name); err != nil {
+			return nil, 0, err
+		}
+	}
+	for attempt := 1; ; attempt++ {
+		value, err := r.attempt(ctx, t)
+		if err == nil || attempt > t.def.Retries || ctx.Err() != nil || !retryable(err) {
+			return value, attempt, err
+		}
+		fmt.Fprintf(Output(ctx), "try %d of %d failed: %s; again in %s\n", attempt, t.def.Retries+1, err, t.def.delay)
+		if err := r.event(Event{Kind: StepRetried, Step: t.def.Name, Attempt: attempt, Error: err.Error()}); err != nil {
+			return nil, attempt, err
+		}
+		if !pause(ctx, t.def.delay) {
+			return nil, attempt, context.Cause(ctx)
+		}
+	}
+}
+
+// retryable is false for faults that another try cannot mend.
+func retryable(err error) bool {
+	var internal *InternalError
+	var message *luaMessage
+	return !errors.As(err, &internal) && !errors.As(err, &message)
+}
+
+func (r *runner) attempt(ctx context.Context, t *trial) (any, error) {
+	if t.def.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, t.def.timeout, &timeoutError{after: t.def.timeout})
+		defer cancel()
+	}
+	values, err := r.vm.call(ctx, running, t.def.run, r.c())
+	if err != nil {
+		return nil, explained(ctx, err)
+	}
+	if len(values) == 0 {
+		return nil, nil
+	}
+	kept, err := r.vm.kept(values[0])
+	if err != nil {
+		return nil, fmt.Errorf("what it returned cannot be kept as a result: %w", err)
+	}
+	return kept, nil
+}
+
+// timeoutError is the cause of a context that a step's timeout has ended.
+type timeoutError struct{ after time.Duration }
+
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("took longer than its timeout of %s", e.after)
+}
+
+// Is makes errors.Is(err, context.DeadlineExceeded) hold.
+func (e *timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// explained puts the reason first when an error is the end of its context.
+func explained(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if cause == nil || errors.Is(err, cause) && err.Error() == cause.Error() {
+		return err
+	}
+	if ctx.Err() == context.DeadlineExceeded || errors.Is(err, ctx.Err()) {
+		return &scriptError{err: fmt.Errorf("%w (%w)", cause, err), where: whereOf(err)}
+	}
+	return err
+}
+
+// pause waits, unless ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// passNoReturn draws the line for this run and those around it, once.
+func (r *runner) passNoReturn(step string) error {
+	if r.past {
+		return nil
+	}
+	if r.parent != nil && r.parent.run != nil {
+		if err := r.parent.run.passNoReturn(r.parent.at.name()); err != nil {
+			return err
+		}
+	}
+	if err := r.event(Event{Kind: NoReturnPassed, Step: step}); err != nil {
+		return err
+	}
+	r.past = true
+	return nil
+}

@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// defaultUndoTimeout bounds the undo of one step.
+const defaultUndoTimeout = 10 * time.Minute
+
+// ErrUndoStopped is why steps are left when RunOptions.StopUndo was closed.
+var ErrUndoStopped = errors.New("the undo was stopped")
+
+// giveUp ends a run at a step that failed.
+func (r *runner) giveUp(ctx context.Context, def *stepDef, err error) error {
+	failure := &StepError{Runbook: r.rb.Name, Step: def.Name, Err: err, Where: whereOf(err), PastReturn: r.past}
+	if r.past {
+		r.out.always("    the line of no return is passed: nothing is undone")
+		return failure
+	}
+	failure.Left, failure.UndoErr = r.undo(ctx)
+	failure.Undone = len(failure.Left) == 0
+	return failure
+}
+
+// undo takes back every step that was begun, the last one first. It gives the
+// names of those that it could not take back.
+func (r *runner) undo(ctx context.Context) (left []string, err error) {
+	var failures []error
+	for i := len(r.tried) - 1; i >= 0; i-- {
+		t := r.tried[i]
+		if t.def.undo == nil && len(t.inner) == 0 {
+			continue
+		}
+		if r.stopped() {
+			left = append(left, t.def.Name)
+			failures = append(failures, fmt.Errorf("undo %s: %w", t.def.Name, ErrUndoStopped))
+			continue
+		}
+		if err := r.undoStep(ctx, t); err != nil {
+			left = append(left, t.def.Name)
+			failures = append(failures, fmt.Errorf("undo %s: %w", t.def.Name, err))
+		}
+	}
+	return left, errors.Join(failures...)
+}
+
+func (r *runner) stopped() bool {
+	select {
+	case <-r.opts.StopUndo:
+		return true
+	default:
+		return false
+	}
+}
+
+// undoStep undoes one step: by its own undo, or else by undoing the runbooks
+// that ran within it.
+func (r *runner) undoStep(ctx context.Context, t *trial) error {
+	r.out.always("%s", r.out.paint(bold, "==> undo "+t.def.Name))
+	began := r.rb.host.now()
+	err := r.event(Event{Kind: UndoBegan, Step: t.def.Name})
+	// A run that can no longer be recorded is undone all the same.
+	err = errors.Join(err, r.takeBack(ctx, t))
+	took := r.rb.host.now().Sub(began)
+	e := Event{Kind: UndoEnded, Step: t.def.Name, Outcome: Undone}
+	if err != nil {
+		e.Outcome, e.Error = UndoFailed, err.Error()
+		r.out.always("    %s after %s: %s", r.out.paint(red, "failed"), elapsed(took), err)
+	} else {
+		r.out.always("    %s in %s", r.out.paint(green, "undone"), elapsed(took))
+	}
+	if t.finished {
+		r.result.Steps[t.entry].Outcome = e.Outcome
+	}
+	return errors.Join(err, r.event(e))
+}
+
+func (r *runner) takeBack(ctx context.Context, t *trial) error {
+	body := newIndenter(&lenient{to: r.out.to}, "    ")
+	defer body.endLine()
+	if t.def.undo == nil {
+		return r.takeBackInner(ctx, t, body)
+	}
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), r.opts.UndoTimeout, &timeoutError{after: r.opts.UndoTimeout})
+	defer cancel()
+	ctx, stop := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-r.opts.StopUndo:
+			stop(ErrUndoStopped)
+		case <-ctx.Done():
+		}
+	}()
+	defer func() { stop(nil); <-watched }()
+	ctx = withScope(ctx, &scope{out: body, run: r, at: t})
+	_, err := r.vm.call(ctx, reversing, t.def.undo, r.c())
+	if err != nil {
+		return explained(ctx, err)
+	}
+	return nil
+}
+
+// takeBackInner undoes the runbooks that finished within a step.
+func (r *runner) takeBackInner(ctx context.Context, t *trial, body *indenter) error {
+	var failures []error
+	for i := len(t.inner) - 1; i >= 0; i-- {
+		inner := t.inner[i]
+		inner.out.to = body
+		_, err := inner.undo(ctx)
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
+}

@@ -1,0 +1,286 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"strings"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// place is the part of a runbook that is being executed. It decides what the
+// code there may call.
+type place int
+
+const (
+	loading   place = iota // the file itself: nothing may be called
+	checking               // a check: reads
+	asking                 // when, done_if, confirm: reads
+	running                // run: everything
+	reversing              // undo: everything
+)
+
+func (p place) String() string {
+	return [...]string{"while loading", "in a check", "in when, done_if or confirm", "in run", "in undo"}[p]
+}
+
+const (
+	// callStackSize bounds recursion; a deeper one is an ordinary Lua error.
+	callStackSize = 200
+	// The value stack begins small, because each protected call has its own,
+	// and grows to 4 MB. The library's own size is too small for a large
+	// unpack and could not grow.
+	registrySize    = 1024
+	registryMaxSize = 256 * 1024
+	registryStep    = 4096
+	// maxProtected bounds pcall within pcall, each of which takes Go stack.
+	maxProtected = 100
+	// maxRemembered bounds the Go errors kept for pcall and rethrow.
+	maxRemembered = 100
+)
+
+// vm is one Lua state with one instance of a runbook. It is used by one
+// goroutine at a time and thrown away after its plan or run.
+type vm struct {
+	L        *lua.LState
+	book     *book
+	planning bool
+	place    place
+	env      *lua.LTable // what the scripts see as their globals
+	globals  *lua.LTable
+	opaques  map[reflect.Type]*opaqueType
+	unknowns *lua.LTable // metatable of unknown values
+	depth    int         // protected calls that are open
+	loaded   map[string]lua.LValue
+	def      *definition
+	plan     *planner // set while a plan is made
+	// goErrors remembers Go errors by their text: pcall gives a script the
+	// text, and a script that raises it again raises the same error.
+	goErrors map[string]error
+	decoders map[reflect.Type]*optionDecoder
+	structs  map[reflect.Type]*lua.LTable // metatables of result tables
+	handles  map[reflect.Type]*lua.LTable
+	frozen   map[*lua.LTable]bool // tables that scripts cannot change
+}
+
+// raised is what a Lua error carries when its cause is a Go error.
+type raised struct{ err error }
+
+// scriptError is an error that came out of a script.
+type scriptError struct {
+	err   error
+	where string // file:line, or empty
+}
+
+func (e *scriptError) Error() string { return e.err.Error() }
+func (e *scriptError) Unwrap() error { return e.err }
+
+// whereOf is the place in the runbook that an error came from.
+func whereOf(err error) string {
+	var s *scriptError
+	if errors.As(err, &s) {
+		return s.where
+	}
+	return ""
+}
+
+// goPanic carries a panic of Go through Lua, which would make a string of it.
+type goPanic struct {
+	value any
+	fn    string
+	where string
+	stack []byte
+}
+
+// planStop ends the planning of a step: something unknown was needed. Scripts
+// cannot catch it.
+type planStop struct{ from string }
+
+// unknownError is planStop as a Go error.
+type unknownError struct{ from string }
+
+func (e *unknownError) Error() string { return "depends on " + e.from }
+
+// exec runs the text of a runbook or library file and gives its first result.
+func (v *vm) exec(ctx context.Context, c *chunk) (lua.LValue, error) {
+	fn := v.L.NewFunctionFromProto(c.proto)
+	fn.Env = v.env
+	values, err := v.call(ctx, v.place, fn)
+	if err != nil || len(values) == 0 {
+		return lua.LNil, err
+	}
+	return values[0], nil
+}
+
+// call runs a function of the script on a fresh thread, so that an error in it
+// cannot detach variables which other functions share.
+func (v *vm) call(ctx context.Context, at place, fn *lua.LFunction, args ...lua.LValue) (values []lua.LValue, err error) {
+	before, depth := v.place, v.depth
+	v.place = at
+	thread, cancel := v.L.NewThread()
+	if cancel != nil {
+		defer cancel()
+	}
+	thread.SetContext(ctx)
+	thread.Panic = raise
+	defer func() {
+		v.place, v.depth = before, depth
+		if r := recover(); r != nil {
+			values, err = nil, v.recovered(ctx, r)
+		}
+	}()
+	thread.Push(fn)
+	for _, arg := range args {
+		thread.Push(arg)
+	}
+	thread.Call(len(args), lua.MultRet)
+	for i := 1; i <= thread.GetTop(); i++ {
+		values = append(values, thread.Get(i))
+	}
+	return values, nil
+}
+
+// raise is the panic function of every thread. It keeps the line in the field
+// that would hold a traceback.
+func raise(L *lua.LState) {
+	panic(&lua.ApiError{Type: lua.ApiErrorRun, Object: L.Get(-1), StackTrace: position(L)})
+}
+
+// position is the innermost line of the script, as file:line.
+func position(L *lua.LState) string {
+	for level := 0; level <= callStackSize; level++ {
+		frame, ok := L.GetStack(level)
+		if !ok {
+			return ""
+		}
+		if _, err := L.GetInfo("Sl", frame, nil); err == nil && frame.CurrentLine > 0 {
+			return fmt.Sprintf("%s:%d", frame.Source, frame.CurrentLine)
+		}
+	}
+	return ""
+}
+
+func (v *vm) recovered(ctx context.Context, r any) error {
+	switch r := r.(type) {
+	case *lua.ApiError:
+		if ctx.Err() != nil {
+			return &scriptError{err: v.interruption(ctx, r), where: r.StackTrace}
+		}
+		return &scriptError{err: v.goError(r.Object), where: r.StackTrace}
+	case planStop:
+		return &unknownError{from: r.from}
+	case *goPanic:
+		return &InternalError{Func: r.fn, Where: r.where, Value: r.value, Stack: r.stack}
+	}
+	return &InternalError{Func: "the Lua machine", Value: r, Stack: debug.Stack()}
+}
+
+// interruption is the error of a call whose context has ended. What a function
+// said about it is kept.
+func (v *vm) interruption(ctx context.Context, ae *lua.ApiError) error {
+	err := v.goError(ae.Object)
+	if errors.Is(err, ctx.Err()) {
+		return err
+	}
+	if _, ok := ae.Object.(lua.LString); ok {
+		return context.Cause(ctx)
+	}
+	return errors.Join(err, context.Cause(ctx))
+}
+
+// luaMessage is an error that Lua made; its text begins with its place.
+type luaMessage struct{ text string }
+
+func (e *luaMessage) Error() string { return e.text }
+
+// goError turns an error value of Lua into a Go error.
+func (v *vm) goError(value lua.LValue) error {
+	switch x := value.(type) {
+	case *lua.LUserData:
+		if r, ok := x.Value.(*raised); ok {
+			return r.err
+		}
+	case lua.LString:
+		text := strings.TrimSpace(string(x))
+		for known, err := range v.goErrors {
+			if text == known || strings.HasSuffix(text, ": "+known) {
+				return err
+			}
+		}
+		return &luaMessage{text: text}
+	case *lua.LTable:
+		if text, ok := x.RawGetString("message").(lua.LString); ok {
+			return errors.New(string(text))
+		}
+	}
+	return fmt.Errorf("error raised with a %s: raise a text instead", value.Type())
+}
+
+// errorValue is what pcall gives a script: the text of a Go error, and
+// everything else as it was raised.
+func (v *vm) errorValue(value lua.LValue) lua.LValue {
+	ud, ok := value.(*lua.LUserData)
+	if !ok {
+		return value
+	}
+	r, ok := ud.Value.(*raised)
+	if !ok {
+		return value
+	}
+	text := r.err.Error()
+	if text != "" && len(v.goErrors) < maxRemembered {
+		v.goErrors[text] = r.err
+	}
+	return lua.LString(text)
+}
+
+// fail raises a Go error in Lua.
+func (v *vm) fail(L *lua.LState, err error) {
+	ud := L.NewUserData()
+	ud.Value = &raised{err: err}
+	L.Error(ud, 1)
+}
+
+// mistake raises an error of the runbook's author, at the line of the call
+// that is being made.
+func (v *vm) mistake(L *lua.LState, format string, args ...any) {
+	L.Error(lua.LString(position(L)+": "+fmt.Sprintf(format, args...)), 0)
+}
+
+// mistakeAt is mistake at the line of a key of the call's table.
+func (v *vm) mistakeAt(L *lua.LState, key, format string, args ...any) {
+	at := v.callSite(L)
+	L.Error(lua.LString(at.of(key)+": "+fmt.Sprintf(format, args...)), 0)
+}
+
+// site is a place in a source text from which a function was called.
+type site struct {
+	chunk *chunk
+	file  string
+	line  int
+}
+
+func (s site) String() string { return fmt.Sprintf("%s:%d", s.file, s.line) }
+
+// of is the place of a key of the call's table, as file:line.
+func (s site) of(key string) string {
+	if s.chunk == nil || key == "" {
+		return s.String()
+	}
+	return fmt.Sprintf("%s:%d", s.file, s.chunk.line(s.line, key))
+}
+
+// callSite is where the Go function that runs now was called from.
+func (v *vm) callSite(L *lua.LState) site {
+	frame, ok := L.GetStack(1)
+	if !ok {
+		return site{file: v.book.main.source.file()}
+	}
+	if _, err := L.GetInfo("Sl", frame, nil); err != nil {
+		return site{file: v.book.main.source.file()}
+	}
+	return site{chunk: v.book.chunkOf(frame.Source), file: frame.Source, line: frame.CurrentLine}
+}
