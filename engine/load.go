@@ -88,7 +88,7 @@ func (b *book) loadError(err error) error {
 	if !errors.As(err, &script) || script.where == "" {
 		return err
 	}
-	if file, _, _ := strings.Cut(script.where, ":"); strings.HasPrefix(script.Error(), file+":") {
+	if file, _, found := strings.Cut(script.Error(), ":"); found && b.chunkOf(file) != nil {
 		return err
 	}
 	return fmt.Errorf("%s: %w", script.where, err)
