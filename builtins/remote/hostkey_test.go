@@ -84,6 +84,7 @@ func TestChangedHost(t *testing.T) {
 
 // TestKnownHostForms connects with each form in which a file can know a host.
 func TestKnownHostForms(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Config{})
 	name := fmt.Sprintf("[127.0.0.1]:%d", s.Port)
 	for _, test := range []struct{ what, config, line string }{

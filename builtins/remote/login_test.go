@@ -74,6 +74,7 @@ func TestRefusedKeys(t *testing.T) {
 }
 
 func TestPassphrase(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	// One round of the key derivation: the race detector makes it slow.
 	out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-a", "1", "-N", "open sesame", "-f", h.path("id_ed25519")).CombinedOutput()
@@ -92,10 +93,10 @@ func TestPassphrase(t *testing.T) {
 	var asked []string
 	answers := []string{"wrong", "open sesame"}
 	o := h.options()
-	o.ConnectTimeout = 2 * time.Second
+	o.ConnectTimeout = time.Second
 	o.Prompt = func(question string) (string, error) {
 		asked = append(asked, question)
-		<-time.After(1500 * time.Millisecond) // longer than the time for connecting, in all
+		<-time.After(700 * time.Millisecond) // longer than the time for connecting, in all
 		return answers[len(asked)-1], nil
 	}
 	dial(t, n, o)
@@ -200,6 +201,7 @@ func TestAgent(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	deaf, err := net.Listen("tcp", "127.0.0.1:0") // accepts and says nothing
 	if err != nil {
@@ -287,6 +289,7 @@ func TestConfigured(t *testing.T) {
 }
 
 func TestProxyJump(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	public := sshdtest.WriteKey(t, h.path("id_ed25519"), "")
 	jump1 := sshdtest.Start(t, withKey(t, public))

@@ -180,6 +180,7 @@ func TestExitError(t *testing.T) {
 // TestLargeStreams sends and receives far more than ssh's windows hold, over
 // several sessions of one connection at once.
 func TestLargeStreams(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Config{})
 	c := dial(t, node(s), newHome(t).options())
 	data := make([]byte, 16<<20)
@@ -201,6 +202,7 @@ func TestLargeStreams(t *testing.T) {
 
 // TestSlowReader has a command exit long before its output is written on.
 func TestSlowReader(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Config{})
 	c := dial(t, node(s), newHome(t).options())
 	w := &slowWriter{wait: quietAfterExit + 500*time.Millisecond}
@@ -229,6 +231,7 @@ func (w *slowWriter) Write(p []byte) (int, error) {
 // TestDaemonHoldsStreams: a server that pg_ctl starts may keep the session's
 // standard output open.
 func TestDaemonHoldsStreams(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Config{})
 	c := dial(t, node(s), newHome(t).options())
 	start := time.Now()
@@ -308,6 +311,7 @@ func TestConnectionLost(t *testing.T) {
 
 // TestSilentPeer cuts a connection whose far side is up but says nothing.
 func TestSilentPeer(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Config{})
 	h := newHome(t)
 	gate := newRelay(t, net.JoinHostPort(s.Host, fmt.Sprint(s.Port)))

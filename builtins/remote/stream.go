@@ -117,14 +117,21 @@ func (s *Stream) give(buf []byte) {
 	}
 }
 
-// writeBehind writes what Write hands over, for the same reason.
+// writeBehind writes what Write hands over, for the same reason. A nil chunk is
+// the end of the input, which comes from here as well: ssh's Write and
+// CloseWrite must not meet.
 func (s *Stream) writeBehind() {
 	for {
 		select {
 		case p := <-s.writes:
+			if p == nil {
+				s.written <- s.session.channel.CloseWrite()
+				continue
+			}
 			_, err := s.session.channel.Write(p)
 			s.written <- err
 		case <-s.closed:
+			_ = s.session.channel.CloseWrite() // fails where the command has ended
 			return
 		case <-s.session.ended:
 			return
@@ -205,9 +212,10 @@ func (s *Stream) brokenPipe() error {
 }
 
 // CloseWrite closes the command's standard input and leaves its output open.
+// It must not be called while a Write is going on.
 func (s *Stream) CloseWrite() error {
-	err := s.session.channel.CloseWrite()
-	if errors.Is(err, io.EOF) {
+	err := s.writeChunk(nil)
+	if errors.Is(err, syscall.EPIPE) {
 		return nil // the far side has closed it already
 	}
 	return err
@@ -251,7 +259,6 @@ func (s *Stream) settleStderr() {
 // finish is Close.
 func (s *Stream) finish() error {
 	close(s.closed)
-	s.session.client.work.Go(func() { _ = s.CloseWrite() }) // fails where the command has ended
 	late := s.outlive()
 	interrupted := !s.stop()
 	s.session.hangUp()

@@ -52,7 +52,8 @@ const (
 // the path they were bound to, which for PostgreSQL is the one in
 // unix_socket_directories; other systems than Linux have no such list.
 const socketProbe = `p=%s
-test -e "$p" || { test -x "$(dirname "$p")" || exit 13; exit 11; }
+d=$(dirname "$p")
+test -e "$p" || { test -d "$d" && ! test -x "$d" && exit 13; exit 11; }
 test -S "$p" || exit 12
 test -w "$p" || exit 13
 test -r /proc/net/unix || exit 10
