@@ -74,9 +74,6 @@ func (v *vm) permit(L *lua.LState, s *signature) {
 // that there are unknown values among them.
 func (v *vm) arguments(L *lua.LState, s *signature) ([]reflect.Value, error) {
 	given := L.GetTop()
-	for given > 0 && L.Get(given) == lua.LNil {
-		given--
-	}
 	fixed := len(s.in)
 	if s.variadic {
 		fixed--
@@ -84,6 +81,9 @@ func (v *vm) arguments(L *lua.LState, s *signature) ([]reflect.Value, error) {
 	most := fixed
 	if s.options != nil {
 		most++
+	}
+	for given > most && L.Get(given) == lua.LNil {
+		given--
 	}
 	if given < s.required() || given > most && !s.variadic {
 		v.mistake(L, "%s takes %s, got %d", s.fullName(), s.takes(most), given)
@@ -141,7 +141,7 @@ func (s *signature) takes(most int) string {
 func (v *vm) invokeGo(L *lua.LState, s *signature, args []reflect.Value) (results []reflect.Value, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			panic(&goPanic{value: r, fn: s.fullName(), where: position(L), stack: debug.Stack()})
+			panic(&goPanic{value: r, fn: s.fullName(), where: v.position(L), stack: debug.Stack()})
 		}
 	}()
 	ctx := L.Context()

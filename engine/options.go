@@ -46,6 +46,9 @@ func (v *vm) options(L *lua.LState, s *signature, value lua.LValue) (reflect.Val
 	if u, ok := unknownOf(value); ok {
 		return reflect.Value{}, unknownArgument{u}
 	}
+	if ud, ok := value.(*lua.LUserData); ok && reflect.TypeOf(ud.Value) == s.options {
+		return v.asOptions(s, reflect.ValueOf(ud.Value)), nil
+	}
 	table, ok := value.(*lua.LTable)
 	if value != lua.LNil && !ok {
 		v.mistake(L, "the options of %s: %s", s.fullName(), wrongType(value, "a table such as { key = value }"))
@@ -165,6 +168,10 @@ func (v *vm) handleMeta(t reflect.Type, original *lua.LTable) *lua.LTable {
 		}
 		L.Push(v.handle(inner))
 		return 1
+	}))
+	meta.RawSetString("__newindex", v.L.NewFunction(func(L *lua.LState) int {
+		v.mistake(L, "%s cannot be changed", withArticle(t.Name()))
+		return 0
 	}))
 	meta.RawSetString("__tostring", v.L.NewFunction(func(L *lua.LState) int {
 		L.Push(lua.LString(handleText(L.CheckUserData(1).Value)))

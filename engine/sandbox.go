@@ -25,13 +25,13 @@ func newVM(b *book, planning bool) (*vm, error) {
 		CallStackSize: callStackSize, SkipOpenLibs: true,
 		RegistrySize: registrySize, RegistryMaxSize: registryMaxSize, RegistryGrowStep: registryStep,
 	})
-	L.Panic = raise
 	L.G.MainThread = L
 	v := &vm{
 		L: L, book: b, planning: planning,
 		loaded: map[string]lua.LValue{}, goErrors: map[string]error{},
 		frozen: map[*lua.LTable]bool{}, globals: L.NewTable(), env: L.NewTable(),
 	}
+	L.Panic = v.raise
 	v.openUnknown()
 	v.openBase()
 	v.openLibraries()
@@ -200,17 +200,20 @@ func (v *vm) protected(L *lua.LState, first, count int) (*lua.LState, *lua.ApiEr
 	if cancel != nil {
 		defer cancel()
 	}
-	thread.Panic = raise
+	thread.Panic = v.raise
+	near := v.near
+	v.near = v.position(L)
 	v.depth++
-	failure := callThread(L, thread, first, count)
+	failure := v.callThread(L, thread, first, count)
 	v.depth--
+	v.near = near
 	if failure != nil && L.Context() != nil && L.Context().Err() != nil {
 		L.Error(failure.Object, 0)
 	}
 	return thread, failure
 }
 
-func callThread(L, thread *lua.LState, first, count int) (failure *lua.ApiError) {
+func (v *vm) callThread(L, thread *lua.LState, first, count int) (failure *lua.ApiError) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
@@ -219,7 +222,7 @@ func callThread(L, thread *lua.LState, first, count int) (failure *lua.ApiError)
 		case planStop, *goPanic:
 			panic(r)
 		default:
-			panic(&goPanic{value: r, fn: "the Lua machine", where: position(thread), stack: debug.Stack()})
+			panic(&goPanic{value: r, fn: "the Lua machine", where: v.position(thread), stack: debug.Stack()})
 		}
 	}()
 	for i := first; i < first+count; i++ {

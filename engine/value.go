@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -11,6 +12,8 @@ import (
 // maxDepth bounds tables within tables, so that one that holds itself is an
 // error.
 const maxDepth = 50
+
+var errTooDeep = fmt.Errorf("tables nested more than %d deep, or one that holds itself", maxDepth)
 
 // toAny converts a Lua value into the Go value that suits it: nil, bool, int64
 // for whole numbers, float64, string, []any, map[string]any, an opaque value
@@ -30,7 +33,7 @@ func (v *vm) toAny(value lua.LValue) (reflect.Value, error) {
 
 func (v *vm) plain(value lua.LValue, depth int) (any, error) {
 	if depth > maxDepth {
-		return nil, fmt.Errorf("tables nested more than %d deep, or one that holds itself", maxDepth)
+		return nil, errTooDeep
 	}
 	switch x := value.(type) {
 	case *lua.LNilType:
@@ -75,7 +78,7 @@ func (v *vm) plainTable(table *lua.LTable, depth int) (any, error) {
 		for i := range list {
 			item, err := v.plain(table.RawGetInt(i+1), depth+1)
 			if err != nil {
-				return nil, fmt.Errorf("item %d: %w", i+1, err)
+				return nil, within(fmt.Sprintf("item %d", i+1), err)
 			}
 			list[i] = item
 		}
@@ -89,9 +92,17 @@ func (v *vm) plainTable(table *lua.LTable, depth int) (any, error) {
 		}
 		plain, err := v.plain(item, depth+1)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", string(name), err)
+			return nil, within(string(name), err)
 		}
 		object[string(name)] = plain
 	}
 	return object, nil
+}
+
+// within says where in a table an error is; a path of fifty names helps nobody.
+func within(key string, err error) error {
+	if errors.Is(err, errTooDeep) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", key, err)
 }

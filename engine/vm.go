@@ -54,6 +54,7 @@ type vm struct {
 	opaques  map[reflect.Type]*opaqueType
 	unknowns *lua.LTable // metatable of unknown values
 	depth    int         // protected calls that are open
+	near     string      // the line of the innermost of them
 	loaded   map[string]lua.LValue
 	def      *definition
 	plan     *planner // set while a plan is made
@@ -118,16 +119,16 @@ func (v *vm) exec(ctx context.Context, c *chunk) (lua.LValue, error) {
 // call runs a function of the script on a fresh thread, so that an error in it
 // cannot detach variables which other functions share.
 func (v *vm) call(ctx context.Context, at place, fn *lua.LFunction, args ...lua.LValue) (values []lua.LValue, err error) {
-	before, depth := v.place, v.depth
-	v.place = at
+	before, depth, near := v.place, v.depth, v.near
+	v.place, v.near = at, ""
 	thread, cancel := v.L.NewThread()
 	if cancel != nil {
 		defer cancel()
 	}
 	thread.SetContext(ctx)
-	thread.Panic = raise
+	thread.Panic = v.raise
 	defer func() {
-		v.place, v.depth = before, depth
+		v.place, v.depth, v.near = before, depth, near
 		if r := recover(); r != nil {
 			values, err = nil, v.recovered(ctx, r)
 		}
@@ -145,22 +146,22 @@ func (v *vm) call(ctx context.Context, at place, fn *lua.LFunction, args ...lua.
 
 // raise is the panic function of every thread. It keeps the line in the field
 // that would hold a traceback.
-func raise(L *lua.LState) {
-	panic(&lua.ApiError{Type: lua.ApiErrorRun, Object: L.Get(-1), StackTrace: position(L)})
+func (v *vm) raise(L *lua.LState) {
+	panic(&lua.ApiError{Type: lua.ApiErrorRun, Object: L.Get(-1), StackTrace: v.position(L)})
 }
 
 // position is the innermost line of the script, as file:line.
-func position(L *lua.LState) string {
+func (v *vm) position(L *lua.LState) string {
 	for level := 0; level <= callStackSize; level++ {
 		frame, ok := L.GetStack(level)
 		if !ok {
-			return ""
+			break
 		}
 		if _, err := L.GetInfo("Sl", frame, nil); err == nil && frame.CurrentLine > 0 {
 			return fmt.Sprintf("%s:%d", frame.Source, frame.CurrentLine)
 		}
 	}
-	return ""
+	return v.near
 }
 
 func (v *vm) recovered(ctx context.Context, r any) error {
@@ -247,7 +248,7 @@ func (v *vm) fail(L *lua.LState, err error) {
 // mistake raises an error of the runbook's author, at the line of the call
 // that is being made.
 func (v *vm) mistake(L *lua.LState, format string, args ...any) {
-	L.Error(lua.LString(position(L)+": "+fmt.Sprintf(format, args...)), 0)
+	L.Error(lua.LString(v.position(L)+": "+fmt.Sprintf(format, args...)), 0)
 }
 
 // mistakeAt is mistake at the line of a key of the call's table.
