@@ -64,6 +64,8 @@ look() {
 	system_program strace || need strace strace "shows that files are flushed before they are acknowledged"
 	system_program ip || need iproute2 iproute "addresses and namespaces for the test nodes"
 	system_program setpriv || need util-linux util-linux "runs test servers as an ordinary user (setpriv)"
+	command -v node >/dev/null 2>&1 || need nodejs nodejs "unpacks the prebuilt servers of other versions (node)"
+	command -v npm >/dev/null 2>&1 || need npm npm "fetches the prebuilt servers of other versions, PostgreSQL 10 to 18"
 	command -v "$(go env CC)" >/dev/null 2>&1 || need gcc gcc "the race detector of go test -race (a C compiler)"
 	[ -e /usr/include/stdlib.h ] || need libc6-dev glibc-devel "the race detector of go test -race (C headers)"
 }

@@ -1,0 +1,92 @@
+package orphans
+
+import (
+	"bufio"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestReapsDeadServers kills an orphan called postgres and one of another name:
+// the first must vanish, the second is nobody's business here.
+func TestReapsDeadServers(t *testing.T) {
+	stop, err := Adopt(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, test := range []struct {
+		name   string
+		reaped bool
+	}{{"postgres", true}, {"other", false}} {
+		program := filepath.Join(dir, test.name)
+		if err := os.Symlink(sleep, program); err != nil {
+			t.Fatal(err)
+		}
+		// The shell ends at once and leaves an orphan behind.
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", program+" 300 >/dev/null & echo $!")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		pid := strings.TrimSpace(line)
+		deadline := time.Now().Add(5 * time.Second)
+		waitFor(t, deadline, "the orphan is ours", func() bool { return strings.Contains(statOf(pid), test.name) })
+		kill(t, pid)
+		waitFor(t, deadline, "the orphan is dead", func() bool { s := statOf(pid); return s == "" || strings.Contains(s, ") Z ") })
+		if test.reaped {
+			waitFor(t, deadline, "the orphan is reaped", func() bool { return statOf(pid) == "" })
+		} else if !strings.Contains(statOf(pid), ") Z ") {
+			t.Errorf("a dead process called %s was reaped, want it left alone", test.name)
+		}
+	}
+}
+
+func statOf(pid string) string {
+	data, err := os.ReadFile("/proc/" + pid + "/stat")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		return ""
+	}
+	return string(data)
+}
+
+func kill(t *testing.T, pid string) {
+	t.Helper()
+	if err := exec.CommandContext(t.Context(), "kill", "-9", pid).Run(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func waitFor(t *testing.T, deadline time.Time, what string, done func() bool) {
+	t.Helper()
+	for !done() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-t.Context().Done():
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
