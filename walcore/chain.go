@@ -35,6 +35,8 @@ type Chain struct {
 	Newest SegmentName `json:"newest"`
 	// Gaps are the holes between First and Newest in order, at most a thousand.
 	Gaps []Gap `json:"gaps"`
+	// SegmentSize is that of all segments, 0 where there are none.
+	SegmentSize SegmentSize `json:"segment_size"`
 	// Timeline is the newest one, of which no segment may have come yet.
 	Timeline Timeline `json:"timeline"`
 	// Histories are the timelines whose history files are here, in order.
@@ -63,6 +65,7 @@ func (a *Archive) Chain(from SegmentName) (Chain, error) {
 	if err != nil || size == 0 {
 		return chain, err
 	}
+	chain.SegmentSize = size
 	ends, err := a.Provisionals()
 	if err != nil {
 		return Chain{}, err

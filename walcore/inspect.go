@@ -33,8 +33,11 @@ func (a *Archive) checkSize(r PutRequest) error {
 	if stamped && int64(stamp.SegmentSize) != r.Size {
 		return r.refuse(ReasonSize, remedyWhole, "it has %d bytes, the segments of this cluster have %d", r.Size, stamp.SegmentSize)
 	}
-	segment := r.Name.Segment()
-	if start, end := segment.Start(SegmentSize(r.Size)), segment.End(SegmentSize(r.Size)); r.Provisional != 0 && (r.Provisional <= start || r.Provisional > end) {
+	segment, size := r.Name.Segment(), SegmentSize(r.Size)
+	if MakeSegmentName(segment.Timeline(), segment.Number(size), size) != segment {
+		return r.refuse(ReasonName, remedyHeader, "no server gives that name to a segment of %d bytes", r.Size)
+	}
+	if start, end := segment.Start(size), segment.End(size); r.Provisional != 0 && (r.Provisional <= start || r.Provisional > end) {
 		return fmt.Errorf("%s cannot be valid up to %s: it holds %s to %s", r.Name, r.Provisional, start, end)
 	}
 	return nil

@@ -1,0 +1,209 @@
+package ship
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// RelayResult is what one run of the relay did and found.
+type RelayResult struct {
+	Files int   `json:"files"` // sent in this run
+	Bytes int64 `json:"bytes"`
+	// Chain is what the destination holds now, from the watermark on.
+	Chain walcore.Chain `json:"chain"`
+	// Watermark is the last segment of its gap-free prefix that will not change
+	// any more, as noted in the source; empty when there is none.
+	Watermark walcore.SegmentName `json:"watermark"`
+}
+
+// RelayAll sends everything that another archive lacks of this one: histories
+// first, then the rest in order. A provisional segment is sent as one, and
+// again when it has been replaced. Then the destination's WAL is checked for
+// gaps, and how far it has none is noted as the watermark of from. An error
+// says what the destination lacks, or what could not be sent; one that refuses
+// a file does not keep the others from being sent.
+func RelayAll(ctx context.Context, from *walcore.Archive, to *Client, out io.Writer) (RelayResult, error) {
+	r := &relay{from: from, to: to, out: out}
+	names, err := r.lacking(ctx)
+	if err != nil {
+		return r.result, err
+	}
+	var refusals []error // of one file each
+	for _, name := range names {
+		err := r.send(ctx, name)
+		var refused *walcore.RefusedError
+		if errors.As(err, &refused) {
+			refusals = append(refusals, err)
+		} else if err != nil {
+			return r.result, fmt.Errorf("relay %s: %w", name, err)
+		}
+	}
+	err = r.check(ctx)
+	if len(refusals) > 0 {
+		first := fmt.Errorf("%d files were not taken, the first: %w", len(refusals), refusals[0])
+		if err == nil {
+			return r.result, first
+		}
+		err = oneLine(errors.Join(err, first))
+	}
+	return r.result, err
+}
+
+type relay struct {
+	from   *walcore.Archive
+	to     *Client
+	out    io.Writer
+	oldest walcore.SegmentName // that either side has, in WAL order
+	newest walcore.SegmentName // on the chain of from
+	result RelayResult
+}
+
+// lacking is what has to be sent, histories first.
+func (r *relay) lacking(ctx context.Context) ([]walcore.FileName, error) {
+	ours, err := r.from.List()
+	if err != nil {
+		return nil, err
+	}
+	chain, err := r.from.Chain("")
+	if err != nil {
+		return nil, err
+	}
+	r.newest = chain.Newest
+	theirs, err := r.to.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.note(ours)
+	r.note(theirs)
+	again, err := r.outgrown(ctx)
+	if err != nil {
+		return nil, err
+	}
+	has := make(map[walcore.FileName]bool, len(theirs))
+	for _, name := range theirs {
+		has[name] = true
+	}
+	var names []walcore.FileName
+	for _, name := range ours {
+		if !has[name] || again[name.Segment()] && name.Kind() == walcore.KindSegment {
+			names = append(names, name)
+		}
+	}
+	slices.SortStableFunc(names, func(a, b walcore.FileName) int {
+		return rank(a) - rank(b)
+	})
+	return names, nil
+}
+
+// rank puts histories before everything else.
+func rank(name walcore.FileName) int {
+	if name.Kind() == walcore.KindHistory {
+		return 0
+	}
+	return 1
+}
+
+func (r *relay) note(names []walcore.FileName) {
+	for _, name := range names {
+		if name.Kind() != walcore.KindSegment {
+			continue
+		}
+		if s := name.Segment(); r.oldest == "" || s.Position() < r.oldest.Position() {
+			r.oldest = s
+		}
+	}
+}
+
+// outgrown are the segments that are provisional there, and whole or longer
+// here.
+func (r *relay) outgrown(ctx context.Context) (map[walcore.SegmentName]bool, error) {
+	theirs, err := r.to.Provisionals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	again := map[walcore.SegmentName]bool{}
+	for name, end := range theirs {
+		ours, provisional, err := r.from.Provisional(name)
+		if err != nil {
+			return nil, err
+		}
+		again[name] = !provisional || ours > end
+	}
+	return again, nil
+}
+
+func (r *relay) send(ctx context.Context, name walcore.FileName) error {
+	put, err := r.to.relay(ctx, r.from, name)
+	if errors.Is(err, walcore.ErrNotArchived) {
+		return nil // cleaned up here in the meantime: the check tells whether it is missed
+	}
+	if err != nil {
+		return err
+	}
+	if put.Identical {
+		return nil
+	}
+	r.result.Files++
+	r.result.Bytes += put.Bytes
+	_, err = fmt.Fprintf(r.out, "%s\n", name)
+	return err
+}
+
+// check looks for gaps at the destination and moves the watermark.
+func (r *relay) check(ctx context.Context) error {
+	start, noted, err := r.from.Watermark()
+	if err != nil {
+		return err
+	}
+	if !noted {
+		start = r.oldest
+	}
+	if start == "" {
+		return nil // no WAL on either side yet
+	}
+	chain, err := r.to.Chain(ctx, start)
+	if err != nil {
+		return err
+	}
+	r.result.Chain, r.result.Watermark = chain, settled(chain)
+	if mark := r.result.Watermark; mark != "" && (!noted || mark != start) {
+		if err := r.from.SetWatermark(mark); err != nil {
+			return err
+		}
+	}
+	return r.gapError(chain)
+}
+
+// settled is the last segment of a chain that is not going to be replaced: the
+// one before a segment that ends early. Watermarks count without timelines.
+func settled(chain walcore.Chain) walcore.SegmentName {
+	last := chain.Last
+	if last == "" || chain.End == last.End(chain.SegmentSize) {
+		return last
+	}
+	if chain.Segments == 1 {
+		return ""
+	}
+	return walcore.MakeSegmentName(last.Timeline(), last.Number(chain.SegmentSize)-1, chain.SegmentSize)
+}
+
+func (r *relay) gapError(chain walcore.Chain) error {
+	advice := "the standby no longer has it either: look for it in the primary's pg_wal, or make a new base copy of the DR node (copyToDR)"
+	switch {
+	case len(chain.Gaps) > 0 && chain.Gaps[0].After == "":
+		return hint.Wrap(fmt.Errorf("the relay's destination lacks WAL: %s is missing (%d gaps up to %s)", chain.Gaps[0].Want, len(chain.Gaps), chain.Newest), "%s", advice)
+	case len(chain.Gaps) > 0:
+		gap := chain.Gaps[0]
+		return hint.Wrap(fmt.Errorf("the relay's destination lacks WAL: %s is missing after %s (%d gaps up to %s)", gap.Want, gap.After, len(chain.Gaps), chain.Newest), "%s", advice)
+	case r.newest != "" && (chain.Newest == "" || chain.Newest.Position() < r.newest.Position()):
+		return hint.Wrap(fmt.Errorf("the relay's destination lacks WAL: it ends with %q, and %s is here", chain.Newest, r.newest),
+			"run the relay again; if this stays, look at the two archives with their names side by side")
+	}
+	return nil
+}

@@ -1,0 +1,246 @@
+package ship
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// ShipWALDir brings an archive up to date from the pg_wal of a server that is
+// stopped: everything the server has marked as ready to be archived, and every
+// segment from the end of the archive's WAL to the one that holds the last
+// byte before upTo. That one is sent as provisional where it is not complete.
+// History files go first. Nothing beyond upTo is sent: pg_wal also holds
+// segments that were recycled and have names of the future.
+//
+// timeline is the one that upTo is on; id the cluster's identity, with its
+// segment size. The result is the segments that are in the archive now because
+// of the call, those included that were there already. An error means that the
+// archive does not hold all WAL up to upTo.
+func ShipWALDir(ctx context.Context, to *Client, walDir string, upTo walcore.LSN, timeline walcore.Timeline, id walcore.Identity, out io.Writer) ([]walcore.SegmentName, error) {
+	if !id.SegmentSize.Valid() || timeline == 0 || upTo == 0 {
+		return nil, fmt.Errorf("ship %s up to %s on timeline %d: the segment size, timeline and end must be known", walDir, upTo, uint32(timeline))
+	}
+	d := &walSource{ctx: ctx, to: to, dir: walDir, upTo: upTo, timeline: timeline, id: id, out: out}
+	if err := d.list(); err != nil {
+		return nil, err
+	}
+	if err := d.shipOthers(); err != nil {
+		return nil, err
+	}
+	segments, err := d.segments()
+	if err != nil {
+		return nil, err
+	}
+	var shipped []walcore.SegmentName
+	for _, name := range segments {
+		done, err := d.ship(name)
+		if err != nil {
+			return shipped, fmt.Errorf("ship %s from %s: %w", name, d.dir, err)
+		}
+		if done {
+			shipped = append(shipped, name)
+		}
+	}
+	return shipped, d.verify()
+}
+
+type walSource struct {
+	ctx      context.Context
+	to       *Client
+	dir      string
+	upTo     walcore.LSN
+	timeline walcore.Timeline
+	id       walcore.Identity
+	out      io.Writer
+
+	names []walcore.FileName // in the directory, sorted
+	ready map[walcore.FileName]bool
+	from  walcore.SegmentName // where the archive's WAL ended before
+}
+
+// list reads the directory and its archive_status.
+func (d *walSource) list() error {
+	entries, err := os.ReadDir(d.dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if name, err := walcore.ParseFileName(entry.Name()); err == nil {
+			d.names = append(d.names, name)
+		}
+	}
+	d.ready = map[walcore.FileName]bool{}
+	entries, err = os.ReadDir(filepath.Join(d.dir, "archive_status"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, entry := range entries {
+		base, isReady := strings.CutSuffix(entry.Name(), ".ready")
+		name, err := walcore.ParseFileName(base)
+		if err == nil && isReady {
+			d.ready[name] = true
+		}
+	}
+	return nil
+}
+
+// shipOthers sends the histories, then backup and partial files that wait to
+// be archived.
+func (d *walSource) shipOthers() error {
+	for _, kind := range []walcore.Kind{walcore.KindHistory, walcore.KindBackup, walcore.KindPartial} {
+		for _, name := range d.names {
+			if name.Kind() != kind || !d.ready[name] && kind != walcore.KindHistory {
+				continue
+			}
+			if _, err := d.to.Put(d.ctx, name, filepath.Join(d.dir, string(name)), PutOptions{}); err != nil {
+				return fmt.Errorf("ship %s from %s: %w", name, d.dir, err)
+			}
+		}
+	}
+	return nil
+}
+
+// last is the segment that holds the last byte before upTo.
+func (d *walSource) last() walcore.SegmentName {
+	return walcore.SegmentAt(d.timeline, d.upTo-1, d.id.SegmentSize)
+}
+
+// segments are the ones to send, in order: those of other timelines that are
+// ready, and those of this one that are ready or past the archive's end.
+func (d *walSource) segments() ([]walcore.SegmentName, error) {
+	begin, err := d.begin()
+	if err != nil {
+		return nil, err
+	}
+	d.from = begin
+	last := d.last()
+	var names []walcore.SegmentName
+	for _, file := range d.names {
+		name := file.Segment()
+		if file.Kind() != walcore.KindSegment || name.Position() > last.Position() {
+			continue
+		}
+		if d.ready[file] || name.Timeline() == d.timeline && name.Position() >= begin.Position() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names) // older timelines first
+	if n := len(names); n == 0 || names[n-1] != last {
+		return nil, hint.Wrap(fmt.Errorf("%s is not in %s, and WAL up to %s ends in it", last, d.dir, d.upTo),
+			"check that this is the pg_wal of the server whose WAL is wanted")
+	}
+	return names, nil
+}
+
+// begin is the segment that the archive's WAL ends in, or the first of the
+// run in the directory that leads to the last where the archive is empty.
+func (d *walSource) begin() (walcore.SegmentName, error) {
+	chain, err := d.to.Chain(d.ctx, "")
+	if err != nil {
+		return "", err
+	}
+	last := d.last()
+	if chain.Last != "" {
+		return min(chain.Last.OnTimeline(d.timeline), last), nil
+	}
+	begin := last
+	for {
+		number := begin.Number(d.id.SegmentSize)
+		if number == 0 {
+			return begin, nil
+		}
+		before := walcore.MakeSegmentName(d.timeline, number-1, d.id.SegmentSize)
+		if _, found := slices.BinarySearch(d.names, walcore.FileName(before)); !found {
+			return begin, nil
+		}
+		begin = before
+	}
+}
+
+// ship sends one segment, the last one up to upTo. One of an old timeline that
+// the archive will not have, because that timeline was cut before it, is told
+// and left where it is.
+func (d *walSource) ship(name walcore.SegmentName) (done bool, err error) {
+	path := filepath.Join(d.dir, string(name))
+	opt, err := d.options(name, path)
+	if err != nil {
+		return false, err
+	}
+	put, err := d.to.Put(d.ctx, walcore.FileName(name), path, opt)
+	var refused *walcore.RefusedError
+	if errors.As(err, &refused) && name.Timeline() < d.timeline {
+		_, err = fmt.Fprintf(d.out, "warning: left in %s: %v\n", d.dir, err)
+		return false, err
+	}
+	if err != nil || put.Identical {
+		return err == nil, err
+	}
+	text := string(name)
+	if opt.Provisional != 0 {
+		text = fmt.Sprintf("%s (up to %s)", name, opt.Provisional)
+	}
+	_, err = fmt.Fprintln(d.out, text)
+	return true, err
+}
+
+// options looks at a segment before it is sent: it must be what its name says,
+// and the last one must reach upTo.
+func (d *walSource) options(name walcore.SegmentName, path string) (PutOptions, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return PutOptions{}, err
+	}
+	opt, err := d.inspect(name, f)
+	return opt, errors.Join(err, f.Close())
+}
+
+func (d *walSource) inspect(name walcore.SegmentName, f *os.File) (PutOptions, error) {
+	header, err := walcore.ReadPageHeader(f)
+	if err != nil {
+		return PutOptions{}, err
+	}
+	if err := header.Check(name, d.id); err != nil {
+		return PutOptions{}, err
+	}
+	if name != d.last() {
+		return PutOptions{}, nil
+	}
+	extent, err := walcore.ScanSegment(f, name, d.id)
+	if err != nil {
+		return PutOptions{}, err
+	}
+	switch {
+	case extent.End < d.upTo && !extent.Complete:
+		return PutOptions{}, fmt.Errorf("its WAL ends at %s (%s), before %s", extent.End, extent.Stopped, d.upTo)
+	case extent.Complete && extent.End <= d.upTo:
+		return PutOptions{}, nil
+	}
+	return PutOptions{Provisional: d.upTo}, nil
+}
+
+// verify asks the archive whether its WAL leads to upTo now. Where a newer
+// timeline has begun there, this one's end is no longer on its chain.
+func (d *walSource) verify() error {
+	chain, err := d.to.Chain(d.ctx, d.from)
+	if err != nil || chain.Timeline > d.timeline {
+		return err
+	}
+	if len(chain.Gaps) > 0 {
+		return hint.Wrap(fmt.Errorf("neither %s nor the archive there has %s, and WAL up to %s needs it", d.dir, chain.Gaps[0].Want, d.upTo),
+			"look for it in the archives of the other nodes")
+	}
+	if chain.End < d.upTo {
+		return fmt.Errorf("all WAL of %s was shipped, and yet the archive's ends at %s, before %s", d.dir, chain.End, d.upTo)
+	}
+	return nil
+}
