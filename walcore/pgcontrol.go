@@ -105,7 +105,8 @@ const (
 	control10 = 1002
 	control11 = 1100
 	control12 = 1201
-	control13 = 1300 // through 17
+	control13 = 1300 // through 16
+	control17 = 1700
 	control18 = 1800
 )
 
@@ -169,7 +170,7 @@ func parseControlFile(content []byte) (ControlFile, error) {
 	c.ControlVersion = d.u32()
 	c.CatalogVersion = d.u32()
 	switch c.ControlVersion {
-	case control95, control96, control10, control11, control12, control13, control18:
+	case control95, control96, control10, control11, control12, control13, control17, control18:
 	default:
 		if bytes.Count(content, []byte{0}) == len(content) {
 			return ControlFile{}, errors.New("it is all zeros")

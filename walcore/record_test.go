@@ -112,7 +112,7 @@ func TestScanSegmentEnds(t *testing.T) {
 func TestScanSegmentContinued(t *testing.T) {
 	b := newWAL(5)
 	b.other(10)
-	long := b.other(2<<20 + 300) // segments 5, 6 and 7
+	b.other(2<<20 + 300) // segments 5, 6 and 7
 	endOfLong := b.at
 	last := b.other(10)
 
@@ -136,9 +136,6 @@ func TestScanSegmentContinued(t *testing.T) {
 	binary.LittleEndian.PutUint32(broken[16:], 9000)
 	if got := mustScan(t, broken, b.name(2)); got.Records != 0 || got.End != b.name(2).Start(b.size) {
 		t.Errorf("a wrong remaining length: got %+v, want nothing valid", got)
-	}
-	if long == 0 {
-		t.Error("no record")
 	}
 }
 
@@ -227,9 +224,8 @@ func TestScanSegmentGivenUp(t *testing.T) {
 		b := newWAL(3)
 		b.magic = magic
 		b.other(40)
-		kept := b.prev
 		b.fill(72, false)
-		kept = b.prev
+		kept := b.prev
 		b.other(5000)
 		next := (b.at - 1) &^ LSN(b.block-1)
 		clear(b.buf[next-b.base:])
