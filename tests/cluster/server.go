@@ -1,0 +1,229 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/warmrun/warmrun/builtins/pgctl"
+)
+
+// account is who everything on the nodes runs as.
+type account struct {
+	name     string
+	uid, gid uint32
+}
+
+// testAccount is postgres where the test runs as root, and the test's own user
+// otherwise.
+func testAccount(t testing.TB) account {
+	t.Helper()
+	who, err := user.Current()
+	if err == nil && os.Geteuid() == 0 {
+		who, err = user.Lookup("postgres")
+	}
+	if err != nil {
+		t.Fatalf("%v: install the PostgreSQL server, which makes the user postgres (make install-test)", err)
+	}
+	uid, errUID := strconv.ParseUint(who.Uid, 10, 32)
+	gid, errGID := strconv.ParseUint(who.Gid, 10, 32)
+	if err := errors.Join(errUID, errGID); err != nil {
+		t.Fatal(err)
+	}
+	return account{name: who.Username, uid: uint32(uid), gid: uint32(gid)}
+}
+
+func findServer(t testing.TB, given string) (string, pgctl.Version) {
+	t.Helper()
+	var last error
+	for major := pgctl.Version(30); major >= 10; major-- {
+		dir, err := pgctl.FindBinDir(major, given)
+		if err == nil {
+			return dir, major
+		}
+		last = err
+	}
+	t.Fatalf("no PostgreSQL server of version 10 or later: install one (make install-test): %v", last)
+	return "", 0
+}
+
+// startPrimary makes db1's database and starts its server.
+func (c *Cluster) startPrimary() {
+	c.t.Helper()
+	n := c.DB1
+	n.program("initdb", "-D", n.PGData, "-U", c.account.name, "-E", "UTF8", "--locale=C",
+		"--auth-local=peer", "--auth-host=reject", "--data-checksums")
+	c.write(n.Path(filepath.Join(n.PGData, "postgresql.conf")), c.postgresqlConf(n))
+	c.write(n.Path(filepath.Join(n.PGData, "pg_hba.conf")), pgHBA)
+	// The test may be root, who is to be let in as well.
+	c.write(n.Path(filepath.Join(n.PGData, "pg_ident.conf")), fmt.Sprintf("site root %s\nsite %s %s\n", c.account.name, c.account.name, c.account.name))
+	n.StartServer()
+}
+
+// StartServer starts the node's server with pg_ctl, as an operator does, and
+// waits until it is ready.
+func (n *Node) StartServer() {
+	n.c.t.Helper()
+	n.program("pg_ctl", "-D", n.PGData, "-l", filepath.Join(filepath.Dir(n.Log), "startup.log"), "-w", "-t", "120", "start")
+}
+
+// StopServer stops the node's server with pg_ctl in the mode given.
+func (n *Node) StopServer(mode string) {
+	n.c.t.Helper()
+	n.program("pg_ctl", "-D", n.PGData, "-m", mode, "-w", "-t", "120", "stop")
+}
+
+// program runs one of PostgreSQL's programs on the node.
+func (n *Node) program(name string, args ...string) {
+	n.c.t.Helper()
+	result := n.Exec(filepath.Join(n.c.pgBin, name), args...)
+	if result.Code != 0 {
+		n.c.t.Fatalf("%s\n%s", result, n.LogTail(10))
+	}
+}
+
+// KillServer ends the node's server as a crash does, and returns when none of
+// its processes is left.
+func (n *Node) KillServer() {
+	n.c.t.Helper()
+	status, err := pgctl.Server{PGData: n.Path(n.PGData)}.StatusNow()
+	if err != nil || !status.Running {
+		n.c.t.Fatalf("kill the server on %s: running %v, %v", n.Name, status.Running, err)
+	}
+	if err := syscall.Kill(status.PID, syscall.SIGKILL); err != nil {
+		n.c.t.Fatal(err)
+	}
+	Eventually(n.c.t, 30*time.Second, "the server's processes on "+n.Name+" are gone", func() (bool, error) {
+		left, err := n.processes(n.isServer)
+		// The dead postmaster's number must be free, or no server starts again.
+		return len(left) == 0 && syscall.Kill(status.PID, 0) != nil, err
+	})
+}
+
+// Cut makes the node as good as gone: no ssh server, and nothing runs there.
+func (n *Node) Cut() {
+	n.c.t.Helper()
+	n.sshd.Stop()
+	if err := n.killAll(n.c.t.Context()); err != nil {
+		n.c.t.Fatal(err)
+	}
+}
+
+// Uncut brings the node's ssh server back, as a reboot does. The PostgreSQL
+// server is not started.
+func (n *Node) Uncut() {
+	n.c.t.Helper()
+	n.startSSH(n.sshd.Port)
+}
+
+// killAll ends every process of the node.
+func (n *Node) killAll(ctx context.Context) error {
+	for {
+		left, err := n.processes(n.isOurs)
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		for _, pid := range left {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
+		}
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return fmt.Errorf("processes %v do not end: %w", left, err)
+		}
+	}
+}
+
+// isServer: the process works in the node's data directory, which PostgreSQL's
+// processes never leave, and is PostgreSQL.
+func (n *Node) isServer(pid int) bool {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return err == nil && filepath.Base(exe) == "postgres" && n.worksInData(pid)
+}
+
+func (n *Node) worksInData(pid int) bool {
+	cwd, err := os.Stat(fmt.Sprintf("/proc/%d/cwd", pid))
+	if err != nil {
+		return false
+	}
+	data, err := os.Stat(n.Path(n.PGData))
+	return err == nil && os.SameFile(cwd, data)
+}
+
+// isOurs: the process belongs to this node, by its namespace where the node has
+// one, else by where it works or what it executes.
+func (n *Node) isOurs(pid int) bool {
+	if n.place != nil {
+		theirs, err := os.Stat(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+		if err != nil {
+			return false
+		}
+		ours, err := n.place.mnt.Stat()
+		return err == nil && os.SameFile(theirs, ours)
+	}
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return err == nil && strings.HasPrefix(exe, n.Dir+"/") || n.worksInData(pid)
+}
+
+func (n *Node) processes(which func(pid int) bool) ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var found []int
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err == nil && pid != os.Getpid() && which(pid) && !isZombie(pid) {
+			found = append(found, pid)
+		}
+	}
+	return found, nil
+}
+
+func isZombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	_, after, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')'):]), " ")
+	return strings.HasPrefix(after, "Z")
+}
+
+// build makes the program once for each cluster; the compiler's cache makes
+// that cheap. The file is the test's to copy.
+func (c *Cluster) build() string {
+	c.t.Helper()
+	path := filepath.Join(c.root, "warmrun")
+	cmd := exec.CommandContext(c.t.Context(), "go", "build", "-buildvcs=false", "-trimpath", "-o", path, "github.com/warmrun/warmrun/cmd/warmrun")
+	cmd.Env = append(slices.Clone(os.Environ()), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		c.t.Fatalf("build the program: %v\n%s", err, out)
+	}
+	return path
+}
+
+// Server is pgctl's view of the node's server, from outside.
+func (n *Node) Server() pgctl.Server {
+	return pgctl.Server{PGData: n.Path(n.PGData), BinDir: n.c.pgBin}
+}
+
+// Exists reports whether the node has a file at a path that it sees.
+func (n *Node) Exists(inside string) bool {
+	n.c.t.Helper()
+	_, err := os.Lstat(n.Path(inside))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		n.c.t.Fatal(err)
+	}
+	return err == nil
+}
