@@ -101,6 +101,9 @@ func (v *vm) plainToGo(value lua.LValue, want reflect.Type) (reflect.Value, erro
 	case reflect.Map:
 		return v.mapToGo(value, want)
 	case reflect.Struct:
+		if v.book.values[want] {
+			return reflect.Value{}, wrongType(value, withArticle(want.Name())+" such as one of c's")
+		}
 		return v.structToGo(value, want)
 	}
 	return numberToGo(value, want)

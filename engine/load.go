@@ -26,7 +26,7 @@ type book struct {
 	libs   map[string]*chunk
 	order  []string // names of libs in the order of their loading
 	sigs   map[string]*signature
-	opaque map[reflect.Type]bool
+	values map[reflect.Type]bool
 }
 
 // Load reads, runs and validates the file of a runbook. That has no effect on
@@ -38,10 +38,8 @@ func Load(ctx context.Context, src Source, host Host) (*Runbook, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &book{host: host, main: main, libs: map[string]*chunk{}, sigs: map[string]*signature{}, opaque: map[reflect.Type]bool{}}
-	for _, o := range host.Opaques {
-		b.opaque[o.Type] = true
-	}
+	b := &book{host: host, main: main, libs: map[string]*chunk{}, sigs: map[string]*signature{}}
+	b.values = valueTypes(host)
 	v, err := b.instance(ctx, false)
 	if err != nil {
 		return nil, err
@@ -51,7 +49,7 @@ func Load(ctx context.Context, src Source, host Host) (*Runbook, error) {
 		return nil, fmt.Errorf("%s:%d: the file is for runbook %s and describes %s: the names must be the same",
 			src.file(), v.def.line(main, "name"), src.Name, r.Name)
 	}
-	r.source, r.host, r.book = src, host, b
+	r.book = b
 	return &r, nil
 }
 
@@ -139,7 +137,7 @@ func (b *book) signature(module string, f Func) (*signature, error) {
 	if s := b.sigs[key]; s != nil {
 		return s, nil
 	}
-	s, err := newSignature(module, f, func(t reflect.Type) bool { return b.opaque[t] })
+	s, err := newSignature(module, f, b.values)
 	if err != nil {
 		return nil, err
 	}

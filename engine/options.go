@@ -46,9 +46,6 @@ func (v *vm) options(L *lua.LState, s *signature, value lua.LValue) (reflect.Val
 	if u, ok := unknownOf(value); ok {
 		return reflect.Value{}, unknownArgument{u}
 	}
-	if ud, ok := value.(*lua.LUserData); ok && reflect.TypeOf(ud.Value) == s.options {
-		return v.asOptions(s, reflect.ValueOf(ud.Value)), nil
-	}
 	table, ok := value.(*lua.LTable)
 	if value != lua.LNil && !ok {
 		v.mistake(L, "the options of %s: %s", s.fullName(), wrongType(value, "a table such as { key = value }"))

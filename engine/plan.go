@@ -92,6 +92,9 @@ func (r *Runbook) Plan(ctx context.Context, args map[string]string) (*Plan, erro
 		if err := p.planStep(ctx, def); err != nil {
 			return nil, err
 		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 	}
 	p.tellOuter()
 	return p.plan, nil
@@ -240,7 +243,7 @@ func (p *planner) question(ctx context.Context, def *stepDef) error {
 func (p *planner) note(text string) { p.step.Notes = append(p.step.Notes, text) }
 
 // trouble makes an error a part of the plan. What is left as an error ends the
-// plan: the end of the caller's context and faults of the program.
+// plan: faults of the program.
 func (p *planner) trouble(ctx context.Context, what string, err error) error {
 	var depends *unknownError
 	switch {
@@ -250,8 +253,6 @@ func (p *planner) trouble(ctx context.Context, what string, err error) error {
 		p.note(what + " depends on " + depends.from)
 	case isInternal(err):
 		return err
-	case ctx.Err() == context.Canceled:
-		return context.Cause(ctx)
 	case what == "":
 		p.step.Problem = explained(ctx, err).Error()
 	default:

@@ -69,9 +69,9 @@ func (r *Runbook) Run(ctx context.Context, args map[string]string, opts RunOptio
 	if err := run.canAsk(); err != nil {
 		return nil, err
 	}
-	run.result = &Result{Runbook: r.Name, Params: texts, Began: r.host.now(), Next: r.Next}
+	run.result = &Result{Runbook: r.Name, Params: texts, Began: r.book.host.now(), Next: r.Next}
 	err = run.all(ctx)
-	run.result.Ended = r.host.now()
+	run.result.Ended = r.book.host.now()
 	return run.result, err
 }
 
@@ -100,7 +100,7 @@ func (r *runner) inherit(ctx context.Context) {
 		}
 	}
 	if o.Out == nil {
-		o.Out = r.rb.host.Out
+		o.Out = r.rb.book.host.Out
 	}
 	if o.Out == nil {
 		o.Out = io.Discard
@@ -121,7 +121,7 @@ func (t *trial) name() string {
 // canAsk fails before anything is done when a question will come and nobody is
 // there to answer it.
 func (r *runner) canAsk() error {
-	if r.opts.AssumeYes || r.rb.host.Confirm != nil {
+	if r.opts.AssumeYes || r.rb.book.host.Confirm != nil {
 		return nil
 	}
 	for _, s := range r.vm.def.steps {
@@ -159,7 +159,7 @@ func (r *runner) event(e Event) error {
 	if r.opts.Observe == nil {
 		return nil
 	}
-	e.At, e.Runbook = r.rb.host.now(), r.path
+	e.At, e.Runbook = r.rb.book.host.now(), r.path
 	if err := r.opts.Observe(e); err != nil {
 		return fmt.Errorf("the run cannot be recorded: %w", err)
 	}
@@ -193,7 +193,7 @@ func (r *runner) steps(ctx context.Context) error {
 
 // step runs one step from its conditions to its result.
 func (r *runner) step(ctx context.Context, def *stepDef) error {
-	began := r.rb.host.now()
+	began := r.rb.book.host.now()
 	body := r.out.body()
 	defer body.endLine()
 	t := &trial{def: def}
@@ -206,7 +206,7 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 		value, entry.Attempts, err = r.attempts(ctx, t)
 	}
 	body.endLine()
-	took := r.rb.host.now().Sub(began)
+	took := r.rb.book.host.now().Sub(began)
 	entry.Outcome, entry.Seconds, entry.Value = outcome, took.Seconds(), value
 	if err != nil {
 		entry.Outcome, entry.Error, entry.Value = Failed, err.Error(), nil
@@ -289,13 +289,17 @@ func truth(values []lua.LValue, step, key string) (bool, lua.LValue, error) {
 
 func (r *runner) confirmed(ctx context.Context, def *stepDef) error {
 	question, err := r.question(ctx, def)
-	if err != nil || question == "" || r.opts.AssumeYes {
+	if err != nil || question == "" {
 		return err
 	}
-	if r.rb.host.Confirm == nil {
+	if r.opts.AssumeYes {
+		fmt.Fprintf(Output(ctx), "%s yes\n", question)
+		return nil
+	}
+	if r.rb.book.host.Confirm == nil {
 		return hint.Wrap(errors.New("it asks a question and there is no terminal to answer it"), "agree beforehand with --yes")
 	}
-	agreed, err := r.rb.host.Confirm(ctx, question)
+	agreed, err := r.rb.book.host.Confirm(ctx, question)
 	if err == nil && !agreed {
 		err = ErrDeclined
 	}
@@ -403,10 +407,14 @@ func explained(ctx context.Context, err error) error {
 	if cause == nil || errors.Is(err, cause) && err.Error() == cause.Error() {
 		return err
 	}
-	if ctx.Err() == context.DeadlineExceeded || errors.Is(err, ctx.Err()) {
-		return &scriptError{err: fmt.Errorf("%w (%w)", cause, err), where: whereOf(err)}
+	if ctx.Err() != context.DeadlineExceeded && !errors.Is(err, ctx.Err()) {
+		return err
 	}
-	return err
+	reason := fmt.Errorf("%w (%w)", cause, err)
+	if err.Error() == ctx.Err().Error() {
+		reason = cause
+	}
+	return &scriptError{err: reason, where: whereOf(err)}
 }
 
 // pause waits, unless ctx ends first.

@@ -19,9 +19,7 @@ type Runbook struct {
 	Checks []CheckInfo `json:"checks"`
 	Steps  []StepInfo  `json:"steps"`
 
-	source Source
-	host   Host
-	book   *book
+	book *book
 }
 
 // Param is one declared parameter, in the order of the file.
@@ -62,4 +60,4 @@ type StepInfo struct {
 }
 
 // Source is the text that the runbook was loaded from.
-func (r *Runbook) Source() Source { return r.source }
+func (r *Runbook) Source() Source { return r.book.main.source }

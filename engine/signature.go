@@ -42,7 +42,7 @@ func (s *signature) argName(i int) string {
 }
 
 // newSignature checks that a Func has the form that Func.Fn describes.
-func newSignature(module string, f Func, opaque func(reflect.Type) bool) (*signature, error) {
+func newSignature(module string, f Func, values map[reflect.Type]bool) (*signature, error) {
 	s := &signature{module: module, Func: f, fn: reflect.ValueOf(f.Fn)}
 	bad := func(format string, args ...any) (*signature, error) {
 		return nil, fmt.Errorf("function %s: %s", s.fullName(), fmt.Sprintf(format, args...))
@@ -64,7 +64,7 @@ func newSignature(module string, f Func, opaque func(reflect.Type) bool) (*signa
 	s.variadic = t.IsVariadic()
 	for i := 1; i < t.NumIn(); i++ {
 		in := t.In(i)
-		if i == t.NumIn()-1 && !s.variadic && isOptions(in, opaque) {
+		if i == t.NumIn()-1 && !s.variadic && isOptions(in, values) {
 			s.options, s.pointer = in, in.Kind() == reflect.Pointer
 			if s.pointer {
 				s.options = in.Elem()
@@ -77,11 +77,11 @@ func newSignature(module string, f Func, opaque func(reflect.Type) bool) (*signa
 }
 
 // isOptions tells an option table from the structs that are values.
-func isOptions(t reflect.Type, opaque func(reflect.Type) bool) bool {
+func isOptions(t reflect.Type, values map[reflect.Type]bool) bool {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t.Kind() != reflect.Struct || t == timeType || opaque(t) || reflect.PointerTo(t).Implements(unmarshalType) {
+	if t.Kind() != reflect.Struct || t == timeType || values[t] || reflect.PointerTo(t).Implements(unmarshalType) {
 		return false
 	}
 	return true
@@ -102,16 +102,15 @@ func (s *signature) required() int {
 // Validate reports functions and types that runbooks could not use. It is for
 // the tests of the program that provides them.
 func (h Host) Validate() error {
-	opaque := map[reflect.Type]bool{}
 	for _, o := range h.Opaques {
 		if o.Type == nil || o.Name == "" {
 			return fmt.Errorf("opaque type %q has no name or no Go type", o.Name)
 		}
-		opaque[o.Type] = true
 	}
+	values := valueTypes(h)
 	for _, m := range h.Modules {
 		for _, f := range m.Funcs {
-			s, err := newSignature(m.Name, f, func(t reflect.Type) bool { return opaque[t] })
+			s, err := newSignature(m.Name, f, values)
 			if err != nil {
 				return err
 			}
@@ -124,6 +123,25 @@ func (h Host) Validate() error {
 		}
 	}
 	return nil
+}
+
+// valueTypes are the structs that are never an option table: opaque types and
+// those of the handles in Host.Vars.
+func valueTypes(h Host) map[reflect.Type]bool {
+	values := map[reflect.Type]bool{}
+	for _, o := range h.Opaques {
+		values[o.Type] = true
+	}
+	for _, value := range h.Vars {
+		t := reflect.TypeOf(value)
+		for t != nil && t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if t != nil && t.Kind() == reflect.Struct {
+			values[t] = true
+		}
+	}
+	return values
 }
 
 func checkOptions(s *signature) error {

@@ -20,9 +20,25 @@ func (r *runner) giveUp(ctx context.Context, def *stepDef, err error) error {
 		r.out.always("    the line of no return is passed: nothing is undone")
 		return failure
 	}
-	failure.Left, failure.UndoErr = r.undo(ctx)
+	var inner *StepError
+	if errors.As(err, &inner) && len(inner.Left) > 0 {
+		failure.Left = under(def.Name, inner.Left)
+		failure.UndoErr = inner.UndoErr
+	}
+	left, undoErr := r.undo(ctx)
+	failure.Left = append(failure.Left, left...)
+	failure.UndoErr = errors.Join(failure.UndoErr, undoErr)
 	failure.Undone = len(failure.Left) == 0
 	return failure
+}
+
+// under names the steps of a runbook within a step.
+func under(step string, names []string) []string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = step + "/" + name
+	}
+	return out
 }
 
 // undo takes back every step that was begun, the last one first. It gives the
@@ -39,8 +55,9 @@ func (r *runner) undo(ctx context.Context) (left []string, err error) {
 			failures = append(failures, fmt.Errorf("undo %s: %w", t.def.Name, ErrUndoStopped))
 			continue
 		}
-		if err := r.undoStep(ctx, t); err != nil {
-			left = append(left, t.def.Name)
+		rest, err := r.undoStep(ctx, t)
+		left = append(left, rest...)
+		if err != nil {
 			failures = append(failures, fmt.Errorf("undo %s: %w", t.def.Name, err))
 		}
 	}
@@ -58,13 +75,13 @@ func (r *runner) stopped() bool {
 
 // undoStep undoes one step: by its own undo, or else by undoing the runbooks
 // that ran within it.
-func (r *runner) undoStep(ctx context.Context, t *trial) error {
+func (r *runner) undoStep(ctx context.Context, t *trial) (left []string, err error) {
 	r.out.always("%s", r.out.paint(bold, "==> undo "+t.def.Name))
-	began := r.rb.host.now()
-	err := r.event(Event{Kind: UndoBegan, Step: t.def.Name})
+	began := r.rb.book.host.now()
+	unrecorded := r.event(Event{Kind: UndoBegan, Step: t.def.Name})
 	// A run that can no longer be recorded is undone all the same.
-	err = errors.Join(err, r.takeBack(ctx, t))
-	took := r.rb.host.now().Sub(began)
+	left, err = r.takeBack(ctx, t)
+	took := r.rb.book.host.now().Sub(began)
 	e := Event{Kind: UndoEnded, Step: t.def.Name, Outcome: Undone}
 	if err != nil {
 		e.Outcome, e.Error = UndoFailed, err.Error()
@@ -75,10 +92,10 @@ func (r *runner) undoStep(ctx context.Context, t *trial) error {
 	if t.finished {
 		r.result.Steps[t.entry].Outcome = e.Outcome
 	}
-	return errors.Join(err, r.event(e))
+	return left, errors.Join(err, unrecorded, r.event(e))
 }
 
-func (r *runner) takeBack(ctx context.Context, t *trial) error {
+func (r *runner) takeBack(ctx context.Context, t *trial) (left []string, err error) {
 	body := newIndenter(&lenient{to: r.out.to}, "    ")
 	defer body.endLine()
 	if t.def.undo == nil {
@@ -98,21 +115,21 @@ func (r *runner) takeBack(ctx context.Context, t *trial) error {
 	}()
 	defer func() { stop(nil); <-watched }()
 	ctx = withScope(ctx, &scope{out: body, run: r, at: t})
-	_, err := r.vm.call(ctx, reversing, t.def.undo, r.c())
-	if err != nil {
-		return explained(ctx, err)
+	if _, err := r.vm.call(ctx, reversing, t.def.undo, r.c()); err != nil {
+		return []string{t.def.Name}, explained(ctx, err)
 	}
-	return nil
+	return nil, nil
 }
 
 // takeBackInner undoes the runbooks that finished within a step.
-func (r *runner) takeBackInner(ctx context.Context, t *trial, body *indenter) error {
+func (r *runner) takeBackInner(ctx context.Context, t *trial, body *indenter) (left []string, err error) {
 	var failures []error
 	for i := len(t.inner) - 1; i >= 0; i-- {
 		inner := t.inner[i]
 		inner.out.to = body
-		_, err := inner.undo(ctx)
+		rest, err := inner.undo(ctx)
+		left = append(left, under(t.def.Name, rest)...)
 		failures = append(failures, err)
 	}
-	return errors.Join(failures...)
+	return left, errors.Join(failures...)
 }

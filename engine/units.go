@@ -125,6 +125,8 @@ func parseBool(text string) (bool, error) {
 // elapsed prints how long something took, for people.
 func elapsed(d time.Duration) string {
 	switch {
+	case d < 100*time.Millisecond:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < time.Minute:
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	case d < time.Hour:

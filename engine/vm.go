@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -206,10 +207,8 @@ func (v *vm) goError(value lua.LValue) error {
 		}
 	case lua.LString:
 		text := strings.TrimSpace(string(x))
-		for known, err := range v.goErrors {
-			if text == known || strings.HasSuffix(text, ": "+known) {
-				return err
-			}
+		if err := v.remembered(text); err != nil {
+			return err
 		}
 		return &luaMessage{text: text}
 	case *lua.LTable:
@@ -218,6 +217,18 @@ func (v *vm) goError(value lua.LValue) error {
 		}
 	}
 	return fmt.Errorf("error raised with a %s: raise a text instead", value.Type())
+}
+
+// remembered finds the Go error that a script caught and raised again, perhaps
+// with its place before the text.
+func (v *vm) remembered(text string) error {
+	longest, found := -1, error(nil)
+	for known, err := range v.goErrors {
+		if len(known) > longest && (text == known || strings.HasSuffix(text, ": "+known)) {
+			longest, found = len(known), err
+		}
+	}
+	return found
 }
 
 // errorValue is what pcall gives a script: the text of a Go error, and
@@ -276,12 +287,10 @@ func (s site) of(key string) string {
 
 // callSite is where the Go function that runs now was called from.
 func (v *vm) callSite(L *lua.LState) site {
-	frame, ok := L.GetStack(1)
-	if !ok {
+	file, number, _ := strings.Cut(v.position(L), ":")
+	line, err := strconv.Atoi(number)
+	if err != nil {
 		return site{file: v.book.main.source.file()}
 	}
-	if _, err := L.GetInfo("Sl", frame, nil); err != nil {
-		return site{file: v.book.main.source.file()}
-	}
-	return site{chunk: v.book.chunkOf(frame.Source), file: frame.Source, line: frame.CurrentLine}
+	return site{chunk: v.book.chunkOf(file), file: file, line: line}
 }
