@@ -19,13 +19,20 @@ type cleanMark struct {
 	Below string `json:"below"`
 	// Timelines is every timeline that segments were seen of.
 	Timelines []Timeline `json:"timelines"`
+	// Listed is when the whole archive was last looked through.
+	Listed time.Time `json:"listed,omitzero"`
 	// Failed is when removing last failed, as it does where the archive is
 	// read-only.
 	Failed time.Time `json:"failed,omitzero"`
 }
 
-// cleanupRetry is how long a failed cleanup is left alone.
-const cleanupRetry = 10 * time.Minute
+const (
+	// cleanupRetry is how long a failed cleanup is left alone.
+	cleanupRetry = 10 * time.Minute
+	// cleanupList is how long the archive is not listed again. Listing finds
+	// old segments that arrived after their like had been removed.
+	cleanupList = 24 * time.Hour
+)
 
 // maxCleanup bounds how many names are tried one by one, and how many files
 // one call removes. Beyond it a listing costs less, and a server that has a
@@ -92,19 +99,22 @@ func (r *restoring) oldestNeeded() (string, bool) {
 }
 
 // removeBelow removes segments of all timelines whose position is below limit.
-// The first time, and when the limit went back, the archive is listed; after
-// that the names between the last limit and this one are tried, so that the
-// cost goes with what is removed and not with what is there.
+// The first time, once a day, and when the limit went back, the archive is
+// listed; otherwise the names between the last limit and this one are tried, so
+// that the cost goes with what is removed and not with what is there.
 func (r *restoring) removeBelow(ctx context.Context, limit string) error {
 	mark := r.state.Cleaned
-	if mark.Below == limit || r.Now().Sub(mark.Failed) < cleanupRetry {
+	if mark.Below == limit || r.Now().Sub(mark.Failed).Abs() < cleanupRetry {
 		return nil
 	}
 	mark.Timelines = r.knownTimelines(mark.Timelines)
 	from, to := positionNumber(mark.Below, r.segment), positionNumber(limit, r.segment)
 	complete, err := true, error(nil)
-	if mark.Below == "" || to < from || (to-from)*uint64(len(mark.Timelines)) > maxCleanup {
+	list := mark.Below == "" || to < from || (to-from)*uint64(len(mark.Timelines)) > maxCleanup ||
+		r.Now().Sub(mark.Listed).Abs() > cleanupList // also after the clock went back
+	if list {
 		mark.Timelines, complete, err = r.removeListed(ctx, limit, mark.Timelines)
+		mark.Listed = r.Now().UTC()
 	} else {
 		err = r.removeNamed(ctx, from, to, mark.Timelines)
 	}
@@ -204,7 +214,7 @@ func (r *restoring) removeListed(ctx context.Context, limit string, timelines []
 
 // remove deletes one file, if it is there, and the note on a provisional
 // segment with it. Neither is flushed: a file that is back after a crash is
-// found when the archive is listed for the next run of the server.
+// found when the archive is listed again.
 func (r *restoring) remove(ctx context.Context, segment SegmentName, name FileName) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

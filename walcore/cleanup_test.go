@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fill stores segments 1 to n of timeline 1 and returns their names.
@@ -146,10 +147,18 @@ func TestCleanupByName(t *testing.T) {
 	if removed := s.serve(7, func(r *RestoreRequest) { r.Redo = redo(5) }); removed != nil {
 		t.Errorf("the same again: removed %s, want nothing", removed)
 	}
-	// The next run of the server lists again and finds the straggler.
+	// The next run of the server goes on from there.
 	s.serverRuns(2)
-	if removed := s.serve(8, func(r *RestoreRequest) { r.Redo = redo(5) }); fmt.Sprint(removed) != "["+string(redo(1))+"]" {
-		t.Errorf("after a restart: removed %s, want %s", removed, redo(1))
+	if removed := s.serve(8, func(r *RestoreRequest) { r.Redo = redo(6) }); fmt.Sprint(removed) != "["+string(redo(5))+"]" {
+		t.Errorf("after a restart: removed %s, want %s", removed, redo(5))
+	}
+	// A day later the archive is listed again, and the straggler found.
+	removed = s.serve(8, func(r *RestoreRequest) {
+		r.Redo = redo(7)
+		r.Now = func() time.Time { return time.Now().Add(25 * time.Hour) }
+	})
+	if got, want := fmt.Sprint(removed), fmt.Sprint([]string{string(redo(1)), string(redo(6))}); got != want {
+		t.Errorf("a day later: removed %s, want %s", got, want)
 	}
 }
 

@@ -21,7 +21,7 @@ func TestStartupTitle(t *testing.T) {
 		{"postgres: startup recovering 000000010000000000000003", true}, // 11 on
 		{"postgres: startup waiting for 000000010000000000000003", true},
 		{"postgres: startup recovering 000000010000000000000003 waiting", true}, // on a lock
-		{"postgres: startup", true}, // update_process_title off
+		{"postgres: startup", true},                                             // update_process_title off
 		{"postgres: main: startup recovering 000000010000000000000003", true},
 		{"postgres: 15/main: startup waiting for 000000010000000000000003", true},
 		{"postgres: startup mydb [local] idle", false}, // a user called startup

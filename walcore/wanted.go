@@ -141,7 +141,7 @@ func (k stateKeeper) inPGData() string {
 }
 
 // load is the state as this run of the server left it. What an earlier run
-// left says only which segments were served. A file that is missing or
+// left says only which segments were served and removed. A file that is missing or
 // damaged counts as empty.
 func (k stateKeeper) load(server Server) Wanted {
 	var here, local Wanted
@@ -160,7 +160,7 @@ func (k stateKeeper) load(server Server) Wanted {
 		here.ArchiveInode = local.ArchiveInode
 	}
 	if !same {
-		here = Wanted{LastServed: here.LastServed, ServedAt: here.ServedAt, Furthest: here.Furthest}
+		here = Wanted{LastServed: here.LastServed, ServedAt: here.ServedAt, Furthest: here.Furthest, Cleaned: here.Cleaned}
 		k.sweep()
 	}
 	here.PGData, here.Server = k.pgdata, server
