@@ -13,23 +13,10 @@ import (
 
 // Types that pgtype does not name (pg_type.dat).
 const (
+	oidVoid     = 2278
 	oidLSN      = 3220
 	oidLSNArray = 3221
 )
-
-// elements are the types of which arrays are taken apart.
-var elements = map[uint32]uint32{
-	pgtype.BoolArrayOID: pgtype.BoolOID, pgtype.Int2ArrayOID: pgtype.Int2OID, pgtype.Int4ArrayOID: pgtype.Int4OID,
-	pgtype.Int8ArrayOID: pgtype.Int8OID, pgtype.OIDArrayOID: pgtype.OIDOID, pgtype.XIDArrayOID: pgtype.XIDOID,
-	pgtype.Float4ArrayOID: pgtype.Float4OID, pgtype.Float8ArrayOID: pgtype.Float8OID, pgtype.NumericArrayOID: pgtype.NumericOID,
-	pgtype.TextArrayOID: pgtype.TextOID, pgtype.VarcharArrayOID: pgtype.VarcharOID, pgtype.BPCharArrayOID: pgtype.BPCharOID,
-	pgtype.NameArrayOID: pgtype.NameOID, pgtype.ByteaArrayOID: pgtype.ByteaOID, pgtype.UUIDArrayOID: pgtype.UUIDOID,
-	pgtype.DateArrayOID: pgtype.DateOID, pgtype.TimestampArrayOID: pgtype.TimestampOID, pgtype.TimestamptzArrayOID: pgtype.TimestamptzOID,
-	pgtype.InetArrayOID: pgtype.InetOID, pgtype.JSONArrayOID: pgtype.JSONOID, pgtype.JSONBArrayOID: pgtype.JSONBOID,
-	oidLSNArray: oidLSN,
-}
-
-const oidVoid = 2278
 
 // convert makes a plain value of what the server sent, in text form; nil is
 // null.
@@ -38,13 +25,35 @@ func convert(oid uint32, raw []byte) any {
 		return nil
 	}
 	text := string(raw)
-	if element, ok := elements[oid]; ok {
+	if element := elementOf(oid); element != 0 {
 		if values, ok := parseArray(text, func(s string) any { return scalar(element, s) }); ok {
 			return values
 		}
 		return text
 	}
 	return scalar(oid, text)
+}
+
+// elementOf is the type of the elements of an array type, for those that are
+// taken apart, and 0 for every other type.
+func elementOf(array uint32) uint32 {
+	switch array {
+	case pgtype.BoolArrayOID:
+		return pgtype.BoolOID
+	case pgtype.Int2ArrayOID, pgtype.Int4ArrayOID, pgtype.Int8ArrayOID, pgtype.OIDArrayOID, pgtype.XIDArrayOID:
+		return pgtype.Int8OID
+	case pgtype.Float4ArrayOID, pgtype.Float8ArrayOID:
+		return pgtype.Float8OID
+	case pgtype.TimestamptzArrayOID:
+		return pgtype.TimestamptzOID
+	case oidLSNArray:
+		return oidLSN
+	case pgtype.TextArrayOID, pgtype.VarcharArrayOID, pgtype.BPCharArrayOID, pgtype.NameArrayOID, pgtype.NumericArrayOID,
+		pgtype.ByteaArrayOID, pgtype.UUIDArrayOID, pgtype.DateArrayOID, pgtype.TimestampArrayOID, pgtype.InetArrayOID,
+		pgtype.JSONArrayOID, pgtype.JSONBArrayOID:
+		return pgtype.TextOID
+	}
+	return 0
 }
 
 // scalar converts a single value. What cannot be converted stays the text that

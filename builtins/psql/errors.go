@@ -20,6 +20,7 @@ const (
 	stateInvalidPassword    = "28P01"
 	stateInvalidAuth        = "28000"
 	stateNoDatabase         = "3D000"
+	stateWrongMoment        = "55000" // object_not_in_prerequisite_state
 )
 
 // NotRunning reports whether err means that no server is there to connect to:

@@ -108,8 +108,11 @@ func (c *Conn) Version() int { return c.version }
 // Close ends the session. It does so also when ctx has ended.
 func (c *Conn) Close(ctx context.Context) error {
 	err := c.conn.Close(ctx)
-	if ctx.Err() != nil {
-		return nil // the goodbye was not sent, and the connection is closed
+	// A session that broke is cleaned up in the background.
+	select {
+	case <-c.conn.PgConn().CleanupDone():
+	case <-ctx.Done():
+		return nil // the goodbye was not sent, but the connection is closed
 	}
 	return err
 }

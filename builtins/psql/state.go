@@ -67,6 +67,10 @@ type ServerState struct {
 // pg_monitor.
 func (c *Conn) State(ctx context.Context) (ServerState, error) {
 	rows, err := c.Query(ctx, stateQuery(c.version))
+	if sqlState(err) == stateWrongMoment {
+		// A promotion came between two functions; there is no second one.
+		rows, err = c.Query(ctx, stateQuery(c.version))
+	}
 	if err != nil {
 		return ServerState{}, fmt.Errorf("read the server's state: %w", err)
 	}

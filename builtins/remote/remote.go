@@ -52,7 +52,10 @@ type Client struct {
 	node cluster.NodeName
 	user string
 	hops []*hop // in the order they were made; the last one leads to the node
-	work sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	work   sync.WaitGroup
 }
 
 // Dial connects to the node and logs in. Errors name the host, and have a
@@ -81,9 +84,24 @@ func (c *Client) User() string { return c.user }
 // Close cuts the connection and ends what runs over it. It returns when
 // everything that the client started here has ended.
 func (c *Client) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	err := closeHops(c.hops)
 	c.work.Wait()
 	return err
+}
+
+// spawn starts a goroutine that Close waits for. What comes after Close finds
+// the connection gone and ends by itself.
+func (c *Client) spawn(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		go f()
+		return
+	}
+	c.work.Go(f)
 }
 
 // last is the hop that ends at the node.

@@ -41,7 +41,7 @@ func (c *Client) Run(ctx context.Context, command string, streams Streams) error
 	}()
 	out, stderr := newGate(streams.Out), newGate(&s.stderr, streams.Err)
 	copied := make(chan struct{})
-	c.work.Go(func() {
+	c.spawn(func() {
 		defer close(copied)
 		var both sync.WaitGroup
 		both.Go(func() { s.copyOutput(out, s.channel) })

@@ -65,7 +65,7 @@ func (c *Client) open(ctx context.Context, command string) (*session, error) {
 		return nil, context.Cause(ctx)
 	}
 	opened := make(chan result)
-	c.work.Go(func() {
+	c.spawn(func() {
 		s, err := c.begin(command)
 		select {
 		case opened <- result{s, err}:
@@ -90,7 +90,7 @@ func (c *Client) begin(command string) (*session, error) {
 		return nil, h.explainOpen(command, err)
 	}
 	s := &session{client: c, hop: h, command: command, channel: channel, exited: make(chan struct{}), ended: make(chan struct{})}
-	c.work.Go(func() { s.listen(requests) })
+	c.spawn(func() { s.listen(requests) })
 	ok, err := channel.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{command}))
 	if err == nil && ok {
 		return s, nil
@@ -260,7 +260,7 @@ func (s *session) signal(name string) error {
 // stopped answering.
 func (s *session) terminate() {
 	done := make(chan struct{})
-	s.client.work.Go(func() {
+	s.client.spawn(func() {
 		defer close(done)
 		_ = s.signal("TERM") // the channel may have ended
 		grace := time.NewTimer(termGrace)
@@ -283,7 +283,7 @@ func (s *session) terminate() {
 // hangUp closes the channel, without waiting for a far side that has stopped
 // answering.
 func (s *session) hangUp() {
-	s.client.work.Go(func() { _ = s.channel.Close() })
+	s.client.spawn(func() { _ = s.channel.Close() })
 }
 
 // interrupted is the error of a command that ctx has ended.

@@ -66,12 +66,12 @@ func (c *Client) StartStream(ctx context.Context, command string, stderr io.Writ
 	}
 	s.close = sync.OnceValue(s.finish)
 	s.stop = context.AfterFunc(ctx, inner.terminate)
-	c.work.Go(func() {
+	c.spawn(func() {
 		defer close(s.copied)
 		inner.copyOutput(s.stderr, inner.channel.Stderr())
 	})
-	c.work.Go(s.readAhead)
-	c.work.Go(s.writeBehind)
+	c.spawn(s.readAhead)
+	c.spawn(s.writeBehind)
 	return s, nil
 }
 

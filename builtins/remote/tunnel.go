@@ -105,15 +105,15 @@ func (c *Client) newTunnel(channel net.Conn, path string) *tunnel {
 		err := errors.Join(ours.Close(), theirs.Close())
 		// Closed in the background: a far side that has stopped answering
 		// must not hold up the caller.
-		c.work.Go(func() { _ = channel.Close() })
+		c.spawn(func() { _ = channel.Close() })
 		return err
 	})
-	c.work.Go(func() {
+	c.spawn(func() {
 		// Errors show as the end of the stream at the other end.
 		_, _ = io.Copy(channel, theirs)
 		_ = channel.Close()
 	})
-	c.work.Go(func() {
+	c.spawn(func() {
 		_, _ = io.Copy(theirs, channel)
 		_ = theirs.Close()
 	})
