@@ -101,24 +101,36 @@ func (r *runner) takeBack(ctx context.Context, t *trial) (left []string, err err
 	if t.def.undo == nil {
 		return r.takeBackInner(ctx, t, body)
 	}
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), r.opts.UndoTimeout, &timeoutError{after: r.opts.UndoTimeout})
+	ctx, cancel := r.undoContext(ctx)
 	defer cancel()
-	ctx, stop := context.WithCancelCause(ctx)
+	ctx = withScope(ctx, &scope{out: body, run: r, at: t})
+	if _, err := r.vm.call(ctx, reversing, t.def.undo, r.c()); err != nil {
+		return []string{t.def.Name}, explained(ctx, err)
+	}
+	return nil, nil
+}
+
+// undoContext is bounded in time and by StopUndo, and by nothing else: what
+// ended the run must not end its undo. The function it gives waits for the
+// goroutine.
+func (r *runner) undoContext(ctx context.Context) (context.Context, func()) {
+	limit := r.opts.UndoTimeout
+	timed, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), limit, &timeoutError{after: limit})
+	stoppable, stop := context.WithCancelCause(timed)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
 		select {
 		case <-r.opts.StopUndo:
 			stop(ErrUndoStopped)
-		case <-ctx.Done():
+		case <-stoppable.Done():
 		}
 	}()
-	defer func() { stop(nil); <-watched }()
-	ctx = withScope(ctx, &scope{out: body, run: r, at: t})
-	if _, err := r.vm.call(ctx, reversing, t.def.undo, r.c()); err != nil {
-		return []string{t.def.Name}, explained(ctx, err)
+	return stoppable, func() {
+		stop(nil)
+		<-watched
+		cancel()
 	}
-	return nil, nil
 }
 
 // takeBackInner undoes the runbooks that finished within a step.
