@@ -22,12 +22,30 @@ func (v *vm) openModules() error {
 			}
 			table.RawSetString(f.Name, v.L.NewFunction(func(L *lua.LState) int { return v.invoke(L, s) }))
 		}
-		if v.globals.RawGetString(m.Name) != lua.LNil {
-			return fmt.Errorf("module %s has the name of something else", m.Name)
+		module := v.freeze(m.Name, table)
+		if before := v.globals.RawGetString(m.Name); before != lua.LNil {
+			if m.Name != "runbook" || !v.callable(module, before) {
+				return fmt.Errorf("module %s has the name of something else", m.Name)
+			}
 		}
-		v.globals.RawSetString(m.Name, v.freeze(m.Name, table))
+		v.globals.RawSetString(m.Name, module)
 	}
 	return nil
+}
+
+// callable makes a module do what the function of its name does. The word
+// runbook is both: runbook { ... } describes one, and a host may add
+// runbook.run.
+func (v *vm) callable(module *lua.LTable, fn lua.LValue) bool {
+	function, ok := fn.(*lua.LFunction)
+	if !ok {
+		return false
+	}
+	module.Metatable.(*lua.LTable).RawSetString("__call", v.L.NewFunction(func(L *lua.LState) int {
+		L.Remove(1)
+		return function.GFunction(L)
+	}))
+	return true
 }
 
 // invoke is a call of a host function from Lua.
@@ -73,21 +91,8 @@ func (v *vm) permit(L *lua.LState, s *signature) {
 // arguments converts the arguments of a call. An unknownArgument error means
 // that there are unknown values among them.
 func (v *vm) arguments(L *lua.LState, s *signature) ([]reflect.Value, error) {
-	given := L.GetTop()
-	fixed := len(s.in)
-	if s.variadic {
-		fixed--
-	}
-	most := fixed
-	if s.options != nil {
-		most++
-	}
-	for given > most && L.Get(given) == lua.LNil {
-		given--
-	}
-	if given < s.required() || given > most && !s.variadic {
-		v.mistake(L, "%s takes %s, got %d", s.fullName(), s.takes(most), given)
-	}
+	fixed, most := s.counts()
+	v.checkCount(L, s, most)
 	var args []reflect.Value
 	var depends error
 	keep := func(value reflect.Value, err error, name string) {
@@ -113,6 +118,30 @@ func (v *vm) arguments(L *lua.LState, s *signature) ([]reflect.Value, error) {
 		keep(value, err, "")
 	}
 	return args, depends
+}
+
+// counts gives the arguments before a variadic end or the options, and how
+// many there can be at most where there is no variadic end.
+func (s *signature) counts() (fixed, most int) {
+	fixed = len(s.in)
+	if s.variadic {
+		fixed--
+	}
+	most = fixed
+	if s.options != nil {
+		most++
+	}
+	return fixed, most
+}
+
+func (v *vm) checkCount(L *lua.LState, s *signature, most int) {
+	given := L.GetTop()
+	for given > most && L.Get(given) == lua.LNil {
+		given--
+	}
+	if given < s.required() || given > most && !s.variadic {
+		v.mistake(L, "%s takes %s, got %d", s.fullName(), s.takes(most), given)
+	}
 }
 
 // takes is "1 to 2 arguments (node, options)".

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -53,14 +54,18 @@ func (f *CheckFailure) sentence() string {
 	return f.Name + ": " + f.Message
 }
 
-// withHint carries the hint of the first check that has one.
+// withHint carries the hints of all checks, each once.
 func withHint(e *CheckError) error {
+	var hints []string
 	for _, f := range e.Failed {
-		if f.Hint != "" {
-			return hint.Wrap(e, "%s", f.Hint)
+		if f.Hint != "" && !contains(hints, f.Hint) {
+			hints = append(hints, f.Hint)
 		}
 	}
-	return e
+	if len(hints) == 0 {
+		return e
+	}
+	return hint.Wrap(e, "%s", strings.Join(hints, "; "))
 }
 
 // judge runs one check with its tries. Nil means that it passed.

@@ -147,7 +147,7 @@ func testFuncs(w *world) []Func {
 		}},
 		{Name: "coded", Fn: func(context.Context) error { return &coded{code: 7} }},
 		{Name: "panic", Fn: func(context.Context) error { panic("boom in Go") }},
-		{Name: "nilmap", Fn: func(context.Context) error { var m map[string]int; m["x"] = 1; return nil }},
+		{Name: "index", Fn: func(_ context.Context) error { return fmt.Errorf("%v", w.calls[len(w.calls)]) }},
 		{Name: "hang", Fn: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }},
 		{Name: "echo", Args: []string{"value"}, Fn: func(_ context.Context, v any) (any, error) { return v, nil }},
 		{Name: "go", Args: []string{"value"}, Fn: func(_ context.Context, v any) (string, error) { return fmt.Sprintf("%T %v", v, v), nil }},

@@ -6,6 +6,35 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
+// The form of a runbook. Everything else is refused, with the line of the key.
+//
+//	return runbook {
+//	  api = 1, name = "flushPrimary", summary = "one line",    -- required
+//	  runs_on = "primary",                 -- required: primary, standby, dr, pair or any
+//	  lock = "cluster",                    -- cluster (the default), node or none
+//	  next = "triggerStandby", description = "as long as it takes",
+//	  params = {
+//	    drain = param.duration { default = "60s", help = "how long to wait" },
+//	    -- kinds: string, integer, boolean, duration, size, choice, node
+//	    -- keys: default, help, required, and choices for a choice
+//	  },
+//	  checks = {
+//	    check { "name", function(c) return ok, "why not" end, "why not",
+//	      retries = 2, delay = "1s", hint = "what to do" },
+//	  },
+//	  steps = {
+//	    step { "name",
+//	      run = function(c) return result end,             -- required
+//	      undo = function(c) end,                          -- must bear running when there is nothing to undo
+//	      done_if = function(c) return done, result end,   -- true: run is not called
+//	      when = function(c) return wanted end,            -- false: the step is skipped
+//	      confirm = "question?",                           -- or a function that returns one, or nil
+//	      irreversible = true,                             -- excludes undo
+//	      timeout = "30m", retries = 2, delay = "1s",      -- for each try of run
+//	      hint = "what to do when it fails" },
+//	  },
+//	}
+
 // definition is what a runbook's file returns, with its functions.
 type definition struct {
 	book   Runbook

@@ -33,7 +33,7 @@ func withRunbooks(w *world, texts map[string]string) Host {
 		}
 		return len(result.Steps), nil
 	}
-	host.Modules = append(host.Modules, Module{Name: "runbook_", Funcs: []Func{
+	host.Modules = append(host.Modules, Module{Name: "runbook", Funcs: []Func{
 		{Name: "run", Effect: Change, Args: []string{"name", "arguments"}, Plans: true,
 			Fn: func(ctx context.Context, name string, args *map[string]string) (any, error) {
 				if args == nil {
@@ -81,7 +81,7 @@ func TestNestedRunIsUndoneWithItsStep(t *testing.T) {
 	w := &world{}
 	var events []string
 	out, err := runNested(t, w, `steps = {
-  step { "flush", run = function(c) return runbook_.run("flush", { mode = "smart" }) end },
+  step { "flush", run = function(c) return runbook.run("flush", { mode = "smart" }) end },
   step { "trigger", run = function(c) fail("no answer") end },
 }`, RunOptions{Observe: func(e Event) error {
 		events = append(events, strings.TrimSpace(fmt.Sprintf("%s: %s %s", e.Runbook, e.Kind, e.Step)))
@@ -119,7 +119,7 @@ func TestNestedRunIsUndoneWithItsStep(t *testing.T) {
 func TestOwnUndoReplacesTheNestedOnes(t *testing.T) {
 	w := &world{}
 	if _, err := runNested(t, w, `steps = {
-  step { "flush", run = function(c) runbook_.run("flush") end, undo = function(c) psql.exec(c.node, "own") end },
+  step { "flush", run = function(c) runbook.run("flush") end, undo = function(c) psql.exec(c.node, "own") end },
   step { "trigger", run = function(c) fail("no answer") end },
 }`, RunOptions{}); err == nil {
 		t.Error("want a failure")
@@ -140,8 +140,8 @@ func TestNestedFailureBeforeTheLine(t *testing.T) {
 		return nil
 	}
 	_, err := runNested(t, w, `steps = {
-  step { "flush", run = function(c) runbook_.run("flush") end },
-  step { "trigger", run = function(c) runbook_.run("trigger") end },
+  step { "flush", run = function(c) runbook.run("flush") end },
+  step { "trigger", run = function(c) runbook.run("trigger") end },
 }`, RunOptions{})
 	if got, want := names(w), "block, stop fast, prepare, unprepare, start, unblock"; got != want {
 		t.Errorf("calls: got %s, want %s", got, want)
@@ -167,8 +167,8 @@ func TestNestedLineCountsForTheOuterRun(t *testing.T) {
 			return nil
 		}
 		_, err := runNested(t, w, `steps = {
-  step { "flush", run = function(c) runbook_.run("flush") end },
-  step { "trigger", run = function(c) runbook_.run("trigger") end },
+  step { "flush", run = function(c) runbook.run("flush") end },
+  step { "trigger", run = function(c) runbook.run("trigger") end },
   step { "after", run = function(c) psql.exec(c.node, "after") end },
 }`, RunOptions{})
 		var step *StepError
@@ -191,7 +191,7 @@ func TestCaughtNestedFailure(t *testing.T) {
 		return nil
 	}
 	_, err := runNested(t, w, `steps = {
-  step { "flush", run = function(c) pcall(runbook_.run, "flush") end },
+  step { "flush", run = function(c) pcall(runbook.run, "flush") end },
   step { "fails", run = function(c) fail("later") end },
 }`, RunOptions{})
 	if got, want := names(w), "block, stop fast, start, unblock"; got != want || err == nil {
@@ -211,7 +211,7 @@ func TestNestedUndoThatFails(t *testing.T) {
 			return nil
 		}
 		_, err := runNested(t, w, `steps = {
-  step { "flush", run = function(c) runbook_.run("flush") end },
+  step { "flush", run = function(c) runbook.run("flush") end },
   step { "more", run = function(c) psql.exec(c.node, "later") end },
 }`, RunOptions{})
 		var step *StepError
@@ -224,8 +224,8 @@ func TestNestedUndoThatFails(t *testing.T) {
 func TestNestedPlan(t *testing.T) {
 	w := &world{}
 	r := mustLoad(t, bookText(`steps = {
-  step { "flush", run = function(c) runbook_.run("flush") end },
-  step { "trigger", confirm = "Promote db2?", run = function(c) runbook_.run("trigger") psql.exec(c.node, "more") end },
+  step { "flush", run = function(c) runbook.run("flush") end },
+  step { "trigger", confirm = "Promote db2?", run = function(c) runbook.run("trigger") psql.exec(c.node, "more") end },
   step { "rejoin", irreversible = true, run = function(c) pg_ctl.start(c.node) end },
 }`), withRunbooks(w, nestedTexts()))
 	plan, err := r.Plan(t.Context(), nil)

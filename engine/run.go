@@ -23,7 +23,6 @@ type runner struct {
 	result  *Result
 	past    bool // the line of no return has been passed
 	tried   []*trial
-	failed  *CheckError
 }
 
 // trial is a step that has been begun.

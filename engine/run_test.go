@@ -186,7 +186,7 @@ steps = { step { "one", run = function(c) pg_ctl.stop(c.node) end } }`, RunOptio
 	if !errors.As(err, &failed) || len(failed.Failed) != 6 || failed.Total != 7 {
 		t.Fatalf("got %v", err)
 	}
-	if got := hint.Of(err); got != "do this" {
+	if got := hint.Of(err); got != "do this; try harder" {
 		t.Errorf("hint: got %q", got)
 	}
 	if got := failed.Failed[3].Hint; got != "try harder" {
@@ -353,6 +353,15 @@ func TestUndoTimeout(t *testing.T) {
 	}
 	if got := step.UndoErr.Error(); !strings.HasPrefix(got, "undo c: took longer than its timeout of 10ms") {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestHintOfAStep(t *testing.T) {
+	for body, want := range map[string]string{`fail("no")`: "look at the log", `test.fail("no")`: "try harder"} {
+		_, _, err := run(t, (&world{}).host(), `steps = { step { "one", hint = "look at the log", run = function(c) `+body+` end } }`, RunOptions{})
+		if got := hint.Of(err); got != want {
+			t.Errorf("%s: got %q, want %q", body, got, want)
+		}
 	}
 }
 

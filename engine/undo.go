@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // defaultUndoTimeout bounds the undo of one step.
@@ -15,6 +17,9 @@ var ErrUndoStopped = errors.New("the undo was stopped")
 
 // giveUp ends a run at a step that failed.
 func (r *runner) giveUp(ctx context.Context, def *stepDef, err error) error {
+	if def.Hint != "" && hint.Of(err) == "" {
+		err = hint.Wrap(err, "%s", def.Hint)
+	}
 	failure := &StepError{Runbook: r.rb.Name, Step: def.Name, Err: err, Where: whereOf(err), PastReturn: r.past}
 	if r.past {
 		r.out.always("    the line of no return is passed: nothing is undone")

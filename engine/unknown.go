@@ -50,7 +50,7 @@ func unknownOf(value lua.LValue) (unknown, bool) {
 // catch that.
 func (v *vm) known(value lua.LValue) {
 	if u, ok := unknownOf(value); ok {
-		panic(planStop{from: u.from})
+		panic(planStop(u))
 	}
 }
 
