@@ -162,7 +162,11 @@ func newRestoring(request RestoreRequest) (*restoring, error) {
 	if r.Poll <= 0 {
 		r.Poll = time.Second
 	}
-	r.PGData = realPath(r.PGData)
+	archive, err := filepath.Abs(r.Archive)
+	if err != nil {
+		return nil, err
+	}
+	r.Archive, r.PGData = archive, realPath(r.PGData)
 	r.Target = r.inPGData(r.Target)
 	if r.Trigger != "" {
 		r.Trigger = r.inPGData(r.Trigger)
@@ -283,51 +287,6 @@ func (r *restoring) served() {
 func (r *restoring) servedBefore() bool {
 	furthest, name := r.state.Furthest, r.Name.Segment()
 	return furthest != "" && name.Position() <= furthest.Position() && name.Timeline() <= furthest.Timeline()
-}
-
-// noticeTrigger looks for a request to open the database: the trigger file, a
-// signal, or the file by which pg_ctl promote and pg_promote() tell the server
-// (PROMOTE_SIGNAL_FILE in xlog.h; through 11 also FALLBACK_PROMOTE_SIGNAL_FILE).
-func (r *restoring) noticeTrigger() {
-	if r.kind != RecoveryStandby && !r.Wait && !r.WarmStandby {
-		return
-	}
-	trigger, err := ReadTrigger(r.Trigger)
-	if err != nil && r.state.report("trigger file") {
-		r.dirty = true
-		r.say("%v; it is taken for no trigger", err)
-	}
-	select {
-	case <-r.Failover:
-		trigger = TriggerFast
-	default:
-	}
-	r.fast = trigger == TriggerFast
-	if trigger != TriggerNone && r.state.report("trigger "+trigger.String()) {
-		r.dirty = true
-		fmt.Fprintf(r.Out, "trigger file found: %s failover\n", trigger)
-	}
-	if trigger != TriggerNone || r.promoted() {
-		r.opening()
-	}
-}
-
-func (r *restoring) promoted() bool {
-	for _, file := range []string{"promote", "fallback_promote"} {
-		if _, err := os.Lstat(filepath.Join(r.PGData, file)); err == nil {
-			return true
-		}
-	}
-	return false
-}
-
-// opening remembers that this recovery is to end. The server removes the
-// promote file before it asks for its last segment again.
-func (r *restoring) opening() {
-	if !r.state.Opening {
-		r.state.Opening, r.dirty = true, true
-		r.save()
-	}
 }
 
 // archiveReplaced reports whether the archive is another directory than the

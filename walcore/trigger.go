@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/warmrun/warmrun/walcore/atomicfile"
@@ -96,4 +97,49 @@ func WriteTrigger(path string, fast bool) error {
 		return fmt.Errorf("write trigger file: %w", err)
 	}
 	return nil
+}
+
+// noticeTrigger looks for a request to open the database: the trigger file, a
+// signal, or the file by which pg_ctl promote and pg_promote() tell the server
+// (PROMOTE_SIGNAL_FILE in xlog.h; through 11 also FALLBACK_PROMOTE_SIGNAL_FILE).
+func (r *restoring) noticeTrigger() {
+	if r.kind != RecoveryStandby && !r.Wait && !r.WarmStandby {
+		return
+	}
+	trigger, err := ReadTrigger(r.Trigger)
+	if err != nil && r.state.report("trigger file") {
+		r.dirty = true
+		r.say("%v; it is taken for no trigger", err)
+	}
+	select {
+	case <-r.Failover:
+		trigger = TriggerFast
+	default:
+	}
+	r.fast = trigger == TriggerFast
+	if trigger != TriggerNone && r.state.report("trigger "+trigger.String()) {
+		r.dirty = true
+		fmt.Fprintf(r.Out, "trigger file found: %s failover\n", trigger)
+	}
+	if trigger != TriggerNone || r.promoted() {
+		r.opening()
+	}
+}
+
+func (r *restoring) promoted() bool {
+	for _, file := range []string{"promote", "fallback_promote"} {
+		if _, err := os.Lstat(filepath.Join(r.PGData, file)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// opening remembers that this recovery is to end. The server removes the
+// promote file before it asks for its last segment again.
+func (r *restoring) opening() {
+	if !r.state.Opening {
+		r.state.Opening, r.dirty = true, true
+		r.save()
+	}
 }
