@@ -112,7 +112,7 @@ func TestScanSegmentEnds(t *testing.T) {
 func TestScanSegmentContinued(t *testing.T) {
 	b := newWAL(5)
 	b.other(10)
-	b.other(2<<20 + 300) // segments 5, 6 and 7
+	b.other(2<<20 + 20000) // segments 5, 6 and 7
 	endOfLong := b.at
 	last := b.other(10)
 
@@ -132,10 +132,12 @@ func TestScanSegmentContinued(t *testing.T) {
 		}
 	}
 	// The first page of the last segment must agree with the pages after it.
-	broken := bytes.Clone(b.segment(2))
-	binary.LittleEndian.PutUint32(broken[16:], 9000)
-	if got := mustScan(t, broken, b.name(2)); got.Records != 0 || got.End != b.name(2).Start(b.size) {
-		t.Errorf("a wrong remaining length: got %+v, want nothing valid", got)
+	for _, rest := range []uint32{0, binary.LittleEndian.Uint32(b.segment(2)[16:]) + 8, 1 << 31} {
+		broken := bytes.Clone(b.segment(2))
+		binary.LittleEndian.PutUint32(broken[16:], rest)
+		if got := mustScan(t, broken, b.name(2)); got.Records != 0 || got.End != b.name(2).Start(b.size) {
+			t.Errorf("%d bytes remaining: got %+v, want nothing valid", rest, got)
+		}
 	}
 }
 
@@ -147,14 +149,15 @@ func TestScanSegmentDamage(t *testing.T) {
 	for i := range 300 {
 		b.other(i * 3)
 	}
-	for offset := longHeaderSize; offset < int(b.at-b.base); offset += 149 {
+	damaged := b.segment(0)
+	for offset := longHeaderSize; offset < int(b.at-b.base); offset += 349 {
 		want, ok := b.owner[b.base+LSN(offset)]
 		if !ok {
 			continue // padding or a page header
 		}
-		damaged := bytes.Clone(b.segment(0))
 		damaged[offset] ^= 0x10
 		got := mustScan(t, damaged, b.name(0))
+		damaged[offset] ^= 0x10
 		atPage := uint64(got.End)%uint64(b.block) == 0 && want-got.End <= longHeaderSize // the header lies between
 		if got.End != want && !atPage {
 			t.Errorf("bit flipped at %s: got valid to %s (%s), want %s", b.base+LSN(offset), got.End, got.Stopped, want)
@@ -170,10 +173,48 @@ func TestScanSegmentDamagedHeader(t *testing.T) {
 	want := b.at
 	b.other(20000)
 	for i := range 20 {
-		damaged := bytes.Clone(b.segment(0))
-		damaged[int(b.block)+i] ^= 0x10
-		if got := mustScan(t, damaged, b.name(0)); got.End != want {
-			t.Errorf("header byte %d: got valid to %s (%s), want %s", i, got.End, got.Stopped, want)
+		for _, bit := range []byte{0x01, 0x10} {
+			damaged := bytes.Clone(b.segment(0))
+			damaged[int(b.block)+i] ^= bit
+			if got := mustScan(t, damaged, b.name(0)); got.End != want {
+				t.Errorf("header byte %d bit %02x: got valid to %s (%s), want %s", i, bit, got.End, got.Stopped, want)
+			}
+		}
+	}
+}
+
+// TestScanSegmentStrayContinuation has a page that claims to go on with a
+// record where the one before it was finished.
+func TestScanSegmentStrayContinuation(t *testing.T) {
+	b := newWAL(3)
+	b.fill(64, false)
+	b.other(64 - recordHeaderSize)
+	want := b.at
+	b.other(10)
+	stray := bytes.Clone(b.segment(0))
+	stray[int(want-b.base)+2] |= pageFirstIsContinued
+	if got := mustScan(t, stray, b.name(0)); got.End != want || !strings.Contains(got.Stopped, "the rest of an earlier record") {
+		t.Errorf("got valid to %s (%s), want %s", got.End, got.Stopped, want)
+	}
+}
+
+// TestScanSegmentHugeRecord has a record of a length that no server writes,
+// with page headers that agree to the segment's end.
+func TestScanSegmentHugeRecord(t *testing.T) {
+	for _, total := range []uint32{recordMaxSize, recordMaxSize + 1, 1<<32 - 1} {
+		b := newWAL(3)
+		b.other(40)
+		at := b.at
+		binary.LittleEndian.PutUint32(b.buf[at-b.base:], total)
+		binary.LittleEndian.PutUint64(b.buf[at-b.base+recordPrevAt:], uint64(b.prev))
+		rest := total - uint32(b.room(at))
+		for page := b.base + LSN(b.block); page < b.name(0).End(b.size); page += LSN(b.block) {
+			b.page(page, pageFirstIsContinued, rest)
+			rest -= b.block - shortHeaderSize
+		}
+		got := mustScan(t, b.segment(0), b.name(0))
+		if want := total <= recordMaxSize; got.Complete != want || !want && got.End != at {
+			t.Errorf("%d bytes: got %+v, want complete %v", total, got, want)
 		}
 	}
 }
@@ -255,6 +296,21 @@ func TestScanSegmentTimelines(t *testing.T) {
 	b.timeline = 1
 	if got := mustScan(t, b.segment(0), b.name(0)); got.End >= b.at || got.Timeline != 1 {
 		t.Errorf("got end %s timeline %d, want less than %s and 1", got.End, got.Timeline, b.at)
+	}
+}
+
+// TestScanSegmentTimelineGoesBack has a page of an older timeline behind one of
+// a newer.
+func TestScanSegmentTimelineGoesBack(t *testing.T) {
+	b := newWAL(3)
+	b.timeline = 2
+	for range 100 {
+		b.other(300)
+	}
+	back := bytes.Clone(b.segment(0))
+	binary.LittleEndian.PutUint32(back[2*int(b.block)+4:], 1)
+	if got := mustScan(t, back, b.name(0)); got.End > b.base+LSN(2*b.block) || !strings.Contains(got.Stopped, "timeline 1 after timeline 2") {
+		t.Errorf("got valid to %s (%s), want an end before the third page", got.End, got.Stopped)
 	}
 }
 

@@ -156,9 +156,13 @@ func openWALDir(dir string, c ControlFile) (*walDirectory, error) {
 }
 
 // readLineage fills lines from the history file. Without the file a timeline
-// has no ancestors, as in readTimeLineHistory.
+// has no ancestors, and the first one has no file, as in readTimeLineHistory.
 func (d *walDirectory) readLineage(target Timeline) error {
 	var history History
+	if target == 1 {
+		d.lines = []lineage{{timeline: target}}
+		return nil
+	}
 	f, err := os.Open(filepath.Join(d.dir, string(target.HistoryName())))
 	if err == nil {
 		history, err = ParseHistory(f, target)

@@ -187,6 +187,8 @@ func TestEndOfWALPromoted(t *testing.T) {
 		writeFile(t, filepath.Join(dir, string(b.name(i))), b.segment(i))
 	}
 	writeFile(t, filepath.Join(dir, "00000002.history"), []byte("1\t"+fork.String()+"\tno recovery target specified\n"))
+	// Not of this history: the new timeline had not begun there.
+	writeFile(t, filepath.Join(dir, string(old.name(0).OnTimeline(2))), make([]byte, b.size))
 
 	c := b.control(checkpoint, StateInProduction)
 	c.Timeline, c.MinRecoveryTimeline = 1, 2
@@ -200,6 +202,22 @@ func TestEndOfWALPromoted(t *testing.T) {
 	if _, _, err := EndOfWAL(dir, c); err == nil {
 		t.Error("a timeline without segments: got no error")
 	}
+}
+
+// TestEndOfWALForeignTimeline has pages of a timeline that is older than the
+// cluster's, but not one of its ancestors.
+func TestEndOfWALForeignTimeline(t *testing.T) {
+	b, checkpoint := crashed()
+	dir := b.save(t)
+	want := b.at
+	b.timeline = 2
+	b.other(9000)
+	b.timeline = 1
+	writeFile(t, filepath.Join(dir, string(b.name(b.segments()-1))), b.segment(b.segments()-1))
+	writeFile(t, filepath.Join(dir, "00000003.history"), []byte("1\t"+(want+1<<30).String()+"\tx\n"))
+	c := b.control(checkpoint, StateInProduction)
+	c.MinRecoveryTimeline = 3
+	checkEnd(t, dir, c, want)
 }
 
 func TestEndOfWALRefuses(t *testing.T) {
@@ -224,8 +242,9 @@ func TestEndOfWALRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "is a directory"},
-		{"a broken history", func(dir string, _ *ControlFile) {
-			writeFile(t, filepath.Join(dir, "00000001.history"), []byte("x\n"))
+		{"a broken history", func(dir string, c *ControlFile) {
+			c.MinRecoveryTimeline = 3
+			writeFile(t, filepath.Join(dir, "00000003.history"), []byte("x\n"))
 		}, "is not a timeline number"},
 		{"a foreign timeline", func(dir string, c *ControlFile) {
 			c.MinRecoveryTimeline = 3
