@@ -1,5 +1,6 @@
-// Package psql runs SQL on PostgreSQL servers of 9.2 and later, on this node
-// or on another one through a tunnel to the server's unix socket.
+// Package psql runs SQL on PostgreSQL servers, on this node or on another one
+// through a tunnel to the server's unix socket. It is meant for 10 and later;
+// servers before 10 are asked by the names that functions had then.
 //
 // Terms:
 //

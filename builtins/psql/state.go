@@ -144,10 +144,14 @@ func stateOf(v map[string]any) ServerState {
 		s.SystemID = uint64(id) // the function shows it with a sign
 	}
 	if name, err := walcore.ParseSegmentName(text(v["current_segment"])); err == nil {
-		s.CurrentSegment = name
 		// The control file has a primary's timeline only after its first
 		// checkpoint on it.
-		s.Timeline = name.Timeline()
+		s.Timeline, s.CurrentSegment = name.Timeline(), name
+		if s.SegmentSize.Valid() {
+			// At the border of two segments, servers before 17 name the one
+			// that has ended.
+			s.CurrentSegment = walcore.SegmentAt(s.Timeline, s.CurrentLSN, s.SegmentSize)
+		}
 	}
 	return s
 }
