@@ -14,7 +14,7 @@ import (
 // openModules makes the host's modules global tables.
 func (v *vm) openModules() error {
 	for _, m := range v.book.host.Modules {
-		table := v.L.NewTable()
+		table := v.newTable()
 		for _, f := range m.Funcs {
 			s, err := v.book.signature(m.Name, f)
 			if err != nil {

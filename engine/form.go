@@ -79,7 +79,7 @@ func (v *vm) openForm() {
 	v.globals.RawSetString("runbook", v.function(v.makeRunbook))
 	v.globals.RawSetString("step", v.function(v.makeStep))
 	v.globals.RawSetString("check", v.function(v.makeCheck))
-	kinds := v.L.NewTable()
+	kinds := v.newTable()
 	for _, kind := range paramKinds {
 		kinds.RawSetString(kind, v.function(func(L *lua.LState) int { return v.draftParam(L, kind) }))
 	}
@@ -89,7 +89,7 @@ func (v *vm) openForm() {
 func (v *vm) push(L *lua.LState, value any) int {
 	ud := L.NewUserData()
 	ud.Value = value
-	meta := L.NewTable()
+	meta := v.newTable()
 	meta.RawSetString("__metatable", lua.LFalse)
 	ud.Metatable = meta
 	L.Push(ud)

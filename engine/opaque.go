@@ -20,7 +20,7 @@ func (v *vm) openOpaques() error {
 		if o.Type == nil || o.Name == "" {
 			return fmt.Errorf("opaque type %q has no name or no Go type", o.Name)
 		}
-		t := &opaqueType{Opaque: o, meta: v.L.NewTable()}
+		t := &opaqueType{Opaque: o, meta: v.newTable()}
 		v.opaqueMeta(t)
 		v.opaques[o.Type] = t
 		if o.Parse != nil {

@@ -54,7 +54,7 @@ func (v *vm) options(L *lua.LState, s *signature, value lua.LValue) (reflect.Val
 		return v.asOptions(s, reflect.Zero(s.options)), nil
 	}
 	d := v.decoder(s.options)
-	checked := L.NewTable()
+	checked := v.newTable()
 	for key, item := table.Next(lua.LNil); key != lua.LNil; key, item = table.Next(key) {
 		f, known := d.fields[key.String()]
 		if !known || key.Type() != lua.LTString {
@@ -150,7 +150,7 @@ func (v *vm) handleMeta(t reflect.Type, original *lua.LTable) *lua.LTable {
 	}
 	keys := fieldKeys(t)
 	fields := original.RawGetString("fields").(*lua.LTable)
-	meta := v.L.NewTable()
+	meta := v.newTable()
 	meta.RawSetString("__metatable", lua.LFalse)
 	meta.RawSetString("__index", v.L.NewFunction(func(L *lua.LState) int {
 		v.checkField(L, L.Get(2), keys, withArticle(t.Name()))

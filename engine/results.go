@@ -151,7 +151,7 @@ func (v *vm) mapToLua(value reflect.Value) lua.LValue {
 }
 
 func (v *vm) structToLua(value reflect.Value) lua.LValue {
-	table := v.L.NewTable()
+	table := v.newTable()
 	for _, f := range optionFields(value.Type()) {
 		item, err := value.FieldByIndexErr(f.Index)
 		if err != nil || f.omitEmpty && item.IsZero() {
@@ -174,7 +174,7 @@ func (v *vm) structMeta(t reflect.Type) *lua.LTable {
 		return meta
 	}
 	keys := fieldKeys(t)
-	meta := v.L.NewTable()
+	meta := v.newTable()
 	meta.RawSetString("__metatable", lua.LFalse)
 	meta.RawSetString("__index", v.L.NewFunction(func(L *lua.LState) int {
 		v.checkField(L, L.Get(2), keys, "this result")

@@ -48,7 +48,7 @@ steps = {
   step { "checkpoint", run = function(c) psql.exec(c.node, "CHECKPOINT") end },
   step { "skip me", when = function(c) return false end, run = function(c) fail("no") end },
   step { "is up", done_if = function(c) return true end, run = function(c) fail("no") end },
-  step { "stop", run = function(c) say("stopping %s", c.node) test.print("10%\r20%\r100%") return pg_ctl.stop(c.node, { mode = "fast" }) end },
+  step { "stop", run = function(c) say("stopping %s", c.node) test.print("10%\r20%\r100%") say("stopped") return pg_ctl.stop(c.node, { mode = "fast" }) end },
 }`, RunOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +65,7 @@ steps = {
 ==> stop  [4/4]
     stopping db1
     10%<CR>    20%<CR>    100%
+    stopped
     done in 0.1 s
 `)
 	if got, want := fmt.Sprint(w.calls), "[exec db1 CHECKPOINT [] stop db1 fast 0s]"; got != want {
@@ -545,6 +546,22 @@ func TestARunbookCanRunTwice(t *testing.T) {
 		result, err := r.Run(t.Context(), nil, RunOptions{})
 		if err != nil || result.Steps[0].Value != int64(1) {
 			t.Errorf("got %v, %v, want 1", result.Steps[0].Value, err)
+		}
+	}
+}
+
+func BenchmarkRunTwentySteps(b *testing.B) {
+	var steps strings.Builder
+	for i := range 20 {
+		fmt.Fprintf(&steps, "step { \"s%d\", run = function(c) end },\n", i)
+	}
+	r, err := Load(b.Context(), Source{Path: "demo.lua", Text: bookText("steps = {" + steps.String() + "}")}, (&world{}).host())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := r.Run(b.Context(), nil, RunOptions{}); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func newVM(b *book, planning bool) (*vm, error) {
 	v := &vm{
 		L: L, book: b, planning: planning,
 		loaded: map[string]lua.LValue{}, goErrors: map[string]error{},
-		frozen: map[*lua.LTable]bool{}, globals: L.NewTable(), env: L.NewTable(),
+		frozen: map[*lua.LTable]bool{}, globals: L.CreateTable(0, 64), env: L.CreateTable(0, 0),
 	}
 	L.Panic = v.raise
 	v.openUnknown()
@@ -104,7 +104,7 @@ func (v *vm) openLibraries() {
 		for _, gone := range removed[name] {
 			lib.RawSetString(gone, lua.LNil)
 		}
-		own := v.L.NewTable()
+		own := v.newTable()
 		lib.ForEach(func(key, value lua.LValue) {
 			if fn, ok := value.(*lua.LFunction); ok {
 				value = v.guarded(fn)
@@ -117,7 +117,7 @@ func (v *vm) openLibraries() {
 		}
 		v.globals.RawSetString(name, v.freeze(name, own))
 		if name == lua.StringLibName {
-			methods := v.L.NewTable()
+			methods := v.newTable()
 			methods.RawSetString("__index", own)
 			methods.RawSetString("__metatable", lua.LFalse)
 			v.L.SetMetatable(lua.LString(""), methods)
@@ -139,7 +139,7 @@ func (v *vm) freeze(name string, table *lua.LTable) *lua.LTable {
 
 // proxy is an empty table whose fields come from a function.
 func (v *vm) proxy(get func(*lua.LState, lua.LValue) lua.LValue, name string) *lua.LTable {
-	meta := v.L.NewTable()
+	meta := v.newTable()
 	meta.RawSetString("__metatable", lua.LFalse)
 	meta.RawSetString("__index", v.L.NewFunction(func(L *lua.LState) int {
 		L.Push(get(L, L.Get(2)))
@@ -149,7 +149,7 @@ func (v *vm) proxy(get func(*lua.LState, lua.LValue) lua.LValue, name string) *l
 		v.mistake(L, "%s cannot be changed", name)
 		return 0
 	}))
-	proxy := v.L.NewTable()
+	proxy := v.newTable()
 	proxy.Metatable = meta
 	v.frozen[proxy] = true
 	return proxy
@@ -158,14 +158,14 @@ func (v *vm) proxy(get func(*lua.LState, lua.LValue) lua.LValue, name string) *l
 // closeGlobals makes the environment of the scripts: known globals can be
 // read, everything else is a spelling mistake.
 func (v *vm) closeGlobals() {
-	unknown := v.L.NewTable()
+	unknown := v.newTable()
 	unknown.RawSetString("__index", v.L.NewFunction(func(L *lua.LState) int {
 		name := L.Get(2).String()
 		v.mistake(L, "unknown name %s%s", name, didYouMean(name, keysOf(v.globals)))
 		return 0
 	}))
 	v.globals.Metatable = unknown
-	meta := v.L.NewTable()
+	meta := v.newTable()
 	meta.RawSetString("__index", v.globals)
 	meta.RawSetString("__metatable", lua.LFalse)
 	meta.RawSetString("__newindex", v.L.NewFunction(func(L *lua.LState) int {

@@ -32,7 +32,11 @@ func (v *vm) say(L *lua.LState) int {
 		return 0
 	}
 	line := v.sentence(L, 1)
-	if _, err := fmt.Fprintln(Output(L.Context()), strings.TrimRight(line, "\n")); err != nil {
+	out := Output(L.Context())
+	if body, ok := out.(*indenter); ok {
+		body.endLine() // of a progress bar, say
+	}
+	if _, err := fmt.Fprintln(out, strings.TrimRight(line, "\n")); err != nil {
 		v.fail(L, err)
 	}
 	return 0

@@ -20,7 +20,7 @@ var lookedAt = []string{"__index", "__newindex", "__call", "__add", "__sub", "__
 	"__mod", "__pow", "__unm", "__len", "__concat", "__eq", "__lt", "__le", "__tostring"}
 
 func (v *vm) openUnknown() {
-	v.unknowns = v.L.NewTable()
+	v.unknowns = v.newTable()
 	v.unknowns.RawSetString("__metatable", lua.LFalse)
 	stop := v.L.NewFunction(func(L *lua.LState) int {
 		for i := 1; i <= L.GetTop(); i++ {

@@ -151,3 +151,7 @@ func (v *vm) callSite(L *lua.LState) site {
 	}
 	return site{chunk: v.book.chunkOf(file), file: file, line: line}
 }
+
+// newTable makes a small table. The library's own NewTable reserves room for
+// 64 items, and a run makes several tables for each call.
+func (v *vm) newTable() *lua.LTable { return v.L.CreateTable(0, 4) }
