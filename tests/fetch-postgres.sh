@@ -78,7 +78,7 @@ umask 022
 mkdir -p "$cache"
 if command -v flock >/dev/null; then
 	exec 9>"$cache/.lock.$major"
-	flock 9 # spares the second caller a download; the rename below is what makes it safe
+	flock 9 || : # spares the second caller a download; the rename below is what makes it safe
 	if complete; then
 		echo "$bin"
 		exit 0
