@@ -1,0 +1,168 @@
+// Package filesync copies a tree of files from one node to another, one way,
+// over several streams at once, and sends only what the other side lacks.
+//
+// Terms:
+//
+//   - root: the directory that is copied or copied into. Everything on the wire
+//     is named relative to it, and nothing outside it is ever touched: a
+//     symbolic link below the root is an object to copy, never a way to go.
+//   - source and target: the tree that is read and the tree that is changed.
+//   - stream: one connection to a process on the other node that runs Serve
+//     (the program's sync-agent command), started by a Dialer.
+//   - basis: the file that the target already has under the name of one that
+//     is to be copied. It is compared block by block and only blocks that
+//     differ are sent.
+//
+// A file appears under its final name whole: it is written under a temporary
+// name beside it, flushed and renamed. Options.InPlace gives that up for speed
+// where the caller has made a half-written tree harmless by other means. When
+// Push or Pull returns nil, every file and every directory entry has been
+// flushed to disk on the target.
+//
+// The package knows nothing of PostgreSQL.
+package filesync
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Dialer starts a process on the other node that runs Serve on its standard
+// input and output, and returns them as one stream. It is called once per
+// stream, from several goroutines at once. Close must end the process; the
+// error it returns is shown to the user when the stream broke.
+type Dialer func(ctx context.Context) (io.ReadWriteCloser, error)
+
+// Change is something that happened to a source file between the moment it was
+// listed and the moment it had been read.
+type Change int
+
+// The changes that are noticed.
+const (
+	Vanished Change = iota + 1 // gone, or no longer a regular file; it is left out, and removed from the target with Options.Delete
+	Shrunk                     // shorter than listed; the copy is filled up with zeros to the listed size
+	Grown                      // longer than listed; what was added is left out
+	Modified                   // written to while it was read; the copy may mix old and new bytes
+)
+
+// String is the word used in messages.
+func (c Change) String() string {
+	switch c {
+	case Vanished:
+		return "vanished"
+	case Shrunk:
+		return "shrank"
+	case Grown:
+		return "grew"
+	case Modified:
+		return "was modified"
+	}
+	return "changed"
+}
+
+// Options bend one copy. The zero value copies everything, deletes nothing and
+// fails when the source changes under its feet.
+type Options struct {
+	// Streams is how many connections may be used at once; 0 means 4. A small
+	// copy uses fewer.
+	Streams int
+	// Exclude lists patterns (see Match) of what is not copied. Where the
+	// target has such an entry it is left alone, unless DeleteExcluded.
+	Exclude []string
+	// Keep lists patterns of what is neither copied nor, on the target,
+	// deleted or overwritten, whatever else the options say.
+	Keep []string
+	// Delete removes from the target what the source does not have.
+	Delete bool
+	// DeleteExcluded makes Delete remove excluded entries too.
+	DeleteExcluded bool
+	// Checksum compares every file that both sides have by the hashes of its
+	// blocks. Without it a file of the same size and modification time, to the
+	// nanosecond, counts as the same.
+	Checksum bool
+	// InPlace writes into existing files, and writes new ones under their
+	// final names. A copy that fails leaves half-written files. A file with
+	// several hard links is never written in place.
+	InPlace bool
+	// FollowRoot allows the target root to be a symbolic link to a directory.
+	FollowRoot bool
+	// MaxRate bounds the bytes of file content sent per second, over all
+	// streams together; 0 means no bound.
+	MaxRate int64
+	// Compress sends file content in s2 frames where that makes it smaller.
+	Compress bool
+	// Select, when set, is handed everything that was listed in the source and
+	// returns what is to be copied. It may drop and alter entries, not add or
+	// reorder them; when it drops a directory it must drop what is below it.
+	Select func([]Entry) []Entry
+	// OnChange is told of source files that changed while they were copied.
+	// nil lets the copy go on in the way the Change's comment says; an error
+	// fails the copy. Without it every change fails the copy. It is called
+	// from several goroutines, one call at a time.
+	OnChange func(path string, c Change) error
+	// Progress is called a few times a second, and once at the end, always
+	// from one goroutine at a time.
+	Progress func(Progress)
+	// Verbose gets the name of everything that is transferred or deleted, one
+	// a line, as rsync -v prints them.
+	Verbose io.Writer
+	// Prefix stands before each name that Verbose gets, such as "warmrun/".
+	Prefix string
+}
+
+const defaultStreams = 4
+
+// Progress is how far a copy has come.
+type Progress struct {
+	Files      int           `json:"files"`       // files dealt with
+	TotalFiles int           `json:"total_files"` // files to deal with
+	Bytes      int64         `json:"bytes"`       // bytes of those files, sent or found to be there already
+	TotalBytes int64         `json:"total_bytes"`
+	Sent       int64         `json:"sent"`     // bytes sent on the wire
+	Received   int64         `json:"received"` // bytes received on the wire
+	Elapsed    time.Duration `json:"elapsed"`
+	Done       bool          `json:"done"` // the last call
+}
+
+// Summary is what a copy did.
+type Summary struct {
+	Files       int           `json:"files"`       // regular files in the source, without those left out
+	Dirs        int           `json:"dirs"`        // directories in the source, the root among them
+	Transferred int           `json:"transferred"` // files that differed
+	Deleted     int           `json:"deleted"`     // entries removed from the target
+	Literal     int64         `json:"literal"`     // bytes of file content sent
+	Sent        int64         `json:"sent"`        // bytes that this side sent on the wire
+	Received    int64         `json:"received"`    // bytes that this side received
+	TotalSize   int64         `json:"total_size"`  // sum of the sizes of Files
+	Elapsed     time.Duration `json:"elapsed"`
+}
+
+// String is the two lines that end rsync's output.
+func (s Summary) String() string {
+	wire := float64(s.Sent + s.Received)
+	rate, speedup := 0.0, 0.0
+	if s.Elapsed > 0 {
+		rate = wire / s.Elapsed.Seconds()
+	}
+	if wire > 0 {
+		speedup = float64(s.TotalSize) / wire
+	}
+	return fmt.Sprintf("sent %d bytes  received %d bytes  %.2f bytes/sec\ntotal size is %d  speedup is %.2f",
+		s.Sent, s.Received, rate, s.TotalSize, speedup)
+}
+
+// Add adds the counts of another copy that followed this one.
+func (s Summary) Add(o Summary) Summary {
+	s.Files += o.Files
+	s.Dirs += o.Dirs
+	s.Transferred += o.Transferred
+	s.Deleted += o.Deleted
+	s.Literal += o.Literal
+	s.Sent += o.Sent
+	s.Received += o.Received
+	s.TotalSize += o.TotalSize
+	s.Elapsed += o.Elapsed
+	return s
+}

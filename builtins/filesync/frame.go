@@ -1,0 +1,179 @@
+package filesync
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+// A frame on the wire is a header and a payload. The header has a checksum of
+// its own: a damaged length would have both sides wait for each other.
+//
+//	4 bytes  length of the payload, big endian
+//	1 byte   type
+//	4 bytes  CRC-32C of the payload
+//	4 bytes  CRC-32C of the nine bytes above
+const (
+	headerSize = 13
+	// chunkSize is the most file content that one frame holds.
+	chunkSize = 1 << 20
+	// maxPayload leaves room beside a chunk for the fields that describe it.
+	maxPayload = chunkSize + 64<<10
+	bufferSize = 256 << 10
+)
+
+type frameType uint8
+
+// What the side that drives the copy sends.
+const (
+	frameHello   frameType = iota + 1 // greeting
+	frameOpen                         // openRequest: which root, for what
+	frameList                         // patterns: list the tree
+	frameMkdir                        // Entry
+	frameSymlink                      // Entry
+	frameRemove                       // path
+	frameMeta                         // Entry: set mode, owner and time
+	frameBarrier                      // answer when all before has been done
+	frameSync                         // answer when all before is on disk
+	frameFetch                        // fetchRequest: send this file
+	frameRead                         // readRequest: one small file
+	frameWrite                        // writeRequest: one small file, durably
+	frameProcess                      // number of a process to ask about
+
+	// What the side that holds the source sends.
+	frameBegin   // id, in a push also the Entry: a file is about to come
+	frameSums    // id, offset: hash the basis from there on
+	frameData    // id, offset, content
+	framePacked  // the same with the content in an s2 block
+	frameEnd     // id, end of the data, modification time: the file is complete
+	framePut     // a whole small file in one frame
+	frameGone    // id: the file is no longer there
+	frameChanged // id, Change: it changed under way (in a pull)
+
+	// What the side that serves, or holds the target, answers.
+	frameWelcome // greeting
+	frameOpened  // openReply
+	frameEntries // some entries of the tree
+	frameListed  // that was all
+	frameDone    // to barrier, sync, write
+	frameHashes  // id, offset, hashes of the basis
+	frameContent // of a small file
+	frameState   // of a process
+	frameFail    // code, message: the stream is at an end
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// errProtocol marks what a correct peer never sends.
+var errProtocol = errors.New("protocol error")
+
+func protocolError(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errProtocol, fmt.Sprintf(format, args...))
+}
+
+// conn reads and writes frames. One goroutine may read while others write.
+type conn struct {
+	r       *bufio.Reader
+	payload []byte // of the frame read last; grows up to maxPayload
+
+	mu sync.Mutex // guards w
+	w  *bufio.Writer
+
+	sent, received atomic.Int64
+}
+
+func newConn(rw io.ReadWriter) *conn {
+	return &conn{r: bufio.NewReaderSize(rw, bufferSize), w: bufio.NewWriterSize(rw, bufferSize)}
+}
+
+// read returns the next frame. Its payload is valid until the next read.
+// io.EOF means that the stream ended between two frames.
+func (c *conn) read() (frameType, []byte, error) {
+	var header [headerSize]byte
+	if _, err := io.ReadFull(c.r, header[:]); err != nil {
+		return 0, nil, err
+	}
+	size := binary.BigEndian.Uint32(header[:4])
+	if checksum(header[:9]) != binary.BigEndian.Uint32(header[9:]) || size > maxPayload {
+		return 0, nil, protocolError("this is no frame: %q", header[:])
+	}
+	if cap(c.payload) < int(size) {
+		c.payload = make([]byte, size)
+	}
+	c.payload = c.payload[:size]
+	if _, err := io.ReadFull(c.r, c.payload); err != nil {
+		return 0, nil, notEOF(err)
+	}
+	if checksum(c.payload) != binary.BigEndian.Uint32(header[5:]) {
+		return 0, nil, protocolError("a frame's checksum does not match: it was damaged on the way")
+	}
+	c.received.Add(int64(headerSize) + int64(size))
+	return frameType(header[4]), c.payload, nil
+}
+
+// idle reports whether the next read would have to wait.
+func (c *conn) idle() bool { return c.r.Buffered() < headerSize }
+
+// write queues a frame whose payload is the parts one after another.
+func (c *conn) write(t frameType, parts ...[]byte) error {
+	size := 0
+	for _, p := range parts {
+		size += len(p)
+	}
+	if size > maxPayload {
+		return fmt.Errorf("a frame of %d bytes is too long to send", size)
+	}
+	var header [headerSize]byte
+	binary.BigEndian.PutUint32(header[:4], uint32(size))
+	header[4] = byte(t)
+	binary.BigEndian.PutUint32(header[5:], checksum(parts...))
+	binary.BigEndian.PutUint32(header[9:], checksum(header[:9]))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := c.w.Write(header[:]); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if _, err := c.w.Write(p); err != nil {
+			return err
+		}
+	}
+	c.sent.Add(int64(headerSize) + int64(size))
+	return nil
+}
+
+func (c *conn) flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.w.Flush()
+}
+
+// send is write and flush.
+func (c *conn) send(t frameType, parts ...[]byte) error {
+	if err := c.write(t, parts...); err != nil {
+		return err
+	}
+	return c.flush()
+}
+
+func checksum(parts ...[]byte) uint32 {
+	sum := uint32(0)
+	for _, p := range parts {
+		sum = crc32.Update(sum, castagnoli, p)
+	}
+	return sum
+}
+
+// notEOF makes an end of the stream in the middle of something an unexpected
+// one.
+func notEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,131 @@
+package filesync
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+)
+
+// ProcessState is what the other node says of a process.
+type ProcessState struct {
+	Running bool `json:"running"` // there is a process of that number, dead ones waiting for their parent not counted
+	Here    bool `json:"here"`    // and its working directory is the root
+	Unknown bool `json:"unknown"` // and its working directory may not be looked at
+}
+
+// look answers the requests of a Remote.
+func (s *server) look(t frameType, payload []byte) error {
+	switch t {
+	case frameRead:
+		f, err := decodeSmallFile(payload)
+		if err != nil {
+			return err
+		}
+		content, err := readSmall(s.tree.root, f)
+		return s.answer(err, frameContent, content)
+	case frameWrite:
+		f, err := decodeSmallFile(payload)
+		if err != nil {
+			return err
+		}
+		return s.answer(s.recv.writeSmall(f), frameDone, nil)
+	case frameRemove:
+		name, err := decodePath(payload)
+		if err != nil {
+			return err
+		}
+		return s.answer(s.recv.removeEntry(name), frameDone, nil)
+	case frameMkdir, frameSymlink:
+		err := s.change(t, payload)
+		if errors.Is(err, errProtocol) {
+			return err
+		}
+		return s.answer(err, frameDone, nil)
+	case frameSync:
+		return s.answer(s.recv.sync(), frameDone, nil)
+	case frameProcess:
+		d := decoder{b: payload}
+		pid := d.uint32()
+		if err := d.finish(); err != nil {
+			return err
+		}
+		state := processState(s.tree, int(pid))
+		e := new(encoder).bool(state.Running).bool(state.Here).bool(state.Unknown)
+		return s.c.send(frameState, e.b)
+	}
+	return protocolError("an unexpected request of type %d", t)
+}
+
+// answer sends the answer to a request that may fail without ending the
+// stream.
+func (s *server) answer(err error, t frameType, payload []byte) error {
+	if err != nil {
+		return s.c.send(frameFail, encodeFailure(err))
+	}
+	return s.c.send(t, payload)
+}
+
+func readSmall(root *os.Root, f smallFile) (_ []byte, err error) {
+	file, info, err := openRegular(root, f.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if info.Size() > f.Limit {
+		return nil, fmt.Errorf("%s has %d bytes, more than %d", f.Name, info.Size(), f.Limit)
+	}
+	return io.ReadAll(io.LimitReader(file, f.Limit))
+}
+
+// writeSmall writes a file the durable way; the directory is flushed by sync.
+func (r *receiver) writeSmall(f smallFile) error {
+	in := &incoming{entry: Entry{Path: f.Name, Kind: File, Size: int64(len(f.Data))}}
+	if err := r.openTemp(in); err != nil {
+		return err
+	}
+	r.dirs[path.Dir(f.Name)] = true
+	_, err := io.Copy(in.out, bytes.NewReader(f.Data))
+	if err == nil {
+		err = in.out.Chmod(f.Perm)
+	}
+	if err == nil {
+		err = in.out.Sync()
+	}
+	if err != nil {
+		return errors.Join(err, in.abandon(r.tree.root))
+	}
+	if err := in.out.Close(); err != nil {
+		return errors.Join(err, r.tree.root.Remove(in.temp))
+	}
+	if err := r.tree.root.Rename(in.temp, f.Name); err != nil {
+		return errors.Join(err, r.tree.root.Remove(in.temp))
+	}
+	return r.sync()
+}
+
+// processState looks a process up in /proc.
+func processState(t *tree, pid int) ProcessState {
+	if pid <= 0 {
+		return ProcessState{}
+	}
+	proc := "/proc/" + strconv.Itoa(pid)
+	stat, err := os.ReadFile(proc + "/stat")
+	if err != nil {
+		return ProcessState{Unknown: !errors.Is(err, fs.ErrNotExist)}
+	}
+	// The state follows the name, which is in parentheses and may hold any
+	// character (proc(5)).
+	if i := bytes.LastIndexByte(stat, ')'); i >= 0 && i+2 < len(stat) && (stat[i+2] == 'Z' || stat[i+2] == 'X') {
+		return ProcessState{}
+	}
+	info, err := os.Stat(proc + "/cwd")
+	if err != nil {
+		return ProcessState{Running: true, Unknown: true}
+	}
+	return ProcessState{Running: true, Here: identityOf(info) == t.id}
+}

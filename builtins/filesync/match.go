@@ -1,0 +1,107 @@
+package filesync
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// Match reports whether a pattern of Options.Exclude or Options.Keep names the
+// entry at a path. The rules are a subset of rsync's:
+//
+//   - A pattern that begins with a slash is compared with the whole path from
+//     the root; "/global/pg_control" is that one file.
+//   - Any other pattern must hold no slash, except at its end, and is compared
+//     with the last element of the path, at any depth.
+//   - A slash at the end makes the pattern match directories only.
+//   - *, ? and [a-z] match within one element of the path. So "/pg_wal/*"
+//     leaves out what is in that directory but not the directory itself.
+//
+// What is below a matched directory is matched with it; Match itself looks at
+// the one path only.
+func Match(pattern, name string, isDir bool) bool {
+	dirOnly := strings.HasSuffix(pattern, "/")
+	if dirOnly && !isDir {
+		return false
+	}
+	pattern = strings.TrimSuffix(pattern, "/")
+	if anchored, ok := strings.CutPrefix(pattern, "/"); ok {
+		matched, err := path.Match(anchored, name)
+		return err == nil && matched
+	}
+	matched, err := path.Match(pattern, path.Base(name))
+	return err == nil && matched
+}
+
+// patterns is a checked list of patterns. Those without wildcards, which are
+// most, are looked up and not compared one by one.
+type patterns struct {
+	list  []string
+	whole map[string]bool // anchored names; true: directories only
+	last  map[string]bool // names at any depth
+	globs []string
+}
+
+func newPatterns(lists ...[]string) (patterns, error) {
+	ps := patterns{whole: map[string]bool{}, last: map[string]bool{}}
+	for _, list := range lists {
+		for _, p := range list {
+			if err := checkPattern(p); err != nil {
+				return patterns{}, err
+			}
+			ps.add(p)
+		}
+	}
+	return ps, nil
+}
+
+func (ps *patterns) add(p string) {
+	ps.list = append(ps.list, p)
+	name, dirOnly := strings.CutSuffix(p, "/")
+	names := ps.last
+	if anchored, ok := strings.CutPrefix(name, "/"); ok {
+		name, names = anchored, ps.whole
+	}
+	if strings.ContainsAny(name, `*?[\`) {
+		ps.globs = append(ps.globs, p)
+		return
+	}
+	if before, there := names[name]; there {
+		dirOnly = dirOnly && before
+	}
+	names[name] = dirOnly
+}
+
+func checkPattern(p string) error {
+	trimmed := strings.TrimSuffix(p, "/")
+	if strings.Trim(trimmed, "/") == "" {
+		return fmt.Errorf("pattern %q matches nothing", p)
+	}
+	if !strings.HasPrefix(trimmed, "/") && strings.Contains(trimmed, "/") {
+		return fmt.Errorf("pattern %q holds a slash but does not begin with one: write %q", p, "/"+p)
+	}
+	if _, err := path.Match(trimmed, "x"); err != nil {
+		return fmt.Errorf("pattern %q: %w", p, err)
+	}
+	return nil
+}
+
+// match reports whether any pattern names the entry. The root itself is never
+// matched.
+func (ps patterns) match(name string, isDir bool) bool {
+	if name == "." {
+		return false
+	}
+	if dirOnly, there := ps.whole[name]; there && (isDir || !dirOnly) {
+		return true
+	}
+	if dirOnly, there := ps.last[path.Base(name)]; there && (isDir || !dirOnly) {
+		return true
+	}
+	for _, p := range ps.globs {
+		if Match(p, name, isDir) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,176 @@
+package filesync
+
+import (
+	"fmt"
+	"io/fs"
+)
+
+// greeting opens a stream from either side.
+type greeting struct {
+	Magic   string
+	Version uint64
+	Machine string // the boot id of the kernel, the same for all processes of one machine
+}
+
+const (
+	magic = "warmrun filesync"
+	// protocolVersion is raised with every change to what is on the wire. Both
+	// sides must have the same one: distrib puts one binary on all nodes.
+	protocolVersion = 1
+)
+
+func (g greeting) encode() []byte {
+	var e encoder
+	return e.string(g.Magic).uint(g.Version).string(g.Machine).b
+}
+
+func decodeGreeting(payload []byte) (greeting, error) {
+	d := decoder{b: payload}
+	g := greeting{Magic: d.string(), Version: d.uint(), Machine: d.string()}
+	if err := d.finish(); err != nil {
+		return g, err
+	}
+	if g.Magic != magic {
+		return g, protocolError("the stream begins with %q", g.Magic)
+	}
+	if g.Version != protocolVersion {
+		return g, fmt.Errorf("protocol version %d here, %d there: %w", protocolVersion, g.Version, errVersion)
+	}
+	return g, nil
+}
+
+// role is what a stream is opened for.
+type role uint64
+
+const (
+	roleReceive role = iota + 1 // the far side holds the target
+	roleSend                    // the far side holds the source
+	roleLook                    // single requests on small files
+)
+
+// openRequest names the root and how it is to be treated.
+type openRequest struct {
+	Role       role
+	Root       string // absolute
+	Create     bool   // make the root if it is not there
+	FollowRoot bool   // allow it to be a symbolic link
+	Lock       bool   // refuse while another copy into it is under way
+	InPlace    bool
+	Delete     bool
+	Compress   bool
+	Same       identity // when not zero, the root must be this directory
+}
+
+// identity tells two directories of one machine apart.
+type identity struct{ Device, Inode uint64 }
+
+func (r openRequest) encode() []byte {
+	var e encoder
+	return e.uint(uint64(r.Role)).string(r.Root).bool(r.Create).bool(r.FollowRoot).bool(r.Lock).bool(r.InPlace).
+		bool(r.Delete).bool(r.Compress).uint(r.Same.Device).uint(r.Same.Inode).b
+}
+
+func decodeOpen(payload []byte) (openRequest, error) {
+	d := decoder{b: payload}
+	r := openRequest{Role: role(d.uint()), Root: d.string(), Create: d.bool(), FollowRoot: d.bool(), Lock: d.bool(),
+		InPlace: d.bool(), Delete: d.bool(), Compress: d.bool(), Same: identity{Device: d.uint(), Inode: d.uint()}}
+	return r, d.finish()
+}
+
+// openReply describes the root that was opened.
+type openReply struct {
+	Same   identity
+	Owners bool // the far side can give files away
+}
+
+func (r openReply) encode() []byte {
+	var e encoder
+	return e.uint(r.Same.Device).uint(r.Same.Inode).bool(r.Owners).b
+}
+
+func decodeOpenReply(payload []byte) (openReply, error) {
+	d := decoder{b: payload}
+	r := openReply{Same: identity{Device: d.uint(), Inode: d.uint()}, Owners: d.bool()}
+	return r, d.finish()
+}
+
+// fetchRequest asks the far side for one file in a pull.
+type fetchRequest struct {
+	ID    uint32
+	Path  string
+	Size  int64 // as listed
+	Basis int64 // size of what the target has; -1 for nothing
+}
+
+func (r fetchRequest) encode() []byte {
+	var e encoder
+	return e.uint(uint64(r.ID)).string(r.Path).int(r.Size).int(r.Basis).b
+}
+
+func decodeFetch(payload []byte) (fetchRequest, error) {
+	d := decoder{b: payload}
+	r := fetchRequest{ID: d.uint32(), Path: d.string(), Size: d.int(), Basis: d.int()}
+	if err := d.finish(); err != nil {
+		return r, err
+	}
+	if r.Size < 0 || r.Basis < -1 {
+		return r, protocolError("a request for %q with impossible sizes", r.Path)
+	}
+	return r, checkPath(r.Path)
+}
+
+// smallFile is a file in one frame: a request to read it (Limit), or to write
+// it (Perm and Data).
+type smallFile struct {
+	Name  string
+	Limit int64
+	Perm  fs.FileMode
+	Data  []byte
+}
+
+// maxSmallFile is the most that ReadFile and WriteFile carry.
+const maxSmallFile = chunkSize
+
+func (f smallFile) encode() []byte {
+	var e encoder
+	e.string(f.Name).int(f.Limit).uint(uint64(f.Perm))
+	e.b = append(e.b, f.Data...)
+	return e.b
+}
+
+func decodeSmallFile(payload []byte) (smallFile, error) {
+	d := decoder{b: payload}
+	f := smallFile{Name: d.string(), Limit: d.int(), Perm: fs.FileMode(d.uint32()) & fs.ModePerm, Data: d.rest()}
+	if err := d.finish(); err != nil {
+		return f, err
+	}
+	if f.Limit < 0 || f.Limit > maxSmallFile {
+		return f, protocolError("a request to read %d bytes at once", f.Limit)
+	}
+	return f, checkPath(f.Name)
+}
+
+func encodePath(p string) []byte {
+	var e encoder
+	return e.string(p).b
+}
+
+func decodePath(payload []byte) (string, error) {
+	d := decoder{b: payload}
+	p := d.string()
+	if err := d.finish(); err != nil {
+		return "", err
+	}
+	return p, checkPath(p)
+}
+
+func encodeEntry(x Entry) []byte {
+	var e encoder
+	return e.entry(x).b
+}
+
+func decodeEntry(payload []byte) (Entry, error) {
+	d := decoder{b: payload}
+	x := d.entry()
+	return x, d.finish()
+}

@@ -1,0 +1,241 @@
+package filesync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Pull copies the tree below remoteRoot on the other node into localRoot here.
+// Both are absolute paths of directories; localRoot is made if it is not there.
+//
+// Nothing that the other node answers can touch anything outside localRoot.
+// When Pull returns nil everything is durable here.
+func Pull(ctx context.Context, d Dialer, remoteRoot, localRoot string, o Options) (Summary, error) {
+	p := &pull{opts: o, dial: d, remote: remoteRoot, track: newTracker(o), pacer: pacer{rate: o.MaxRate}}
+	summary, err := p.run(ctx, localRoot)
+	if err != nil {
+		return summary, fmt.Errorf("copy %s to %s: %w", remoteRoot, localRoot, advise(err))
+	}
+	return summary, nil
+}
+
+// pull is one copy from another node to here.
+type pull struct {
+	opts   Options
+	dial   Dialer
+	remote string
+	track  *tracker
+	pacer  pacer
+	target *tree
+	first  *stream
+	same   identity // of the remote root
+}
+
+func (p *pull) run(ctx context.Context, localRoot string) (_ Summary, err error) {
+	stop := p.track.report(ctx)
+	defer stop()
+	if p.first, err = dial(ctx, p.dial); err != nil {
+		return Summary{}, err
+	}
+	defer func() { _ = p.first.close() }() // what it answered stands
+	p.track.watch(p.first.c)
+	rules, err := newRules(p.opts)
+	if err != nil {
+		return Summary{}, err
+	}
+	source, err := p.list(ctx, rules)
+	if err != nil {
+		return Summary{}, err
+	}
+	// Only now: a source that cannot be listed must not leave an empty target.
+	if p.target, err = openTree(ctx, localRoot, treeOptions{create: true, follow: p.opts.FollowRoot, exclude: true}); err != nil {
+		return Summary{}, err
+	}
+	defer func() { err = errors.Join(err, p.target.close()) }()
+	if p.same == p.target.id && p.first.machine == machineID() {
+		return Summary{}, errSameDirectory
+	}
+	local := newReceiver(p.target)
+	defer func() { err = errors.Join(err, local.close()) }()
+	target, err := local.list(ctx, rules.protected)
+	if err != nil {
+		return Summary{}, err
+	}
+	plan := rules.compare(source, target, local.owners != nil)
+	p.track.plan(plan)
+	err = p.carryOut(ctx, plan, local)
+	return p.track.summary(plan), err
+}
+
+func (p *pull) list(ctx context.Context, rules rules) ([]Entry, error) {
+	reply, err := p.first.open(ctx, openRequest{Role: roleSend, Root: p.remote, FollowRoot: true, Compress: p.opts.Compress})
+	if err != nil {
+		return nil, err
+	}
+	p.same = reply.Same
+	source, err := p.first.list(ctx, rules.left)
+	if err != nil {
+		return nil, err
+	}
+	return rules.choose(p.track, source), nil
+}
+
+// carryOut does what the plan says. local is the receiver for everything but
+// the files, of which each stream has its own.
+func (p *pull) carryOut(ctx context.Context, plan plan, local *receiver) error {
+	for _, e := range plan.remove {
+		if err := local.removeEntry(e.Path); err != nil {
+			return err
+		}
+	}
+	for _, e := range plan.mkdir {
+		if err := local.mkdir(e); err != nil {
+			return err
+		}
+	}
+	for _, e := range plan.links {
+		if err := local.symlink(e); err != nil {
+			return err
+		}
+	}
+	for _, e := range plan.meta {
+		if err := local.meta(e); err != nil {
+			return err
+		}
+	}
+	if err := p.files(ctx, plan); err != nil {
+		return err
+	}
+	for _, e := range plan.dirs {
+		if err := local.meta(e); err != nil {
+			return err
+		}
+	}
+	p.track.rest(plan.dirs)
+	return errors.Join(local.sync(), p.track.err)
+}
+
+// files fetches the files over as many streams as are useful.
+func (p *pull) files(ctx context.Context, plan plan) error {
+	q := newQueue(plan.jobs)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.fetch(ctx, p.first, q) })
+	for range streamsFor(p.opts.Streams, plan.jobs) - 1 {
+		group.Go(func() error {
+			s, err := dial(ctx, p.dial)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = s.close() }() // what it answered stands
+			p.track.watch(s.c)
+			r := openRequest{Role: roleSend, Root: p.remote, FollowRoot: true, Compress: p.opts.Compress, Same: p.same}
+			if _, err := s.open(ctx, r); err != nil {
+				return err
+			}
+			return p.fetch(ctx, s, q)
+		})
+	}
+	return group.Wait()
+}
+
+// fetch receives files on one stream until the queue is empty and all of them
+// are on disk.
+func (p *pull) fetch(ctx context.Context, s *stream, q *queue) (err error) {
+	r := newReceiver(p.target)
+	defer func() { err = errors.Join(err, r.close()) }()
+	r.inPlace, r.remove = p.opts.InPlace, p.opts.Delete
+	r.handled, r.answer = p.track.handled, s.c.send
+	w := newWindow()
+	r.describe = func(id uint32, _ *decoder) (Entry, error) { return w.entry(id) }
+	r.ended = func(id uint32, differed bool) {
+		j := w.done(id)
+		p.track.ended(j.entry, differed)
+	}
+	return s.duplex(ctx, func(ctx context.Context) error {
+		return p.request(ctx, s, q, w)
+	}, func(ctx context.Context) error {
+		if err := p.receive(ctx, s, r, w); err != nil {
+			return err
+		}
+		return r.sync()
+	})
+}
+
+// request asks for one file after another, no more at a time than the window
+// holds.
+func (p *pull) request(ctx context.Context, s *stream, q *queue, w *window) error {
+	for {
+		room, err := w.room(ctx)
+		if err != nil {
+			return err
+		}
+		j, ok := q.take(room)
+		if !ok && w.close() {
+			return s.c.send(frameSync)
+		}
+		if !ok {
+			if err := w.change(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		w.add(j)
+		request := fetchRequest{ID: j.id, Path: j.entry.Path, Size: j.entry.Size, Basis: j.basis}
+		if err := s.c.send(frameFetch, request.encode()); err != nil {
+			return err
+		}
+	}
+}
+
+// receive takes what the other side sends until it says that this was all.
+func (p *pull) receive(ctx context.Context, s *stream, r *receiver, w *window) error {
+	for {
+		t, payload, err := s.c.read()
+		if err != nil {
+			return notEOF(err)
+		}
+		if t == frameData || t == framePacked || t == framePut {
+			if err := p.pacer.wait(ctx, len(payload)); err != nil {
+				return err
+			}
+		}
+		if mine, err := r.handle(t, payload); mine {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		switch t {
+		case frameChanged:
+			if err := p.changed(payload, w); err != nil {
+				return err
+			}
+		case frameDone:
+			if !w.isClosed() {
+				return protocolError("the other side says that it is done before it was asked for everything")
+			}
+			return nil
+		default:
+			return s.unexpected(t, payload)
+		}
+	}
+}
+
+func (p *pull) changed(payload []byte, w *window) error {
+	d := decoder{b: payload}
+	id, c := d.uint32(), Change(d.uint32())
+	if err := d.finish(); err != nil {
+		return err
+	}
+	e, err := w.entry(id)
+	if err != nil {
+		return err
+	}
+	if err := p.track.changed(e.Path, c); err != nil {
+		return fmt.Errorf("%s: %w", e.Path, err)
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package filesync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Push copies the tree below localRoot into remoteRoot on the other node. Both
+// are absolute paths of directories; remoteRoot is made if it is not there.
+//
+// When it returns nil everything is durable on the other node. When it fails,
+// files that were complete may stay; with Options.InPlace also incomplete ones.
+func Push(ctx context.Context, d Dialer, localRoot, remoteRoot string, o Options) (Summary, error) {
+	p := &push{opts: o, dial: d, remote: remoteRoot, track: newTracker(o), pacer: pacer{rate: o.MaxRate}}
+	summary, err := p.run(ctx, localRoot)
+	if err != nil {
+		return summary, fmt.Errorf("copy %s to %s: %w", localRoot, remoteRoot, err)
+	}
+	return summary, nil
+}
+
+// push is one copy from here to another node.
+type push struct {
+	opts   Options
+	dial   Dialer
+	remote string
+	track  *tracker
+	pacer  pacer
+	source *tree
+	first  *stream
+	same   identity // of the remote root
+}
+
+func (p *push) run(ctx context.Context, localRoot string) (_ Summary, err error) {
+	stop := p.track.report(ctx)
+	defer stop()
+	if p.source, err = openTree(ctx, localRoot, treeOptions{follow: true}); err != nil {
+		return Summary{}, err
+	}
+	defer func() { err = errors.Join(err, p.source.close()) }()
+	if p.first, err = dial(ctx, p.dial); err != nil {
+		return Summary{}, err
+	}
+	defer func() { _ = p.first.close() }() // what it answered stands
+	plan, err := p.plan(ctx)
+	if err != nil {
+		return Summary{}, err
+	}
+	p.track.plan(plan)
+	if err := p.prepare(ctx, plan); err != nil {
+		return p.track.summary(plan), err
+	}
+	if err := p.files(ctx, plan); err != nil {
+		return p.track.summary(plan), err
+	}
+	err = p.finish(ctx, plan)
+	return p.track.summary(plan), err
+}
+
+// plan compares the two trees.
+func (p *push) plan(ctx context.Context) (plan, error) {
+	rules, err := newRules(p.opts)
+	if err != nil {
+		return plan{}, err
+	}
+	p.track.watch(p.first.c)
+	reply, err := p.first.open(ctx, p.openRequest(openRequest{Create: true, Lock: true}))
+	if err != nil {
+		return plan{}, err
+	}
+	p.same = reply.Same
+	if reply.Same == p.source.id && p.first.machine == machineID() {
+		return plan{}, errSameDirectory
+	}
+	source, err := rules.source(ctx, p.track, walker{root: p.source.root, prune: rules.left, names: newOwners()})
+	if err != nil {
+		return plan{}, err
+	}
+	target, err := p.first.list(ctx, rules.protected)
+	if err != nil {
+		return plan{}, err
+	}
+	return rules.compare(source, target, reply.Owners), nil
+}
+
+func (p *push) openRequest(r openRequest) openRequest {
+	r.Role, r.Root, r.FollowRoot = roleReceive, p.remote, p.opts.FollowRoot
+	r.InPlace, r.Delete, r.Compress = p.opts.InPlace, p.opts.Delete, p.opts.Compress
+	return r
+}
+
+// prepare clears the way on the target and makes directories and links.
+func (p *push) prepare(ctx context.Context, plan plan) error {
+	write := func(t frameType, entries []Entry) error {
+		for _, e := range entries {
+			payload := encodeEntry(e)
+			if t == frameRemove {
+				payload = encodePath(e.Path)
+			}
+			if err := p.first.c.write(t, payload); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	err := errors.Join(write(frameRemove, plan.remove), write(frameMkdir, plan.mkdir),
+		write(frameSymlink, plan.links), write(frameMeta, plan.meta))
+	_, callErr := p.first.call(ctx, frameBarrier, nil, frameDone)
+	if callErr != nil {
+		return callErr
+	}
+	return err
+}
+
+// files sends the files over as many streams as are useful.
+func (p *push) files(ctx context.Context, plan plan) error {
+	q := newQueue(plan.jobs)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.send(ctx, p.first, q) })
+	for range streamsFor(p.opts.Streams, plan.jobs) - 1 {
+		group.Go(func() error {
+			s, err := dial(ctx, p.dial)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = s.close() }() // what it answered stands
+			p.track.watch(s.c)
+			if _, err := s.open(ctx, p.openRequest(openRequest{Same: p.same})); err != nil {
+				return err
+			}
+			return p.send(ctx, s, q)
+		})
+	}
+	return group.Wait()
+}
+
+// send runs a sender on one stream until the queue is empty and the other side
+// has everything on disk.
+func (p *push) send(ctx context.Context, s *stream, q *queue) error {
+	sender := &sender{
+		c: s.c, root: p.source.root, announce: true, compress: p.opts.Compress,
+		next: func(_ context.Context, wait bool, room int64) (job, bool, error) {
+			if wait {
+				room = 1<<63 - 1
+			}
+			j, ok := q.take(room)
+			return j, ok, nil
+		},
+		changed: func(j job, c Change) error { return p.track.changed(j.entry.Path, c) },
+		pace:    p.pacer.wait,
+		handled: p.track.handled,
+		ended: func(j job, literal int64) {
+			p.track.ended(j.entry, literal > 0 || j.basis != j.entry.Size)
+		},
+	}
+	return s.duplex(ctx, func(ctx context.Context) error {
+		if err := sender.run(ctx); err != nil {
+			return err
+		}
+		return s.c.send(frameSync)
+	}, func(context.Context) error {
+		for {
+			t, payload, err := s.c.read()
+			if err != nil {
+				return notEOF(err)
+			}
+			switch t {
+			case frameHashes:
+				if err := sender.deliver(payload); err != nil {
+					return err
+				}
+			case frameDone:
+				return nil
+			default:
+				return s.unexpected(t, payload)
+			}
+		}
+	})
+}
+
+// finish gives the directories their attributes and waits until they are on
+// disk.
+func (p *push) finish(ctx context.Context, plan plan) error {
+	var err error
+	for _, e := range plan.dirs {
+		err = errors.Join(err, p.first.c.write(frameMeta, encodeEntry(e)))
+	}
+	if _, callErr := p.first.call(ctx, frameSync, nil, frameDone); callErr != nil {
+		return callErr
+	}
+	p.track.rest(plan.dirs)
+	return errors.Join(err, p.track.err)
+}

@@ -1,0 +1,120 @@
+package filesync
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+)
+
+// Remote is a directory on another node in which single small things are
+// looked at and changed. It is for one goroutine.
+type Remote struct {
+	s    *stream
+	root string
+}
+
+// RemoteOptions say how OpenRemote opens the directory.
+type RemoteOptions struct {
+	Create     bool // make it if it is not there
+	FollowRoot bool // allow it to be a symbolic link
+}
+
+// OpenRemote opens a directory on the other node. If it is not there, and
+// shall not be made, the error is an fs.ErrNotExist. The Remote must be closed.
+func OpenRemote(ctx context.Context, d Dialer, root string, o RemoteOptions) (*Remote, error) {
+	s, err := dial(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.open(ctx, openRequest{Role: roleLook, Root: root, Create: o.Create, FollowRoot: o.FollowRoot}); err != nil {
+		_ = s.close() // the error at hand says more
+		return nil, err
+	}
+	return &Remote{s: s, root: root}, nil
+}
+
+// Close ends the stream. All that was asked for and answered stands.
+func (r *Remote) Close() error { return r.s.close() }
+
+// List lists the directory, parents before what is in them; the first entry is
+// the directory itself. What a pattern (see Match) matches is left out, with
+// all that is below it.
+func (r *Remote) List(ctx context.Context, exclude ...string) ([]Entry, error) {
+	prune, err := newPatterns(exclude)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := r.s.list(ctx, prune)
+	if err != nil {
+		return nil, fmt.Errorf("list %s there: %w", r.root, err)
+	}
+	return entries, nil
+}
+
+// ReadFile reads a regular file of at most a megabyte. The error is an
+// fs.ErrNotExist if there is none; a symbolic link is none.
+func (r *Remote) ReadFile(ctx context.Context, name string) ([]byte, error) {
+	payload, err := r.call(ctx, frameRead, smallFile{Name: name, Limit: maxSmallFile}.encode(), frameContent, name)
+	return append([]byte(nil), payload...), err
+}
+
+// WriteFile makes a file of at most a megabyte, or replaces it, durably.
+func (r *Remote) WriteFile(ctx context.Context, name string, data []byte, perm fs.FileMode) error {
+	if len(data) > maxSmallFile {
+		return fmt.Errorf("%s has %d bytes, too many to be written at once", name, len(data))
+	}
+	_, err := r.call(ctx, frameWrite, smallFile{Name: name, Perm: perm, Data: data}.encode(), frameDone, name)
+	return err
+}
+
+// Remove removes files, symbolic links and empty directories; what is not
+// there needs no removing. Sync makes it durable.
+func (r *Remote) Remove(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		if _, err := r.call(ctx, frameRemove, encodePath(name), frameDone, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Mkdir makes a directory; one that is there already is no error. Sync makes
+// it durable.
+func (r *Remote) Mkdir(ctx context.Context, name string, perm fs.FileMode) error {
+	_, err := r.call(ctx, frameMkdir, encodeEntry(Entry{Path: name, Kind: Dir, Mode: perm}), frameDone, name)
+	return err
+}
+
+// Symlink makes a symbolic link, or replaces one. Sync makes it durable.
+func (r *Remote) Symlink(ctx context.Context, target, name string) error {
+	_, err := r.call(ctx, frameSymlink, encodeEntry(Entry{Path: name, Kind: Symlink, Target: target}), frameDone, name)
+	return err
+}
+
+// Sync flushes what Remove, Mkdir and Symlink changed.
+func (r *Remote) Sync(ctx context.Context) error {
+	_, err := r.call(ctx, frameSync, nil, frameDone, ".")
+	return err
+}
+
+// Process asks after a process on the other node.
+func (r *Remote) Process(ctx context.Context, pid int) (ProcessState, error) {
+	if pid <= 0 {
+		return ProcessState{}, nil
+	}
+	payload, err := r.call(ctx, frameProcess, new(encoder).uint(uint64(pid)).b, frameState, ".")
+	if err != nil {
+		return ProcessState{}, err
+	}
+	d := decoder{b: payload}
+	state := ProcessState{Running: d.bool(), Here: d.bool(), Unknown: d.bool()}
+	return state, d.finish()
+}
+
+func (r *Remote) call(ctx context.Context, t frameType, payload []byte, want frameType, name string) ([]byte, error) {
+	answer, err := r.s.call(ctx, t, payload, want)
+	if err != nil {
+		return nil, fmt.Errorf("%s/%s: %w", r.root, name, err)
+	}
+	return answer, nil
+}

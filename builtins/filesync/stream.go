@@ -1,0 +1,193 @@
+package filesync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// stream is the driving side's end of one connection.
+type stream struct {
+	c       *conn
+	rw      io.ReadWriteCloser
+	machine string // of the other side
+	detach  func() bool
+
+	once     sync.Once
+	closeErr error
+}
+
+// verdictTime is how long a stream whose sending side broke is read for the
+// other side's own account of what went wrong.
+const verdictTime = 5 * time.Second
+
+// dial starts the other side and greets it. The stream ends when ctx does.
+func dial(ctx context.Context, d Dialer) (*stream, error) {
+	rw, err := d(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{c: newConn(rw), rw: rw}
+	s.detach = context.AfterFunc(ctx, func() { _ = s.hangUp() }) // the cause that is reported is ctx's
+	payload, err := s.call(ctx, frameHello, greeting{Magic: magic, Version: protocolVersion, Machine: machineID()}.encode(), frameWelcome)
+	if err != nil {
+		return nil, errors.Join(s.explain(ctx, err), s.close())
+	}
+	g, err := decodeGreeting(payload)
+	if err != nil {
+		return nil, errors.Join(advise(err), s.close())
+	}
+	s.machine = g.Machine
+	return s, nil
+}
+
+// close ends the stream. What the other side was asked for and has answered
+// stands, so a caller that has its answer may ignore the error.
+func (s *stream) close() error {
+	s.detach()
+	return s.hangUp()
+}
+
+// hangUp closes the connection once, from whichever goroutine comes first.
+func (s *stream) hangUp() error {
+	s.once.Do(func() { s.closeErr = s.rw.Close() })
+	return s.closeErr
+}
+
+// open opens the root on the other side.
+func (s *stream) open(ctx context.Context, r openRequest) (openReply, error) {
+	payload, err := s.call(ctx, frameOpen, r.encode(), frameOpened)
+	if err != nil {
+		return openReply{}, fmt.Errorf("open %s there: %w", r.Root, err)
+	}
+	return decodeOpenReply(payload)
+}
+
+// list has the other side list its tree. Entries that a pattern matches are
+// left out by a source, and listed without what is in them by a target.
+func (s *stream) list(ctx context.Context, prune patterns) ([]Entry, error) {
+	if err := s.c.send(frameList, new(encoder).strings(prune.list).b); err != nil {
+		return nil, s.explain(ctx, err)
+	}
+	var all []Entry
+	for {
+		t, payload, err := s.c.read()
+		if err != nil {
+			return nil, s.explain(ctx, err)
+		}
+		switch t {
+		case frameEntries:
+			d := decoder{b: payload}
+			for len(d.b) > 0 && d.err == nil {
+				all = append(all, d.entry())
+			}
+			if err := d.finish(); err != nil {
+				return nil, err
+			}
+		case frameListed:
+			return all, checkTree(all)
+		default:
+			return nil, s.unexpected(t, payload)
+		}
+	}
+}
+
+// call sends a request and returns the payload of its answer, which is valid
+// until the next read.
+func (s *stream) call(ctx context.Context, t frameType, payload []byte, want frameType) ([]byte, error) {
+	sendErr := s.c.send(t, payload)
+	got, answer, err := s.c.read() // also when sending failed: the other side may have said why
+	if err != nil {
+		return nil, s.explain(ctx, errors.Join(sendErr, err))
+	}
+	if got != want {
+		return nil, s.unexpected(got, answer)
+	}
+	return answer, nil
+}
+
+// unexpected is the error for a frame that was not waited for.
+func (s *stream) unexpected(t frameType, payload []byte) error {
+	if t == frameFail {
+		return decodeFailure(payload)
+	}
+	return protocolError("an unexpected frame of type %d", t)
+}
+
+// explain turns the error of a broken stream into what broke it: the caller's
+// own wish to stop, or what the process on the other side left behind.
+func (s *stream) explain(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if !broken(err) {
+		return err
+	}
+	if closeErr := s.hangUp(); closeErr != nil && !broken(closeErr) {
+		return fmt.Errorf("the connection to the other side ended before the copy did: %w", closeErr)
+	}
+	return fmt.Errorf("the connection to the other side ended before the copy did: %w", notEOF(err))
+}
+
+// broken reports whether an error only says that the stream is no more.
+func broken(err error) bool {
+	for _, target := range []error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, os.ErrClosed, syscall.EPIPE, syscall.ECONNRESET} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// duplex sends in one goroutine and reads in another until both are done. When
+// one fails the stream is closed, which stops the other.
+func (s *stream) duplex(ctx context.Context, send, read func(ctx context.Context) error) error {
+	inner, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	reading := make(chan error, 1)
+	go func() {
+		err := read(inner)
+		if err != nil {
+			cancel(err)
+			_ = s.hangUp() // the error that counts is the one at hand
+		}
+		reading <- err
+	}()
+	sendErr := send(inner)
+	if sendErr == nil {
+		return s.explain(ctx, <-reading)
+	}
+	return s.explain(ctx, s.first(inner, sendErr, reading))
+}
+
+// first decides between the errors of the two directions once sending has
+// failed: what the other side said is better than that it said no more.
+func (s *stream) first(inner context.Context, sendErr error, reading <-chan error) error {
+	if broken(sendErr) {
+		timer := time.NewTimer(verdictTime)
+		defer timer.Stop()
+		select {
+		case err := <-reading:
+			if err != nil {
+				return err
+			}
+			return sendErr
+		case <-timer.C:
+		}
+	}
+	stopped := inner.Err() != nil // reading failed first, and sending because of it
+	_ = s.hangUp()                // sendErr is what is reported
+	if err := <-reading; err != nil && stopped {
+		return err
+	}
+	return sendErr
+}

@@ -1,0 +1,169 @@
+package filesync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/warmrun/warmrun/walcore/atomicfile"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// tree is an opened root.
+type tree struct {
+	root *os.Root
+	path string
+	id   identity
+	lock *os.File // nil where no lock was asked for or the file system has none
+}
+
+// treeOptions say how a root is opened.
+type treeOptions struct {
+	create  bool
+	follow  bool // the root may be a symbolic link
+	exclude bool // keep other copies out
+}
+
+// openTree opens a root. Below it nothing follows a symbolic link out; the way
+// to it is the caller's choice, except that its last element may be a link
+// only where the options allow it.
+func openTree(ctx context.Context, path string, o treeOptions) (*tree, error) {
+	if !filepath.IsAbs(path) {
+		return nil, fmt.Errorf("%q is not an absolute path", path)
+	}
+	path = filepath.Clean(path)
+	if err := checkRoot(path, o); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	t := &tree{root: root, path: path}
+	info, err := root.Stat(".")
+	if err == nil {
+		t.id = identityOf(info)
+		if o.exclude {
+			err = t.takeLock(ctx)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return t, nil
+}
+
+func checkRoot(path string, o treeOptions) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && o.create:
+		// A new root is private until the source's own mode is set at the end.
+		return atomicfile.MkdirAll(path, 0o700)
+	case err != nil:
+		return err
+	case info.Mode()&fs.ModeSymlink != 0 && !o.follow:
+		return hint.Wrap(fmt.Errorf("%s is a symbolic link", path), "name the directory it leads to, or allow following it")
+	case info.Mode()&fs.ModeSymlink == 0 && !info.IsDir():
+		return fmt.Errorf("%s is not a directory", path)
+	}
+	return nil
+}
+
+// How long a copy waits for the lock of another, which may just have lost its
+// connection and not noticed yet, and how often it tries.
+const (
+	lockPatience = 5 * time.Second
+	lockInterval = 50 * time.Millisecond
+)
+
+// takeLock keeps a second copy out of the same tree. The lock is the kernel's
+// and ends with the process, however it ends.
+func (t *tree) takeLock(ctx context.Context) error {
+	dir, err := t.root.Open(".")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	ticker := time.NewTicker(lockInterval)
+	defer ticker.Stop()
+	for {
+		switch err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+		case err == nil:
+			t.lock = dir
+			return nil
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			return dir.Close() // a file system without locks, such as some NFS mounts
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("%s: %w", t.path, ErrLocked), dir.Close())
+		}
+	}
+}
+
+// close gives the root and its lock back.
+func (t *tree) close() error {
+	err := t.root.Close()
+	if t.lock != nil {
+		err = errors.Join(err, t.lock.Close())
+	}
+	return err
+}
+
+func identityOf(info fs.FileInfo) identity {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return identity{}
+	}
+	return identity{Device: uint64(st.Dev), Inode: st.Ino}
+}
+
+// openRegular opens a file for reading, and nothing else: a link, pipe or
+// device that took the file's place since it was listed is as good as gone
+// (fs.ErrNotExist).
+func openRegular(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
+	return openExisting(root, name, os.O_RDONLY)
+}
+
+func openExisting(root *os.Root, name string, flag int) (*os.File, fs.FileInfo, error) {
+	before, err := root.Lstat(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !before.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("%s is no regular file any more: %w", name, fs.ErrNotExist)
+	}
+	// O_NONBLOCK: a pipe put there this instant must not hold us up.
+	f, err := root.OpenFile(name, flag|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !os.SameFile(before, info) {
+		err = fmt.Errorf("%s was replaced while it was opened: %w", name, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, info, nil
+}
+
+// machineID is the same for all processes of one running machine, containers
+// on it included. It is empty where the kernel does not say.
+func machineID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
+}
