@@ -90,11 +90,16 @@ type writer struct {
 	prev  walcore.LSN
 	buf   []byte
 	at    int
+	ramp  []byte // 0, 1, 2 and so on, to take the content of records from
 }
 
 // write fills the segment with records that never cross a page, and returns
 // the offset at which they end.
 func (w *writer) write() int {
+	w.ramp = make([]byte, 512)
+	for i := range w.ramp {
+		w.ramp[i] = byte(i)
+	}
 	for w.at < len(w.buf) {
 		if w.at%pageSize == 0 {
 			w.page()
@@ -151,9 +156,7 @@ func (w *writer) record(info byte, length int) {
 	binary.LittleEndian.PutUint64(b[8:], uint64(w.prev))
 	b[16] = info
 	if data := b[24:]; len(data) > 0 {
-		for i := range data {
-			data[i] = byte(i) + w.seed() + byte(w.at>>3)
-		}
+		copy(data, w.ramp[w.seed()+byte(w.at>>3):])
 		data[0] = 255 // main data, length in one byte
 		data[1] = byte(len(data) - 2)
 	}
