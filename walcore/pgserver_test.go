@@ -2,11 +2,11 @@ package walcore
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,11 +26,13 @@ type pgServer struct {
 // installed here.
 func installedPostgres(t *testing.T) string {
 	t.Helper()
-	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/bin"} {
-		found, _ := filepath.Glob(filepath.Join(pattern, "initdb"))
-		slices.Sort(found)
-		if len(found) > 0 {
-			return filepath.Dir(found[len(found)-1])
+	var dirs []string
+	for major := 18; major >= 10; major-- {
+		dirs = append(dirs, fmt.Sprintf("/usr/lib/postgresql/%d/bin", major), fmt.Sprintf("/usr/pgsql-%d/bin", major))
+	}
+	for _, dir := range append(dirs, "/usr/bin") {
+		if _, err := os.Stat(filepath.Join(dir, "initdb")); err == nil {
+			return dir
 		}
 	}
 	t.Fatal("no PostgreSQL server found: install it (Debian: apt-get install postgresql, Fedora: dnf install postgresql-server postgresql-contrib)")
