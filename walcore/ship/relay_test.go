@@ -1,0 +1,126 @@
+package ship
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/hint"
+	"github.com/warmrun/warmrun/walcore/storetest"
+)
+
+func fill(t *testing.T, a *walcore.Archive, names ...walcore.SegmentName) {
+	t.Helper()
+	for _, name := range names {
+		mustPut(t, a, walcore.FileName(name), segment(storetest.Segment{Name: name}), 0)
+	}
+}
+
+// relayOnce runs the relay and checks its watermark.
+func relayOnce(t *testing.T, from, to *walcore.Archive, files int, mark walcore.SegmentName, fails string) string {
+	t.Helper()
+	var out bytes.Buffer
+	result, err := RelayAll(t.Context(), from, connectTo(t, to), &out)
+	if (err == nil) != (fails == "") || err != nil && !strings.Contains(err.Error(), fails) {
+		t.Errorf("got error %v, want %q", err, fails)
+	}
+	if err != nil && (strings.Contains(err.Error(), "\n") || hint.Of(err) == "") {
+		t.Errorf("want one line and a hint, got %q, hint %q", err, hint.Of(err))
+	}
+	if result.Files != files || result.Watermark != mark {
+		t.Errorf("got %d files and watermark %q, want %d, %q", result.Files, result.Watermark, files, mark)
+	}
+	noted, _, err := from.Watermark()
+	if err != nil || mark != "" && noted != mark {
+		t.Errorf("got the watermark %q noted, %v, want %q", noted, err, mark)
+	}
+	return out.String()
+}
+
+func TestRelay(t *testing.T) {
+	from, to := newArchive(t), newArchive(t)
+	relayOnce(t, from, to, 0, "", "")
+	fill(t, from, seg1, seg2, seg2.OnTimeline(2))
+	mustPut(t, from, tli2, []byte("1\t0/280000\tx\n"), 0)
+	mustPut(t, from, walcore.FileName(seg1)+".00000028.backup", []byte("START WAL LOCATION: 0/100028\n"), 0)
+	mustPut(t, from, walcore.FileName(seg2)+".partial", segment(storetest.Segment{Name: seg2, Ending: storetest.Cut}), 0)
+	out := relayOnce(t, from, to, 6, seg2.OnTimeline(2), "")
+	if !strings.HasPrefix(out, string(tli2)+"\n") {
+		t.Errorf("got %q, want the history first", out)
+	}
+	if got, want := listed(t, to), listed(t, from); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	relayOnce(t, from, to, 0, seg2.OnTimeline(2), "")
+	// What was cleaned up here after the relay had it is no gap.
+	if err := errors.Join(os.Remove(filepath.Join(from.Dir(), string(seg1))), os.Remove(filepath.Join(from.Dir(), string(seg2)))); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, from, seg3.OnTimeline(2))
+	relayOnce(t, from, to, 1, seg3.OnTimeline(2), "")
+}
+
+func TestRelayFindsGaps(t *testing.T) {
+	from, to := newArchive(t), newArchive(t)
+	fill(t, from, seg1, seg2, seg4)
+	relayOnce(t, from, to, 3, seg2, string(seg3)+" is missing after "+string(seg2))
+	relayOnce(t, from, to, 0, seg2, string(seg3)+" is missing")
+	fill(t, from, seg3)
+	relayOnce(t, from, to, 1, seg4, "")
+	// The other side lost some: sent again while it is here, else a gap.
+	if err := os.Remove(filepath.Join(to.Dir(), string(seg4))); err != nil {
+		t.Fatal(err)
+	}
+	relayOnce(t, from, to, 1, seg4, "")
+	if err := errors.Join(os.Remove(filepath.Join(to.Dir(), string(seg4))), os.Remove(filepath.Join(from.Dir(), string(seg4)))); err != nil {
+		t.Fatal(err)
+	}
+	five := seg4.Next(storetest.Small)
+	fill(t, from, five)
+	relayOnce(t, from, to, 1, "", string(seg4)+" is missing")
+	if mark, _, _ := from.Watermark(); mark != seg4 {
+		t.Errorf("got watermark %s, want it to stay at %s", mark, seg4)
+	}
+}
+
+func TestRelayOfProvisional(t *testing.T) {
+	from, to := newArchive(t), newArchive(t)
+	fill(t, from, seg1)
+	half, end := storetest.Segment{Name: seg2, Ending: storetest.Shutdown}.Build()
+	mustPut(t, from, walcore.FileName(seg2), half, end)
+	relayOnce(t, from, to, 2, seg1, "")
+	if got, provisional, err := to.Provisional(seg2); err != nil || !provisional || got != end {
+		t.Errorf("got %s, %v, %v, want it provisional up to %s", got, provisional, err, end)
+	}
+	relayOnce(t, from, to, 0, seg1, "")
+	whole, _ := storetest.Continue(seg2, half, end, storetest.Full)
+	mustPut(t, from, walcore.FileName(seg2), whole, 0)
+	relayOnce(t, from, to, 1, seg2, "")
+	if _, provisional, err := to.Provisional(seg2); err != nil || provisional {
+		t.Errorf("got provisional=%v, %v, want the whole one", provisional, err)
+	}
+}
+
+// TestRelayGoesOnAfterRefusal: one file that the other side will not have does
+// not keep the rest from it.
+func TestRelayGoesOnAfterRefusal(t *testing.T) {
+	from, to := newArchive(t), newArchive(t)
+	fill(t, from, seg1, seg2, seg3.OnTimeline(2))
+	mustPut(t, from, tli2, []byte("1\t0/200000\tx\n"), 0)
+	if err := to.RaiseFence(walcore.Cut{Timeline: 1, LSN: seg2.Start(storetest.Small), By: "db2"}); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	_, err := RelayAll(t.Context(), from, connectTo(t, to), &out)
+	var refused *walcore.RefusedError
+	if !errors.As(err, &refused) || refused.Name != walcore.FileName(seg2) {
+		t.Errorf("got %v, want %s refused", err, seg2)
+	}
+	if got, want := listed(t, to), join(string(seg1), string(tli2), string(seg3.OnTimeline(2))); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
