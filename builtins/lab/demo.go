@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,21 +54,29 @@ func Demo(ctx context.Context, o DemoOptions) (err error) {
 		o.Out = io.Discard
 	}
 	d := &demo{screen: &screen{out: o.Out, terminal: o.Terminal, verbose: o.Verbose, unicode: o.Unicode, color: o.Color}}
+	if o.Dir == "" {
+		// One of its own: somebody's lab may be up.
+		o.Dir = filepath.Join(os.TempDir(), "warmrun-demo-"+strconv.Itoa(os.Getpid()))
+	}
 	start := time.Now()
 	if err := d.up(ctx, o.Options); err != nil {
 		return err
 	}
 	defer func() {
+		d.print("\n")
 		_, closeErr := d.step("take the lab down", func(io.Writer) error { return d.lab.Close(ctx) })
 		if err = errors.Join(err, closeErr); err == nil {
 			d.print("\nAll of it took %s. %s is gone, and no process is left.\n", seconds(time.Since(start)), d.lab.Dir)
 		}
 	}()
-	if err := d.story(ctx); err != nil {
-		d.logs()
-		return err
+	err = d.story(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err() // interrupted: what failed then, failed for that reason
 	}
-	return nil
+	if err != nil {
+		d.logs()
+	}
+	return err
 }
 
 func (d *demo) up(ctx context.Context, o Options) error {
@@ -175,7 +185,7 @@ func (d *demo) failover(ctx context.Context) error {
 
 func (d *demo) rebuild(ctx context.Context) error {
 	return d.change(ctx, "db1 rebuilt as a standby", "db2", []string{"db1", "dr"}, func() error {
-		return d.commands(ctx, "db2 switchback --rebuild-only --yes")
+		return d.commands(ctx, "db2 switchback --erase --rebuild-only --yes")
 	})
 }
 
