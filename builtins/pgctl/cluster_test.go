@@ -13,6 +13,24 @@ import (
 	"time"
 )
 
+// otherServer names the bin directory of the PostgreSQL to test with, instead
+// of the machine's own: WARMRUN_TEST_BINDIR=/path/bin go test ./builtins/pgctl.
+// It needs only initdb, pg_ctl and postgres.
+func otherServer() string { return os.Getenv("WARMRUN_TEST_BINDIR") }
+
+// testVersion is the version that the tests run.
+func testVersion(t *testing.T) Version {
+	t.Helper()
+	if otherServer() == "" {
+		return systemVersion(t)
+	}
+	v, err := versionOf(filepath.Join(otherServer(), "postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 // systemVersion is the newest major version of PostgreSQL on this machine.
 func systemVersion(t *testing.T) Version {
 	t.Helper()
@@ -75,7 +93,7 @@ func makeTemplate(t *testing.T) {
 			return
 		}
 	}
-	bin, err := FindBinDir(systemVersion(t), "")
+	bin, err := FindBinDir(testVersion(t), otherServer())
 	if err != nil {
 		template.err = err
 		return
@@ -102,7 +120,7 @@ func newServer(t *testing.T, conf ...string) Server {
 func copyServer(t *testing.T, from string, conf ...string) Server {
 	t.Helper()
 	dir := testDir(t)
-	s := Server{PGData: filepath.Join(dir, "data")}
+	s := Server{PGData: filepath.Join(dir, "data"), BinDir: otherServer()}
 	if out, err := exec.Command("cp", "-a", from, s.PGData).CombinedOutput(); err != nil {
 		t.Fatalf("cp: %v: %s", err, out)
 	}
@@ -155,16 +173,26 @@ func stop(t *testing.T, s Server) {
 	}
 }
 
-// psql prepares a session; with no statement it waits for input.
-func psql(ctx context.Context, t *testing.T, s Server, statement string) *exec.Cmd {
+// client prepares one of PostgreSQL's client programs, which talk to servers
+// of every version.
+func client(ctx context.Context, t *testing.T, s Server, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	st := status(t, s)
-	args := []string{"-XAtq", "-v", "ON_ERROR_STOP=1", "-h", st.SocketDir, "-p", fmt.Sprint(st.Port), "-U", "postgres", "-d", "postgres", "-c", statement}
-	cmd, err := s.program(ctx, "psql", args...)
+	bin, err := FindBinDir(systemVersion(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, err := s.asOwner(ctx, filepath.Join(bin, name), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return cmd
+}
+
+func psql(ctx context.Context, t *testing.T, s Server, statement string) *exec.Cmd {
+	t.Helper()
+	st := status(t, s)
+	args := []string{"-XAtq", "-v", "ON_ERROR_STOP=1", "-h", st.SocketDir, "-p", fmt.Sprint(st.Port), "-U", "postgres", "-d", "postgres", "-c", statement}
+	return client(ctx, t, s, "psql", args...)
 }
 
 func sql(t *testing.T, s Server, statement string) string {

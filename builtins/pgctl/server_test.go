@@ -26,7 +26,7 @@ func state(t *testing.T, s Server) walcore.ControlState {
 
 func TestLifeOfAServer(t *testing.T) {
 	s := newServer(t)
-	if st := status(t, s); st.Running || st.Owner != OwnerManual || st.Version != systemVersion(t) {
+	if st := status(t, s); st.Running || st.Owner != OwnerManual || st.Version != testVersion(t) {
 		t.Errorf("before the start: %+v", st)
 	}
 	st := start(t, s)
@@ -118,25 +118,23 @@ func TestConfigurationOutsideOfTheDataDirectory(t *testing.T) {
 
 func TestStartFailureShowsTheLog(t *testing.T) {
 	for _, test := range []struct {
-		name, conf, signal, want string
+		name, conf string
+		recovery   bool // into a recovery that lacks its restore_command
+		want       string
 	}{
-		{"unknown setting", "nonsense_setting = 1", "", `unrecognized configuration parameter "nonsense_setting"`},
-		{"syntax error", "port = 'open", "", "syntax error"},
-		{"after the collector has taken over", "logging_collector = on", "recovery.signal", "must specify restore_command"},
-		{"collector elsewhere", "logging_collector = on\nlog_directory = '../logs'\nlog_filename = 'x.log'", "recovery.signal", "must specify restore_command"},
+		{"unknown setting", "nonsense_setting = 1", false, `unrecognized configuration parameter "nonsense_setting"`},
+		{"syntax error", "port = 'open", false, "syntax error"},
+		{"after the collector has taken over", "logging_collector = on", true, "must specify "},
+		{"collector elsewhere", "logging_collector = on\nlog_directory = '../logs'\nlog_filename = 'x.log'", true, "must specify "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newServer(t, test.conf)
-			if test.signal != "" {
-				if err := s.write(s.inData(test.signal), ""); err != nil {
-					t.Fatal(err)
-				}
+			if test.recovery {
+				askForRecovery(t, s)
 			}
 			appendFile(t, s.testLog(), "a line from before\n")
-			if os.Geteuid() == 0 {
-				if err := os.Chmod(s.testLog(), 0o666); err != nil {
-					t.Fatal(err)
-				}
+			if err := os.Chmod(s.testLog(), 0o666); err != nil {
+				t.Fatal(err)
 			}
 			err := s.Start(t.Context(), StartOptions{LogFile: s.testLog()})
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "from before") {
@@ -146,6 +144,19 @@ func TestStartFailureShowsTheLog(t *testing.T) {
 				t.Errorf("%+v", st)
 			}
 		})
+	}
+}
+
+// askForRecovery makes the next start one into archive recovery with nothing
+// to restore from.
+func askForRecovery(t *testing.T, s Server) {
+	t.Helper()
+	file, text := "recovery.signal", ""
+	if !FeaturesOf(testVersion(t)).SignalFiles {
+		file, text = "recovery.conf", "recovery_target_timeline = 'latest'\n"
+	}
+	if err := s.write(s.inData(file), text); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -233,11 +244,11 @@ func TestStalePIDFileOfNobody(t *testing.T) {
 func TestStopInTime(t *testing.T) {
 	s := newServer(t)
 	start(t, s)
-	client := psql(t.Context(), t, s, "select pg_sleep(600)")
-	if err := client.Start(); err != nil {
+	session := psql(t.Context(), t, s, "select pg_sleep(600)")
+	if err := session.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = client.Wait() }() // the stop cuts it off
+	defer func() { _ = session.Wait() }() // the stop cuts it off
 	eventually(t, "the client is connected", func() bool {
 		return sql(t, s, "select count(*) from pg_stat_activity where query like 'select pg_sleep%'") == "1"
 	})
@@ -301,8 +312,10 @@ func TestHotStandby(t *testing.T) {
 	if got := state(t, s); got != walcore.StateInArchiveRecovery {
 		t.Errorf("control state %s", got)
 	}
-	if got := sql(t, s, "show restore_command"); got != "false" {
-		t.Errorf("restore_command is %q", got)
+	if FeaturesOf(testVersion(t)).SignalFiles {
+		if got := sql(t, s, "show restore_command"); got != "false" {
+			t.Errorf("restore_command is %q", got)
+		}
 	}
 	stop(t, s)
 	if got := state(t, s); got != walcore.StateShutDownInRecovery {
@@ -350,23 +363,23 @@ func TestUnconfiguredStandbyIsAPrimary(t *testing.T) {
 	}
 }
 
-// TestStandbyThatWaitsForWAL starts a base backup whose WAL is not there yet.
+// TestStandbyThatWaitsForWAL starts a copy of a running primary whose WAL is
+// not there yet.
 func TestStandbyThatWaitsForWAL(t *testing.T) {
 	primary := newServer(t)
-	st := start(t, primary)
-	copied := filepath.Join(filepath.Dir(primary.PGData), "copy")
-	backup, err := primary.program(t.Context(), "pg_basebackup", "-D", copied, "-X", "none", "-c", "fast", "-h", st.SocketDir, "-p", fmt.Sprint(st.Port), "-U", "postgres", "--no-sync")
-	if err == nil {
-		_, err = run(backup)
-	}
-	if err != nil {
+	start(t, primary)
+	s := copyServer(t, primary.PGData)
+	if err := os.Remove(s.inData("postmaster.pid")); err != nil {
 		t.Fatal(err)
 	}
-	s := copyServer(t, copied)
+	label := "START WAL LOCATION: 0/9000028 (file 000000010000000000000009)\nCHECKPOINT LOCATION: 0/9000060\nBACKUP METHOD: streamed\nBACKUP FROM: primary\nSTART TIME: 2026-01-01 00:00:00 UTC\nLABEL: x\nSTART TIMELINE: 1\n"
+	if err := s.write(s.inData("backup_label"), label); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.ConfigureStandby(RecoverySettings{RestoreCommand: "false"}); err != nil {
 		t.Fatal(err)
 	}
-	err = s.Start(t.Context(), StartOptions{LogFile: s.testLog(), Timeout: 400 * time.Millisecond})
+	err := s.Start(t.Context(), StartOptions{LogFile: s.testLog(), Timeout: 400 * time.Millisecond})
 	if !errors.Is(err, ErrTimeout) || hint.Of(err) == "" {
 		t.Errorf("a timeout before the grace is over: %v", err)
 	}

@@ -72,7 +72,7 @@ func (s Server) Start(ctx context.Context, o StartOptions) error {
 	log := s.openLog(own, o)
 	bounded, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	launch := &launched{done: make(chan struct{})}
+	launch := &launched{done: make(chan struct{}), awaited: own.kind == OwnerSystemd}
 	if status.Running {
 		close(launch.done)
 	} else if err := s.launch(bounded, launch, own, o, status); err != nil {
@@ -84,16 +84,31 @@ func (s Server) Start(ctx context.Context, o StartOptions) error {
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return s.stillStarting(o, log)
 	}
-	if err != nil {
-		return fmt.Errorf("start the server in %s: %w%s", s.PGData, err, log.tail())
+	return s.explainFailure(err, log)
+}
+
+// explainFailure says why a start failed: in the server's own words where
+// there are some, else in those of its starter, which knows little.
+func (s Server) explainFailure(err error, log serverLog) error {
+	var starter *commandError
+	tail := log.tail()
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &starter) && strings.Contains(tail, "\n"):
+		return fmt.Errorf("start the server in %s: it did not come up%s", s.PGData, tail)
 	}
-	return nil
+	return fmt.Errorf("start the server in %s: %w%s", s.PGData, err, tail)
 }
 
 // launched is a starter at work. err may be read once done is closed.
 type launched struct {
 	done chan struct{}
 	err  error
+	// awaited: the server counts as started only when the starter says so too.
+	// Until then systemd may not know its main process, or may still give the
+	// start up and kill it. The other starters only look on.
+	awaited bool
 }
 
 func (l *launched) result() (done bool, err error) {
@@ -140,9 +155,11 @@ func (s Server) awaitReady(ctx context.Context, o StartOptions, launch *launched
 		if !status.Running {
 			return false, gone(starterDone, starterErr, &ended)
 		}
-		switch {
-		case status.Ready == ReadyYes || status.Ready == ReadyStandby:
-			return true, nil
+		switch ready := status.Ready == ReadyYes || status.Ready == ReadyStandby; {
+		case launch.awaited && starterErr != nil:
+			return false, starterErr
+		case ready:
+			return starterDone || !launch.awaited, nil
 		case !FeaturesOf(status.Version).StatusLine && starterDone && starterErr == nil:
 			return true, nil // pg_ctl -w has connected
 		}

@@ -36,6 +36,7 @@ start)
 	pid=$(head -n 1 @DATA@/postmaster.pid)
 	mkdir -p @ROOT@/proc/$pid
 	ln -s /proc/$pid/cwd @ROOT@/proc/$pid/cwd
+	sleep 0.1 # as a unit of type forking, whose main process is known late
 	echo "0::/system.slice/$2.service" > @ROOT@/proc/$pid/cgroup ;;
 stop)
 	[ -z "$pid" ] || @AS@ @BIN@/pg_ctl stop -D @DATA@ -s -m fast ;;
@@ -57,7 +58,7 @@ func newUnitServer(t *testing.T, allowed string) (s Server, root string) {
 	t.Helper()
 	s = newServer(t)
 	var err error
-	if s.BinDir, err = FindBinDir(systemVersion(t), ""); err != nil {
+	if s.BinDir, err = FindBinDir(testVersion(t), otherServer()); err != nil {
 		t.Fatal(err)
 	}
 	as := ""
