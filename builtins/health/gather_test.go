@@ -1,0 +1,213 @@
+package health
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/cluster"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func primary(name string, lsn walcore.LSN) NodeStatus {
+	return NodeStatus{Node: cluster.NodeName(name), Place: cluster.RolePair, Role: RolePrimary, Running: true, Accepting: true, At: noon,
+		ServerVersion: "15.18", SystemID: 77, Timeline: 1, CurrentLSN: lsn, Archiving: true, ArchiveMode: "on",
+		LastArchived: "000000010000000000000006", LastArchivedAt: noon.Add(-time.Minute)}
+}
+
+func standby(name string, lsn walcore.LSN) NodeStatus {
+	return NodeStatus{Node: cluster.NodeName(name), Place: cluster.RolePair, Role: RoleStandby, Running: true, Accepting: true, At: noon,
+		ServerVersion: "15.18", SystemID: 77, Timeline: 1, ReplayedLSN: lsn, ReplayedAt: noon.Add(-90 * time.Second),
+		LastReceived: "000000010000000000000006", LastReplayed: "000000010000000000000006"}
+}
+
+func relay(name string) NodeStatus {
+	return NodeStatus{Node: cluster.NodeName(name), Place: cluster.RoleDR, Role: RoleRelay, At: noon, ServerVersion: "15", SystemID: 77, Timeline: 1,
+		ControlState: "in production", LastReceived: "000000010000000000000006", ReceivedLSN: 0x7000000}
+}
+
+func with(n NodeStatus, change func(*NodeStatus)) NodeStatus {
+	change(&n)
+	return n
+}
+
+func TestSentence(t *testing.T) {
+	unreachable := Unreachable(cluster.Node{Name: "db2", Host: "db2.example"}, errors.New("connection refused"))
+	for _, test := range []struct {
+		name  string
+		nodes []NodeStatus
+		want  string
+	}{
+		{"all is well", []NodeStatus{primary("db1", 0x7000000), standby("db2", 0x7000000), relay("dr")},
+			"db1 is primary; db2 follows, 0 bytes behind; dr has everything to 000000010000000000000006"},
+		{"the other way round", []NodeStatus{standby("db1", 0x7000000), primary("db2", 0x7000148)},
+			"db2 is primary; db1 follows, 328 bytes behind"},
+		{"far behind", []NodeStatus{primary("db1", 0x80000000), standby("db2", 0x7000000)},
+			"db1 is primary; db2 follows, 1936 MB behind"},
+		{"ahead of what the primary said a moment ago", []NodeStatus{primary("db1", 0x7000000), standby("db2", 0x7000100)},
+			"db1 is primary; db2 follows, 0 bytes behind"},
+		{"no standby", []NodeStatus{primary("db1", 1), unreachable}, "db1 is primary; db2 is unreachable (connection refused)"},
+		{"no primary", []NodeStatus{standby("db1", 5), unreachable}, "no node is a primary; db1 follows, at 000000010000000000000006; db2 is unreachable (connection refused)"},
+		{"stopped", []NodeStatus{with(primary("db1", 9), func(n *NodeStatus) { n.Role, n.Running, n.Accepting = RoleStoppedPrimary, false, false }),
+			with(standby("db2", 9), func(n *NodeStatus) { n.Role = RoleStoppedStandby })},
+			"db1 is a stopped primary; db2 is a stopped standby"},
+		{"two primaries", []NodeStatus{primary("db1", 9), with(primary("db2", 9), func(n *NodeStatus) { n.Timeline = 2 })},
+			"db2 is primary; db1 is primary too"},
+		{"the fenced one of two", []NodeStatus{with(primary("db1", 9), func(n *NodeStatus) { n.Timeline = 1 }),
+			with(primary("db2", 9), func(n *NodeStatus) {
+				n.Fence = walcore.Fence{Epoch: 1, Cuts: []walcore.Cut{{Epoch: 1, Timeline: 1, LSN: 5}}}
+				n.Timeline = 2
+			})},
+			"db2 is primary; db1 is primary too"},
+		{"nothing yet", []NodeStatus{primary("db1", 9), {Node: "db2", Role: RoleNoData}, {Node: "dr", Role: RoleRelay}},
+			"db1 is primary; db2 has no data directory; dr has received nothing"},
+		{"the primary's WAL end is unknown", []NodeStatus{primary("db1", 0), standby("db2", 9)},
+			"db1 is primary; db2 follows, at 000000010000000000000006"},
+	} {
+		if got := Gather(test.nodes...).Sentence; got != test.want {
+			t.Errorf("%s:\n got %q\nwant %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestLag(t *testing.T) {
+	c := Gather(primary("db1", 0x7000148), standby("db2", 0x7000000), relay("dr"))
+	db2, dr := c.Nodes[1], c.Nodes[2]
+	if db2.LagBytes == nil || *db2.LagBytes != 328 || db2.LagSeconds == nil || *db2.LagSeconds != 90 {
+		t.Errorf("db2 is %v bytes, %v seconds behind, want 328 and 90", db2.LagBytes, db2.LagSeconds)
+	}
+	if dr.LagBytes == nil || *dr.LagBytes != 328 || dr.LagSeconds != nil {
+		t.Errorf("dr is %v bytes, %v seconds behind, want 328 and unknown", dr.LagBytes, dr.LagSeconds)
+	}
+	if c.Nodes[0].LagBytes != nil {
+		t.Error("the primary is behind itself")
+	}
+	// An idle primary: the last transaction is long ago and nothing is missing.
+	idle := Gather(primary("db1", 0x7000000), standby("db2", 0x7000000)).Nodes[1]
+	if *idle.LagBytes != 0 || *idle.LagSeconds != 0 {
+		t.Errorf("a standby that lacks nothing is %d bytes, %v seconds behind", *idle.LagBytes, *idle.LagSeconds)
+	}
+	blind := Gather(primary("db1", 0), standby("db2", 9)).Nodes[1]
+	if blind.LagBytes != nil || !strings.Contains(blind.Unknown["lag_bytes"], "db1") {
+		t.Errorf("without the primary's LSN: %v, %q", blind.LagBytes, blind.Unknown["lag_bytes"])
+	}
+}
+
+func TestGatherLeavesItsArgumentsAlone(t *testing.T) {
+	nodes := []NodeStatus{primary("db1", 0), standby("db2", 9)}
+	nodes[1].Unknown = map[string]string{"wanted": "x"}
+	Gather(nodes...)
+	if len(nodes[1].Unknown) != 1 || nodes[1].LagBytes != nil {
+		t.Errorf("%+v", nodes[1])
+	}
+}
+
+func TestProblems(t *testing.T) {
+	cut := func(n *NodeStatus) {
+		n.Fence = walcore.Fence{Epoch: 3, Cuts: []walcore.Cut{{Epoch: 3, Timeline: 1, LSN: 0x5000098, By: "failover on db2"}}}
+	}
+	for _, test := range []struct {
+		name  string
+		nodes []NodeStatus
+		want  []string // parts, in order; nil: no problem
+	}{
+		{"none", []NodeStatus{primary("db1", 9), standby("db2", 9), relay("dr")}, nil},
+		{"two primaries", []NodeStatus{primary("db1", 9), primary("db2", 9)}, []string{"db1 and db2 accept writes at the same time"}},
+		{"fenced", []NodeStatus{primary("db1", 9), with(standby("db2", 9), cut)},
+			[]string{"db1 is fenced: timeline 1 was cut at 0/5000098 (epoch 3, by failover on db2, in the archive of db2)"}},
+		{"after the switchover", []NodeStatus{with(primary("db1", 9), func(n *NodeStatus) { n.Timeline = 2; cut(n) }), with(standby("db2", 9), func(n *NodeStatus) { n.Timeline = 2 })}, nil},
+		{"cannot archive", []NodeStatus{with(primary("db1", 9), func(n *NodeStatus) {
+			n.LastFailed, n.LastFailedAt, n.Backlog = "000000010000000000000007", noon, 12
+		}), standby("db2", 9)}, []string{"db1 cannot archive 000000010000000000000007, last tried 2026-03-01 12:00:00 UTC; 12 segments wait"}},
+		{"archived again since", []NodeStatus{with(primary("db1", 9), func(n *NodeStatus) {
+			n.LastFailed, n.LastFailedAt = "000000010000000000000006", noon.Add(-time.Hour)
+		}), standby("db2", 9)}, nil},
+		{"inactive", []NodeStatus{with(primary("db1", 9), func(n *NodeStatus) { n.Archiving = false }), standby("db2", 9)}, []string{"archiving is not active on db1"}},
+		{"alone", []NodeStatus{with(primary("db1", 9), func(n *NodeStatus) { n.Archiving = false })}, nil},
+		{"another cluster", []NodeStatus{primary("db1", 9), with(standby("db2", 9), func(n *NodeStatus) { n.SystemID, n.Timeline = 78, 4 })},
+			[]string{"db2 holds another cluster than db1: system identifier 78 against 77"}},
+		{"left behind", []NodeStatus{with(primary("db1", 9), func(n *NodeStatus) { n.Timeline = 2 }), standby("db2", 9)}, []string{"db2 is on timeline 1, db1 on 2"}},
+	} {
+		got := Gather(test.nodes...).Problems
+		if len(got) != len(test.want) {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+			continue
+		}
+		for i, want := range test.want {
+			if !strings.HasPrefix(got[i], want) {
+				t.Errorf("%s: got %q, want %q", test.name, got[i], want)
+			}
+		}
+	}
+}
+
+func TestRender(t *testing.T) {
+	db2 := with(standby("db2", 0x7000000), func(n *NodeStatus) {
+		n.Wanted, n.WantedSince = "000000010000000000000007", noon.Add(-time.Minute)
+		n.Relayed = "000000010000000000000006"
+	})
+	dr := with(relay("dr"), func(n *NodeStatus) { n.unknown(errors.New("permission denied"), "fence", "wanted") })
+	down := Unreachable(cluster.Node{Name: "db3", Host: "db3"}, errors.New("no route to host"))
+	var b strings.Builder
+	if err := Gather(primary("db1", 0x7000148), db2, dr, down).Render(&b); err != nil {
+		t.Fatal(err)
+	}
+	const want = `db1 is primary; db2 follows, 328 bytes behind; dr has everything to 000000010000000000000006; db3 is unreachable (no route to host)
+
+               db1                       db2                       dr                        db3
+role           primary                   standby                   dr relay                  unreachable
+server         15.18, running            15.18, running            15, not running           -
+timeline       1                         1                         1                         -
+LSN            0/7000148                 0/7000000 replayed        -                         -
+archiving      active                    not active                not active                -
+backlog        0 segments                -                         -                         -
+last archived  000000010000000000000006  -                         -                         -
+last received  -                         000000010000000000000006  000000010000000000000006  -
+last replayed  -                         000000010000000000000006  -                         -
+lag            -                         328 bytes, 1 min 30 s     328 bytes                 -
+waits for      -                         000000010000000000000007  ?                         -
+relayed to DR  -                         000000010000000000000006  -                         -
+fence          -                         -                         ?                         -
+
+dr: unknown: fence, wanted: permission denied
+db3: unreachable: no route to host
+`
+	if got := b.String(); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestStatusAsJSON(t *testing.T) {
+	text, err := json.Marshal(Gather(primary("db1", 0x7000148), standby("db2", 0x7000000)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{`"current_lsn":"0/7000148"`, `"lag_bytes":328`, `"lag_seconds":90`, `"system_identifier":"77"`, `"role":"primary"`, `"replayed_at":"2026-03-01T11:58:30Z"`} {
+		if !strings.Contains(string(text), part) {
+			t.Errorf("no %s in %s", part, text)
+		}
+	}
+	for _, absent := range []string{"wanted", "fenced", "unknown", `"control_state"`} {
+		if strings.Contains(string(text), absent) {
+			t.Errorf("%s in %s, though there is nothing to say of it", absent, text)
+		}
+	}
+	var back ClusterStatus
+	if err := json.Unmarshal(text, &back); err != nil || back.Nodes[0].CurrentLSN != 0x7000148 {
+		t.Errorf("reads back as %+v, %v", back, err)
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0 s", 59 * time.Second: "59 s", 90 * time.Second: "1 min 30 s", 3*time.Hour + 5*time.Minute: "3 h 5 min", 50 * time.Hour: "2 d 2 h",
+	} {
+		if got := duration(d); got != want {
+			t.Errorf("duration(%s) = %q, want %q", d, got, want)
+		}
+	}
+}

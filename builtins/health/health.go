@@ -1,0 +1,134 @@
+// Package health looks at the nodes of a cluster and says how they are. It
+// reads and asks; it changes nothing.
+//
+// Local looks at the node it runs on: the data directory, the server where one
+// answers, the archive and the home directory. Gather puts the nodes together,
+// and only then can say how far one is behind another.
+//
+// What cannot be found out is no error: it stays out of the result, and the
+// reason is noted under its name in NodeStatus.Unknown. A node that cannot be
+// reached is one of the things that a status has to show.
+//
+// Terms:
+//
+//   - role: what a node is doing now, as against its place in the site, which
+//     is fixed.
+//   - received: what lies in the node's own archive, without a gap.
+//   - backlog: segments that wait in pg_wal until archive_command takes them.
+//   - behind: the distance in WAL bytes from what the primary has written to
+//     what a standby has replayed, or a relay has received. Time says less: it
+//     grows while an idle primary has nothing to send.
+package health
+
+import (
+	"time"
+
+	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/cluster"
+)
+
+// Role is what a node is doing now.
+type Role string
+
+// The roles that a node can be found in.
+const (
+	RolePrimary         Role = "primary"           // accepts writes
+	RoleStandby         Role = "standby"           // replays what arrives
+	RoleRecovery        Role = "recovery"          // recovers to a point, then opens
+	RoleRelay           Role = "dr relay"          // receives WAL and runs no server
+	RoleStoppedPrimary  Role = "stopped primary"   // would accept writes if started
+	RoleStoppedStandby  Role = "stopped standby"   // would replay if started
+	RoleStoppedRecovery Role = "stopped recovery"  // would recover and open if started
+	RoleNoData          Role = "no data directory" // nothing here yet
+	RoleUnreachable     Role = "unreachable"       // nobody answers for the node
+	RoleUnknown         Role = "unknown"           // it answers, but its data directory cannot be read
+)
+
+// NodeStatus is what one look at a node has shown. A field that could not be
+// found out is zero, and Unknown says why under the field's name.
+type NodeStatus struct {
+	Node  cluster.NodeName `json:"node"`
+	Host  string           `json:"host,omitempty"`
+	Place cluster.Role     `json:"place"`
+	Role  Role             `json:"role"`
+	// Program is the version of warmrun that answered for the node.
+	Program string    `json:"program,omitempty"`
+	At      time.Time `json:"at,omitzero"` // by the node's own clock
+
+	// Unknown maps the JSON name of a field to why it could not be found out.
+	Unknown map[string]string `json:"unknown,omitempty"`
+
+	Running       bool             `json:"running"`
+	Accepting     bool             `json:"accepting"` // the server answers SQL
+	ServerVersion string           `json:"server_version,omitempty"`
+	SystemID      uint64           `json:"system_identifier,string,omitempty"`
+	ControlState  string           `json:"control_state,omitempty"`
+	Timeline      walcore.Timeline `json:"timeline,omitempty"`
+
+	// CurrentLSN is where a primary's WAL ends, also a cleanly stopped one's.
+	CurrentLSN walcore.LSN `json:"current_lsn,omitzero"`
+	// ReplayedLSN is how far a standby has replayed. Where SQL cannot say it is
+	// from pg_control, which lags behind.
+	ReplayedLSN walcore.LSN `json:"replayed_lsn,omitzero"`
+	// ReplayedAt is the commit time of the last transaction replayed, by the
+	// primary's clock.
+	ReplayedAt time.Time `json:"replayed_at,omitzero"`
+
+	// Archiving says whether archiving_active is there: WAL is shipped.
+	Archiving      bool      `json:"archiving_active"`
+	ArchiveMode    string    `json:"archive_mode,omitempty"`
+	LastArchived   string    `json:"last_archived,omitempty"`
+	LastArchivedAt time.Time `json:"last_archived_at,omitzero"`
+	LastFailed     string    `json:"last_failed,omitempty"`
+	LastFailedAt   time.Time `json:"last_failed_at,omitzero"`
+	Backlog        int       `json:"backlog"`
+
+	// LastReceived is the end of the newest run of segments without a gap in
+	// the node's archive, ReceivedLSN where the WAL in it ends.
+	LastReceived  walcore.SegmentName `json:"last_received,omitempty"`
+	FirstReceived walcore.SegmentName `json:"first_received,omitempty"`
+	ReceivedLSN   walcore.LSN         `json:"received_lsn,omitzero"`
+	LastReplayed  walcore.SegmentName `json:"last_replayed,omitempty"`
+	// Wanted is the file that the server asks for and does not find.
+	Wanted      walcore.FileName `json:"wanted,omitempty"`
+	WantedSince time.Time        `json:"wanted_since,omitzero"`
+	// Relayed is how far the DR node is known to have everything from here.
+	Relayed walcore.SegmentName `json:"relayed,omitempty"`
+	Fence   walcore.Fence       `json:"fence,omitzero"`
+
+	// The rest is for Gather to find out.
+
+	// LagBytes and LagSeconds say how far the node is behind the primary.
+	// LagSeconds is at most what it says.
+	LagBytes   *int64   `json:"lag_bytes,omitempty"`
+	LagSeconds *float64 `json:"lag_seconds,omitempty"`
+	// Fenced says which cut ends the timeline that this server writes on.
+	Fenced string `json:"fenced,omitempty"`
+}
+
+// unknown notes why fields could not be found out. The first reason stays.
+func (n *NodeStatus) unknown(err error, fields ...string) {
+	if n.Unknown == nil {
+		n.Unknown = map[string]string{}
+	}
+	for _, field := range fields {
+		if _, noted := n.Unknown[field]; !noted {
+			n.Unknown[field] = err.Error()
+		}
+	}
+}
+
+// Unreachable is the status of a node that nobody answers for, and why.
+func Unreachable(node cluster.Node, err error) NodeStatus {
+	status := NodeStatus{Node: node.Name, Host: node.Host, Place: node.Role, Role: RoleUnreachable}
+	status.unknown(err, "role")
+	return status
+}
+
+// writes reports whether the node is, or would be if started, a primary.
+func (n NodeStatus) writes() bool { return n.Role == RolePrimary || n.Role == RoleStoppedPrimary }
+
+// follows reports whether the node is there to replay another's WAL.
+func (n NodeStatus) follows() bool {
+	return n.Role == RoleStandby || n.Role == RoleStoppedStandby
+}

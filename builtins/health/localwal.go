@@ -1,0 +1,126 @@
+package health
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/warmrun/warmrun/walcore"
+)
+
+// archive looks at the node's own archive.
+func (l *look) archive() {
+	archive, err := walcore.OpenArchive(l.Node.Archive)
+	if err != nil {
+		l.n.unknown(err, "last_received", "wanted", "fence")
+		return
+	}
+	if chain, err := archive.Chain(""); err != nil {
+		l.n.unknown(err, "last_received")
+	} else {
+		l.n.FirstReceived, l.n.LastReceived, l.n.ReceivedLSN = chain.First, chain.Last, chain.End
+		if l.n.Role == RoleRelay && l.control == nil {
+			l.n.Timeline = chain.Timeline
+		}
+	}
+	if l.n.Fence, err = archive.Fence(); err != nil {
+		l.n.unknown(err, "fence")
+	}
+	if mark, found, err := archive.Watermark(); err != nil {
+		l.n.unknown(err, "relayed")
+	} else if found {
+		l.n.Relayed = mark
+	}
+	l.asked(archive)
+}
+
+// asked finds what the server of this data directory asks the archive for.
+func (l *look) asked(archive *walcore.Archive) {
+	all, err := archive.Wanted()
+	if err != nil {
+		l.n.unknown(err, "wanted")
+		return
+	}
+	pgdata, err := filepath.EvalSymlinks(l.Server.PGData)
+	if err != nil {
+		return // there is no data directory, and so nobody who asks
+	}
+	i := slices.IndexFunc(all, func(w walcore.Wanted) bool { return w.PGData == pgdata })
+	if i < 0 {
+		return
+	}
+	l.wanted = &all[i]
+	if !l.status.Running || len(l.wanted.Names) == 0 {
+		return
+	}
+	l.n.Wanted, l.n.WantedSince = l.mainlyWanted(), l.wanted.Since
+}
+
+// mainlyWanted picks, of all the names that a round of the server asks for,
+// the one that replay waits for: the segment of the timeline it is on.
+func (l *look) mainlyWanted() walcore.FileName {
+	best := l.wanted.Names[0]
+	for _, name := range l.wanted.Names {
+		if name.Kind() != walcore.KindSegment {
+			continue
+		}
+		if best.Kind() != walcore.KindSegment || name.Timeline() == l.n.Timeline && best.Timeline() != l.n.Timeline {
+			best = name
+		}
+	}
+	return best
+}
+
+// positions works out where the node's WAL ends and how far it has replayed.
+func (l *look) positions() {
+	switch {
+	case l.state != nil && l.state.InRecovery:
+		l.n.ReplayedLSN = l.state.ReplayLSN
+	case l.state != nil:
+		l.n.CurrentLSN = l.state.CurrentLSN
+	case l.control == nil:
+	case l.n.Role == RoleStoppedPrimary:
+		l.stoppedEnd()
+	case l.n.follows() || l.n.Role == RoleRecovery:
+		l.replayedWithoutSQL()
+	}
+	if l.n.ReplayedLSN > 0 && l.control != nil {
+		l.n.LastReplayed = walcore.SegmentAt(l.n.Timeline, l.n.ReplayedLSN-1, l.control.SegmentSize)
+	}
+}
+
+// stoppedEnd is where the WAL of a cleanly stopped primary ends.
+func (l *look) stoppedEnd() {
+	if l.control.State != walcore.StateShutDown {
+		l.n.unknown(fmt.Errorf("it was not shut down cleanly (%s), so the end of its WAL is not written down", l.control.State), "current_lsn")
+		return
+	}
+	end, _, err := walcore.ShutdownEnd(walcore.WALDir(l.Server.PGData), *l.control)
+	if err != nil {
+		l.n.unknown(err, "current_lsn")
+		return
+	}
+	l.n.CurrentLSN = end
+}
+
+// replayedWithoutSQL is at least how far a standby has replayed: pg_control
+// says what is safely on disk, and a server that asks for a segment has used
+// up the one before.
+func (l *look) replayedWithoutSQL() {
+	l.n.Timeline = max(l.control.Timeline, l.control.MinRecoveryTimeline)
+	if l.control.State == walcore.StateShutDown {
+		// It was a primary when it was stopped and has everything of its own.
+		end, _, err := walcore.ShutdownEnd(walcore.WALDir(l.Server.PGData), *l.control)
+		if err == nil {
+			l.n.ReplayedLSN = end
+			return
+		}
+	}
+	l.n.ReplayedLSN = max(l.control.MinRecoveryPoint, l.control.Redo)
+	if l.n.Wanted.Kind() == walcore.KindSegment {
+		l.n.ReplayedLSN = max(l.n.ReplayedLSN, l.n.Wanted.Segment().Start(l.control.SegmentSize))
+	}
+	delete(l.n.Unknown, "replayed_lsn")
+	l.n.unknown(errors.New("the server accepts no connections, so this is the least that it has replayed"), "replayed_lsn")
+}
