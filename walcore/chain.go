@@ -55,7 +55,7 @@ func (a *Archive) Chain(from SegmentName) (Chain, error) {
 	if err != nil {
 		return Chain{}, err
 	}
-	var chain Chain
+	chain := Chain{Gaps: []Gap{}, Histories: []Timeline{}}
 	chain.survey(names)
 	line, err := a.descent(&chain)
 	if err != nil {

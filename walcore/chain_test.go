@@ -130,10 +130,10 @@ func TestChainHistories(t *testing.T) {
 		histories []walcore.Timeline
 		want      walcore.Timeline
 	}{
-		{"1/1", 1, nil, 0},
+		{"1/1", 1, []walcore.Timeline{}, 0},
 		{"1/1 2/2 2:1@0/280000", 2, []walcore.Timeline{2}, 0},
 		{"1/1 2/2 3:1@0/280000,2@0/300000 2:1@0/280000", 3, []walcore.Timeline{2, 3}, 0},
-		{"1/1 2/2", 2, nil, 2},
+		{"1/1 2/2", 2, []walcore.Timeline{}, 2},
 		{"2:1@0/280000", 2, []walcore.Timeline{2}, 0},
 	}
 	for _, tt := range tests {

@@ -47,7 +47,7 @@ func (a *Archive) Fence() (Fence, error) {
 }
 
 func (a *Archive) readFence() (Fence, error) {
-	var fence Fence
+	fence := Fence{Cuts: []Cut{}}
 	if _, err := readState(a.state("fence"), &fence); err != nil {
 		return Fence{}, hint.Wrap(fmt.Errorf("archive fence: %w", err),
 			"compare it with the fence of another archive of this cluster before anything is archived here again")

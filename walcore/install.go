@@ -15,7 +15,10 @@ func (p *put) install(ctx context.Context) (PutResult, error) {
 	if err != nil {
 		return PutResult{}, err
 	}
-	result, err := p.decide()
+	var result PutResult
+	if err = p.stillThere(); err == nil {
+		result, err = p.decide()
+	}
 	if err := errors.Join(err, unlock()); err != nil {
 		return PutResult{}, err
 	}
@@ -27,6 +30,19 @@ func (p *put) install(ctx context.Context) (PutResult, error) {
 	}
 	// Out of the lock: another writer that finds the file flushes it as well.
 	return result, p.syncDir()
+}
+
+// stillThere makes sure that the archive has not been retired since the
+// temporary file was made: its successor must not get the old one's stamp.
+func (p *put) stillThere() error {
+	ours, err := p.tmp.Stat()
+	if err != nil {
+		return err
+	}
+	if there, err := os.Stat(p.tmp.Name()); err != nil || !os.SameFile(ours, there) {
+		return fmt.Errorf("archive %s was moved aside while %s was stored in it, try again", p.archive.dir, p.Name)
+	}
+	return nil
 }
 
 // decide compares the file with what has the name now, which another writer

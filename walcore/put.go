@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/warmrun/warmrun/walcore/atomicfile"
@@ -194,7 +195,9 @@ func (p *put) close() error {
 		return err
 	}
 	if !p.named {
-		err = errors.Join(err, os.Remove(p.tmp.Name()))
+		if gone := os.Remove(p.tmp.Name()); !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
 	}
 	return errors.Join(err, p.tmp.Close())
 }

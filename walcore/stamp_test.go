@@ -122,6 +122,27 @@ func retire(t *testing.T, a *walcore.Archive, want string) {
 	}
 }
 
+// TestRetireDuringPut: a segment of the old cluster that is on its way must not
+// stamp the new archive.
+func TestRetireDuringPut(t *testing.T) {
+	a := newArchive(t)
+	mustPut(t, a, walcore.FileName(seg1), segment(storetest.Segment{Name: seg1}), 0)
+	r := request(walcore.FileName(seg2), segment(storetest.Segment{Name: seg2}), 0)
+	r.Step = func(step string) error {
+		if step == "fsync" {
+			_, err := a.Retire(time.Now())
+			return err
+		}
+		return nil
+	}
+	if _, err := a.Put(t.Context(), r); err == nil || !strings.Contains(err.Error(), "moved aside") {
+		t.Errorf("got %v, want it to say that the archive was moved aside", err)
+	}
+	if stamp, stamped, err := a.Stamp(); err != nil || stamped {
+		t.Errorf("got %+v, %v, %v, want no stamp", stamp, stamped, err)
+	}
+}
+
 func TestWatermark(t *testing.T) {
 	a := newArchive(t)
 	if _, ok, err := a.Watermark(); err != nil || ok {

@@ -30,6 +30,9 @@ type AgentConfig struct {
 // an error. A put is acknowledged when walcore.Archive.Put has returned, and
 // not before.
 //
+// A client that hangs up early makes writes to a pipe end in SIGPIPE, which the
+// program must ignore for Arrived to be called even then.
+//
 // When ctx ends, Serve closes rw if that can be closed; otherwise a read that
 // is under way has to end first.
 func Serve(ctx context.Context, rw io.ReadWriter, cfg AgentConfig) error {
@@ -162,7 +165,7 @@ func (s *session) fail(err error) error { return s.writeJSON(frameError, failure
 func (s *session) put(ctx context.Context, archive *walcore.Archive, r request) error {
 	identical, err := archive.Offer(ctx, walcore.Offer{Name: r.Name, Size: r.Size, Digest: r.Digest, Provisional: r.Provisional})
 	if err != nil {
-		s.cfg.Log("put %s: %v", r.Name, err)
+		s.cfg.Log("did not store %s: %v", r.Name, err)
 		return s.fail(err)
 	}
 	if err := s.writeJSON(frameReply, offerReply{Send: !identical}); err != nil {
@@ -177,7 +180,7 @@ func (s *session) put(ctx context.Context, archive *walcore.Archive, r request) 
 		return broken
 	}
 	if err != nil {
-		s.cfg.Log("put %s: %v", r.Name, err)
+		s.cfg.Log("did not store %s: %v", r.Name, err)
 		return s.fail(err)
 	}
 	return s.acknowledge(ctx, r.Name, result)
@@ -187,7 +190,14 @@ func (s *session) put(ctx context.Context, archive *walcore.Archive, r request) 
 // for it.
 func (s *session) acknowledge(ctx context.Context, name walcore.FileName, result walcore.PutResult) error {
 	err := s.writeJSON(frameReply, result)
-	s.cfg.Log("put %s: %+v", name, result)
+	switch {
+	case result.Identical:
+		s.cfg.Log("%s was here already", name)
+	case result.Replaced:
+		s.cfg.Log("stored %s, %d bytes, in the place of a provisional copy", name, result.Bytes)
+	default:
+		s.cfg.Log("stored %s, %d bytes", name, result.Bytes)
+	}
 	s.cfg.Arrived(ctx, name)
 	return err
 }

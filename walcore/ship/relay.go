@@ -91,7 +91,9 @@ func (r *relay) lacking(ctx context.Context) ([]walcore.FileName, error) {
 	}
 	var names []walcore.FileName
 	for _, name := range ours {
-		if !has[name] || again[name.Segment()] && name.Kind() == walcore.KindSegment {
+		// A history is offered even if it is there: two promotions to the same
+		// timeline differ in nothing but its content.
+		if !has[name] || name.Kind() == walcore.KindHistory || again[name.Segment()] && name.Kind() == walcore.KindSegment {
 			names = append(names, name)
 		}
 	}

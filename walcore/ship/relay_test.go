@@ -56,6 +56,14 @@ func TestRelay(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	relayOnce(t, from, to, 0, seg2.OnTimeline(2), "")
+	// The same name there, and another promotion.
+	mustPut(t, from, "00000009.history", []byte("1\t0/280000\tx\n"), 0)
+	mustPut(t, to, "00000009.history", []byte("1\t0/290000\tx\n"), 0)
+	relayOnce(t, from, to, 0, "", "different content")
+	if err := errors.Join(os.Remove(filepath.Join(from.Dir(), "00000009.history")), os.Remove(filepath.Join(to.Dir(), "00000009.history"))); err != nil {
+		t.Fatal(err)
+	}
+	relayOnce(t, from, to, 0, seg2.OnTimeline(2), "")
 	// What was cleaned up here after the relay had it is no gap.
 	if err := errors.Join(os.Remove(filepath.Join(from.Dir(), string(seg1))), os.Remove(filepath.Join(from.Dir(), string(seg2)))); err != nil {
 		t.Fatal(err)

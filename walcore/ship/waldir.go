@@ -17,8 +17,8 @@ import (
 
 // ShipWALDir brings an archive up to date from the pg_wal of a server that is
 // stopped: everything the server has marked as ready to be archived, and every
-// segment from the end of the archive's WAL to the one that holds the last
-// byte before upTo. That one is sent as provisional where it is not complete.
+// segment from the end of the archive's WAL, across timelines, to the one that
+// holds the last byte before upTo. That one is sent as provisional where it is not complete.
 // History files go first. Nothing beyond upTo is sent: pg_wal also holds
 // segments that were recycled and have names of the future.
 //
@@ -65,7 +65,9 @@ type walSource struct {
 
 	names []walcore.FileName // in the directory, sorted
 	ready map[walcore.FileName]bool
-	from  walcore.SegmentName // where the archive's WAL ended before
+	// history is that of timeline, empty where it has no file here.
+	history walcore.History
+	from    walcore.SegmentName // where the archive's WAL ended before
 }
 
 // list reads the directory and its archive_status.
@@ -78,6 +80,9 @@ func (d *walSource) list() error {
 		if name, err := walcore.ParseFileName(entry.Name()); err == nil {
 			d.names = append(d.names, name)
 		}
+	}
+	if d.history, err = readHistory(d.dir, d.timeline); err != nil {
+		return err
 	}
 	d.ready = map[walcore.FileName]bool{}
 	entries, err = os.ReadDir(filepath.Join(d.dir, "archive_status"))
@@ -92,6 +97,18 @@ func (d *walSource) list() error {
 		}
 	}
 	return nil
+}
+
+func readHistory(dir string, of walcore.Timeline) (walcore.History, error) {
+	f, err := os.Open(filepath.Join(dir, string(of.HistoryName())))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	history, err := walcore.ParseHistory(f, of)
+	return history, errors.Join(err, f.Close())
 }
 
 // shipOthers sends the histories, then backup and partial files that wait to
@@ -130,7 +147,7 @@ func (d *walSource) segments() ([]walcore.SegmentName, error) {
 		if file.Kind() != walcore.KindSegment || name.Position() > last.Position() {
 			continue
 		}
-		if d.ready[file] || name.Timeline() == d.timeline && name.Position() >= begin.Position() {
+		if d.ready[file] || name.Position() >= begin.Position() && d.leads(name) {
 			names = append(names, name)
 		}
 	}
@@ -140,6 +157,17 @@ func (d *walSource) segments() ([]walcore.SegmentName, error) {
 			"check that this is the pg_wal of the server whose WAL is wanted")
 	}
 	return names, nil
+}
+
+// leads reports whether a segment is on the way to upTo: of its timeline, or of
+// an ancestor before that was left. Servers that were promoted keep such
+// segments, and they are not ready there, because others archived them.
+func (d *walSource) leads(name walcore.SegmentName) bool {
+	if name.Timeline() == d.timeline {
+		return true
+	}
+	fork, ok := d.history.Fork(name.Timeline())
+	return ok && name.End(d.id.SegmentSize) <= fork
 }
 
 // begin is the segment that the archive's WAL ends in, or the first of the

@@ -90,7 +90,7 @@ func TestShipWALDirOfASecondTimeline(t *testing.T) {
 	half, end := storetest.Segment{Name: seg3.OnTimeline(2), Ending: storetest.Shutdown}.Build()
 	dir := walDir(t, map[string][]byte{
 		string(tli2):                             []byte("1\t0/280000\tx\n"),
-		"+" + string(seg1):                       segment(storetest.Segment{Name: seg1}),
+		string(seg1):                             segment(storetest.Segment{Name: seg1}),
 		"+" + string(seg2):                       segment(storetest.Segment{Name: seg2}),
 		"+" + string(seg2) + ".partial":          segment(storetest.Segment{Name: seg2}),
 		"+" + string(seg2) + ".00000028.backup":  []byte("START WAL LOCATION: 0/100028\n"),
@@ -104,6 +104,7 @@ func TestShipWALDirOfASecondTimeline(t *testing.T) {
 		string(seg3.OnTimeline(2)) + ".00000028": nil,
 	})
 	a := newArchive(t)
+	fill(t, a, "000000010000000000000000")
 	// The old timeline was cut at the fork: its last segment is told of and left.
 	if err := a.RaiseFence(walcore.Cut{Timeline: 1, LSN: 0x280000, By: "db1"}); err != nil {
 		t.Fatal(err)
@@ -117,7 +118,7 @@ func TestShipWALDirOfASecondTimeline(t *testing.T) {
 	if !strings.Contains(out.String(), "warning: left in "+dir) || !strings.Contains(out.String(), "(up to "+end.String()+")") {
 		t.Errorf("got %q, want a warning and the provisional segment", out.String())
 	}
-	names := join(string(seg1), string(seg2)+".00000028.backup", string(seg2)+".partial", string(tli2), string(seg2.OnTimeline(2)), string(seg3.OnTimeline(2)))
+	names := join("000000010000000000000000", string(seg1), string(seg2)+".00000028.backup", string(seg2)+".partial", string(tli2), string(seg2.OnTimeline(2)), string(seg3.OnTimeline(2)))
 	if got := listed(t, a); got != names {
 		t.Errorf("got %s, want %s", got, names)
 	}
