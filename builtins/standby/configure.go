@@ -1,0 +1,106 @@
+package standby
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/warmrun/warmrun/builtins/pgctl"
+	"github.com/warmrun/warmrun/walcore/atomicfile"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// defaultTemplate is used where the site has no global/recovery.conf.
+const defaultTemplate = "restore_command = '{warmrun} restore %f %p %r'\n"
+
+// Configure makes the node able to start only as a standby: the site's saved
+// configuration, the recovery settings and the signal file, all durable when
+// it returns. It changes nothing that a running server would notice.
+func (n Node) Configure(ctx context.Context) error {
+	if err := n.checkStopped(ctx); err != nil {
+		return err
+	}
+	conf := n.Server.ConfigFile
+	if conf == "" {
+		conf = filepath.Join(n.Server.PGData, "postgresql.conf")
+	}
+	if err := install(n.LocalConf, conf); err != nil {
+		return err
+	}
+	if err := install(n.LocalHBA, filepath.Join(filepath.Dir(conf), "pg_hba.conf")); err != nil {
+		return err
+	}
+	return n.configureRecovery()
+}
+
+// Fence is Configure for an old primary: only the recovery settings and the
+// signal file, nothing else of its configuration is touched.
+func (n Node) Fence(ctx context.Context) error {
+	if err := n.checkStopped(ctx); err != nil {
+		return err
+	}
+	return n.configureRecovery()
+}
+
+// Unfence lets the node start as a primary again. The caller has proved that
+// nobody else was promoted.
+func (n Node) Unfence() error { return n.Server.UnconfigureStandby() }
+
+func (n Node) configureRecovery() error {
+	text, err := os.ReadFile(n.Template)
+	if errors.Is(err, fs.ErrNotExist) {
+		text, err = []byte(defaultTemplate), nil
+	}
+	if err != nil {
+		return err
+	}
+	settings, err := pgctl.ParseRecoveryTemplate(string(text), n.Vars)
+	if err != nil {
+		return fmt.Errorf("%s: %w", n.Template, err)
+	}
+	if settings.TargetTimeline == "" {
+		// "latest" is the server's default only from 12 on.
+		settings.TargetTimeline = "latest"
+	}
+	if settings.Extra == nil {
+		settings.Extra = map[string]string{}
+	}
+	major, err := n.Server.Version()
+	if err != nil {
+		return err
+	}
+	if _, set := settings.Extra["wal_retrieve_retry_interval"]; !set && pgctl.FeaturesOf(major).WALRetryInterval {
+		// The nudge wakes the server at once; the interval is the net below it.
+		settings.Extra["wal_retrieve_retry_interval"] = "1s"
+	}
+	if err := n.Server.ConfigureStandby(settings); err != nil {
+		return fmt.Errorf("configure %s as a standby: %w", n.Name, err)
+	}
+	return nil
+}
+
+// checkStopped refuses where a server runs: what is written here is for the
+// next start.
+func (n Node) checkStopped(ctx context.Context) error {
+	status, err := n.Server.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if status.Running {
+		return hint.Wrap(fmt.Errorf("the server on %s is running (process %d)", n.Name, status.PID),
+			"stop it first: pg_ctl -D %s stop -m fast", n.Server.PGData)
+	}
+	return nil
+}
+
+// writeConfig replaces a configuration file and keeps its mode.
+func writeConfig(path string, data []byte) error {
+	perm := fs.FileMode(0o600)
+	if info, err := os.Stat(path); err == nil {
+		perm = info.Mode().Perm()
+	}
+	return atomicfile.WriteFile(path, data, perm)
+}

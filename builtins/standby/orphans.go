@@ -1,0 +1,57 @@
+package standby
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// orphanPatience is how long the backends of a killed postmaster may take to
+// notice that it is gone.
+const orphanPatience = 30 * time.Second
+
+// awaitOrphans waits until no server process works in the data directory any
+// more. When a postmaster is killed its backends end by themselves, but only
+// at their next wait: until then they may still write and flush WAL, so where
+// the WAL ends is not settled before the last of them is gone.
+func (n Node) awaitOrphans(ctx context.Context) error {
+	dir, err := filepath.EvalSymlinks(n.Server.PGData)
+	if err != nil {
+		return err
+	}
+	return poll(ctx, orphanPatience, "the processes of the dead server in "+dir+" to end", func(context.Context) (bool, string, error) {
+		left, err := serverProcesses("/proc", dir)
+		return len(left) == 0, fmt.Sprintf("still there: %v", left), err
+	})
+}
+
+// serverProcesses lists the ids of PostgreSQL processes whose working directory
+// is dir, where every process of a server stays.
+func serverProcesses(proc, dir string) ([]int, error) {
+	entries, err := os.ReadDir(proc)
+	if err != nil {
+		return nil, err
+	}
+	var found []int
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		// Processes come and go, and others' cannot be read: neither is one of
+		// this server's, which belong to the user that asks.
+		cwd, err := os.Readlink(filepath.Join(proc, entry.Name(), "cwd"))
+		if err != nil || cwd != dir {
+			continue
+		}
+		exe, err := os.Readlink(filepath.Join(proc, entry.Name(), "exe"))
+		if err == nil && strings.HasPrefix(filepath.Base(exe), "postgres") {
+			found = append(found, pid)
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// globals are the flags that every command has.
+type globals struct {
+	Home   string `help:"The site's home directory (default: $$WARMRUN_HOME, then PGDATA/../warmrun or PGDATA/../2warm)." placeholder:"DIR" group:"Global flags:"`
+	PGData string `name:"pgdata" help:"The data directory (default: $$PGDATA, then what the site says)." placeholder:"DIR" group:"Global flags:"`
+	Yes    bool   `short:"y" help:"Agree to every question." group:"Global flags:"`
+	Within string `hidden:""`
+}
+
+// grammar is the fixed part of the command line; runbooks are added to it.
+type grammar struct {
+	globals
+
+	Archive   archiveCommand   `cmd:"" group:"PostgreSQL calls these:" help:"Ship one WAL file: archive_command = 'warmrun archive %p %f'."`
+	Restore   restoreCommand   `cmd:"" group:"PostgreSQL calls these:" help:"Restore one WAL file: restore_command = 'warmrun restore %f %p %r'."`
+	PgStandby pgStandbyCommand `cmd:"" name:"pg_standby" passthrough:"" group:"PostgreSQL calls these:" help:"Restore with pg_standby's own arguments, waiting until the file is there."`
+
+	Status  statusCommand  `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
+	Env     envCommand     `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
+	Lab     labCommand     `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
+	Version versionCommand `cmd:"" group:"Commands:" help:"Print the version."`
+	Agent   agentCommand   `cmd:"" group:"Commands:" help:"Receive WAL for this node's archive on standard input (started over ssh)."`
+
+	Call      callCommand      `cmd:"" hidden:"" help:"Run one operation for another node."`
+	SyncAgent syncAgentCommand `cmd:"" hidden:"" name:"sync-agent" help:"The far end of a copy, on standard input."`
+	Fetch     fetchCommand     `cmd:"" hidden:"" help:"Fetch a WAL file from another node's archive."`
+}
+
+// errHelpShown ends the parse after help or usage was printed.
+var errHelpShown = errors.New("help was shown")
+
+// dispatch parses the command line and runs what it names.
+func (p *process) dispatch(ctx context.Context) error {
+	g := globalsOf(p.args)
+	word := firstWord(p.args)
+	var books []*engine.Runbook
+	if !isNative(word) {
+		if err := becomeOwner(p.surroundings(g)); err != nil {
+			return err
+		}
+		s, err := p.looseSession(g)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		if books, err = p.booksFor(ctx, s, word); err != nil {
+			return err
+		}
+	}
+	return p.parseAndRun(ctx, books)
+}
+
+// parseAndRun builds the grammar with the runbooks in it and runs the command.
+func (p *process) parseAndRun(ctx context.Context, books []*engine.Runbook) error {
+	var fixed grammar
+	options := []kong.Option{
+		kong.Name("warmrun"),
+		kong.Description("PostgreSQL warm standbys: archive, restore, copy, switch over and fail over, by runbooks you can read."),
+		kong.Writers(p.out, p.err),
+		kong.Exit(func(int) { panic(errHelpShown) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(p, &fixed.globals),
+	}
+	flags := map[string]reflect.Value{}
+	for _, book := range books {
+		flags[book.Name] = reflect.New(flagsOf(book))
+		options = append(options, kong.DynamicCommand(book.Name, book.Summary+".", "Runbooks:", flags[book.Name].Interface()))
+	}
+	parser, err := kong.New(&fixed, options...)
+	if err != nil {
+		return err
+	}
+	selected, err := parse(parser, p.args)
+	if errors.Is(err, errHelpShown) {
+		return nil
+	}
+	if err != nil {
+		return usageError{hint.Wrap(err, "see: warmrun %s", strings.TrimSpace(firstWord(p.args)+" --help"))}
+	}
+	for _, book := range books {
+		if selected.Selected() != nil && selected.Selected().Name == book.Name {
+			return p.runbookCommand(ctx, fixed.globals, book, flags[book.Name].Elem())
+		}
+	}
+	return selected.Run()
+}
+
+// parse is kong's, with the panic that ends it after help turned into an error.
+func parse(parser *kong.Kong, args []string) (selected *kong.Context, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if r != any(errHelpShown) {
+				panic(r)
+			}
+			err = errHelpShown
+		}
+	}()
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	return parser.Parse(args)
+}
+
+// flagsOf makes the struct that kong reads a runbook's flags from.
+func flagsOf(book *engine.Runbook) reflect.Type {
+	fields := []reflect.StructField{
+		{Name: "Plan", Type: reflect.TypeFor[bool](), Tag: `help:"Show what would be done, and do nothing."`},
+		{Name: "Words", Type: reflect.TypeFor[[]string](), Tag: `arg:"" optional:"" name:"word" help:"The name of a boolean flag, as in 'triggerStandby fast', or 'debug' to print the settings and exit."`},
+	}
+	for i, param := range book.Params {
+		kind := reflect.TypeFor[*string]()
+		if param.Type == "boolean" {
+			kind = reflect.TypeFor[*bool]()
+		}
+		help := param.Help
+		if param.HasDefault && param.Type != "boolean" {
+			help += fmt.Sprintf(" (default: %s)", param.Default)
+		}
+		tag := fmt.Sprintf(`name:%q help:%q placeholder:%q`, param.Flag(), strings.ReplaceAll(help, "$", "$$"), strings.ToUpper(param.Type))
+		if param.Type == "boolean" {
+			tag = fmt.Sprintf(`name:%q help:%q negatable:""`, param.Flag(), strings.ReplaceAll(help, "$", "$$"))
+		}
+		fields = append(fields, reflect.StructField{Name: fmt.Sprintf("Param%d", i), Type: kind, Tag: reflect.StructTag(tag)})
+	}
+	return reflect.StructOf(fields)
+}
+
+// runbookCommand runs a runbook with the flags that were given.
+func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Runbook, flags reflect.Value) error {
+	s, err := p.session(g)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within}
+	for i, param := range book.Params {
+		if given := flags.FieldByName(fmt.Sprintf("Param%d", i)); !given.IsNil() {
+			command.args[param.Name] = fmt.Sprint(given.Elem().Interface())
+		}
+	}
+	for _, word := range flags.FieldByName("Words").Interface().([]string) {
+		if word == "debug" {
+			return printEnv(p.out, s.site)
+		}
+		name := strings.ReplaceAll(word, "-", "_")
+		if !hasBoolean(book, name) {
+			return usageError{hint.Wrap(fmt.Errorf("%s does not know the word %q", book.Name, word), "see: warmrun %s --help", book.Name)}
+		}
+		command.args[name] = "true"
+	}
+	loaded, err := loadRunbook(ctx, s, book.Name)
+	if err != nil {
+		return err
+	}
+	return p.runRunbook(ctx, s, loaded, command)
+}
+
+func hasBoolean(book *engine.Runbook, name string) bool {
+	for _, param := range book.Params {
+		if param.Name == name && param.Type == "boolean" {
+			return true
+		}
+	}
+	return false
+}
+
+// booksFor loads the one runbook that is called, or all of them for help.
+func (p *process) booksFor(ctx context.Context, s *session, word string) ([]*engine.Runbook, error) {
+	names, err := runbookNames(s.site)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if name == word {
+			book, err := loadRunbook(ctx, s, name)
+			return []*engine.Runbook{book}, err
+		}
+	}
+	var books []*engine.Runbook
+	for _, name := range names {
+		book, err := loadRunbook(ctx, s, name)
+		if err != nil {
+			fmt.Fprintf(p.err, "warmrun: runbook %s cannot be loaded: %v\n", name, err)
+			continue
+		}
+		books = append(books, book)
+	}
+	return books, nil
+}
+
+// session loads the site and opens a session on it.
+func (p *process) session(g globals) (*session, error) {
+	around := p.surroundings(g)
+	if err := becomeOwner(around); err != nil {
+		return nil, err
+	}
+	site, err := cluster.Load(around)
+	if err != nil {
+		return nil, err
+	}
+	s := newSession(site, p.out, p.err)
+	s.yes = g.Yes
+	return s, nil
+}
+
+// looseSession is session for what works without a site, such as help.
+func (p *process) looseSession(g globals) (*session, error) {
+	s, err := p.session(g)
+	if errors.Is(err, cluster.ErrNoHome) {
+		return newSession(nil, p.out, p.err), nil
+	}
+	return s, err
+}
+
+// isNative reports whether a word is a command of the binary itself: such a
+// call must not load any runbook.
+func isNative(word string) bool {
+	t := reflect.TypeFor[grammar]()
+	for i := range t.NumField() {
+		field := t.Field(i)
+		if _, isCommand := field.Tag.Lookup("cmd"); !isCommand {
+			continue
+		}
+		name := field.Tag.Get("name")
+		if name == "" {
+			name = strings.ToLower(field.Name)
+		}
+		if name == word {
+			return true
+		}
+	}
+	return false
+}
+
+// firstWord is the first argument that is no flag, which names the command.
+func firstWord(args []string) string {
+	for i := 0; i < len(args); i++ {
+		switch arg := args[i]; {
+		case arg == "--home" || arg == "--pgdata" || arg == "--within":
+			i++
+		case !strings.HasPrefix(arg, "-"):
+			return arg
+		}
+	}
+	return ""
+}
+
+// globalsOf reads the global flags before the real parse, which needs to know
+// the site's runbooks first.
+func globalsOf(args []string) globals {
+	var g globals
+	for name, value := range map[string]*string{"--home": &g.Home, "--pgdata": &g.PGData} {
+		for i, arg := range args {
+			if text, ok := strings.CutPrefix(arg, name+"="); ok {
+				*value = text
+			} else if arg == name && i+1 < len(args) {
+				*value = args[i+1]
+			}
+		}
+	}
+	return g
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/warmrun/warmrun/builtins/filesync"
+	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/ship"
+)
+
+// stdio is standard input and output as one stream.
+type stdio struct {
+	io.Reader
+	io.Writer
+}
+
+// agentCommand receives WAL. It can be the forced command of an ssh key.
+type agentCommand struct {
+	Archive string `help:"The archive directory (default: what the site says)." placeholder:"DIR"`
+}
+
+// Run serves one connection until it closes.
+func (c *agentCommand) Run(ctx context.Context, p *process, g *globals) error {
+	dir := c.Archive
+	if dir == "" {
+		s, err := p.session(*g)
+		if err != nil {
+			return err
+		}
+		dir = s.site.Self.Archive
+	}
+	log := func(format string, args ...any) { fmt.Fprintf(p.err, "warmrun agent: "+format+"\n", args...) }
+	return ship.Serve(ctx, stdio{p.in, p.out}, ship.AgentConfig{
+		Archive: dir,
+		Log:     log,
+		Arrived: func(ctx context.Context, name walcore.FileName) {
+			archive, err := walcore.OpenArchive(dir)
+			if err == nil {
+				err = archive.Nudge(ctx, name)
+			}
+			if err != nil {
+				// The server looks again by itself after its retry interval.
+				log("could not wake the server for %s: %v", name, err)
+			}
+		},
+	})
+}
+
+// syncAgentCommand is the far end of a copy.
+type syncAgentCommand struct{}
+
+// Run serves one stream of a copy until it closes.
+func (c *syncAgentCommand) Run(ctx context.Context, p *process, g *globals) error {
+	if err := becomeOwner(p.surroundings(*g)); err != nil {
+		return err
+	}
+	return filesync.Serve(ctx, stdio{p.in, p.out}, filesync.ServeConfig{})
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/ship"
+)
+
+// fetchPause is the least time between two searches for WAL that is missing
+// here: an idle standby asks for its next segment every second.
+const fetchPause = 30 * time.Second
+
+// fetchCommand looks for a segment in the other nodes' archives and puts it
+// into this node's. restore starts it in the background.
+type fetchCommand struct {
+	Name string `arg:""`
+}
+
+// Run gives up after fetchPause: restore will ask again.
+func (c *fetchCommand) Run(ctx context.Context, p *process, g *globals) error {
+	name, err := walcore.ParseFileName(c.Name)
+	if err != nil {
+		return usageError{err}
+	}
+	s, err := p.session(*g)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	own, err := walcore.OpenArchive(s.site.Self.Archive)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchPause)
+	defer cancel()
+	var failures []error
+	for _, n := range s.site.Nodes {
+		if s.site.IsSelf(n.Name) {
+			continue
+		}
+		if err := fetchFrom(ctx, s, own, n.Name, name); err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", n.Name, err))
+			continue
+		}
+		return own.Nudge(ctx, name)
+	}
+	return fmt.Errorf("%s is in no other archive: %w", name, errors.Join(failures...))
+}
+
+func fetchFrom(ctx context.Context, s *session, own *walcore.Archive, from cluster.NodeName, name walcore.FileName) error {
+	client, err := ship.Connect(ctx, s.agent(from))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.Fetch(ctx, own, name)
+}
+
+// startFetch leaves `warmrun fetch NAME` behind in the background when a later
+// segment is here already, which means that this one was shipped elsewhere, or
+// when one destination is enough for the primary. It never waits.
+func (s *session) startFetch(_ context.Context, name walcore.FileName) error {
+	segment := name.Segment()
+	if segment == "" || !(s.site.Archiving.Require == cluster.RequireAny || s.gapAt(segment)) {
+		return nil
+	}
+	mark := s.site.Local("fetch.lock")
+	if info, err := os.Stat(mark); err == nil && time.Since(info.ModTime()).Abs() < fetchPause {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(mark), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(mark, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil // another restore is just doing this
+	}
+	if _, err := fmt.Fprintln(f, name); err != nil {
+		return err
+	}
+	cmd := exec.Command("/proc/self/exe", "--home", s.site.Home, "fetch", string(name))
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	return cmd.Process.Release()
+}
+
+// gapAt reports whether one of the next segments is here although this one is
+// not.
+func (s *session) gapAt(segment walcore.SegmentName) bool {
+	archive, err := walcore.OpenArchive(s.site.Self.Archive)
+	if err != nil {
+		return false
+	}
+	stamp, ok, err := archive.Stamp()
+	if err != nil || !ok {
+		return false
+	}
+	for range 8 {
+		segment = segment.Next(stamp.SegmentSize)
+		if _, err := os.Stat(filepath.Join(archive.Dir(), string(segment))); err == nil {
+			return true
+		}
+	}
+	return false
+}

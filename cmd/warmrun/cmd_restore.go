@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// restoring reports whether a command line is one of the two that a server
+// runs to restore WAL. They have exit codes of their own: a wrong one may open
+// the database.
+func restoring(args []string) bool {
+	word := firstWord(args)
+	return word == "restore" || word == "pg_standby"
+}
+
+// runRestoring runs restore or pg_standby. What kind of recovery asks is found
+// out before anything else, so that every failure, a panic among them, exits
+// with a code that does not open a database by accident. A signal ends the
+// process by that signal, which the server takes for part of its shutdown.
+func (p *process) runRestoring() (code int) {
+	workDir, err := os.Getwd()
+	if err != nil {
+		workDir = "."
+	}
+	kind, kindErr := walcore.DetectRecovery(workDir)
+	if kindErr != nil {
+		kind = walcore.RecoveryOther // the careful codes
+	}
+	exit := walcore.RestoreExit
+	if firstWord(p.args) == "pg_standby" {
+		exit = walcore.PgStandbyExit
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			fmt.Fprintf(p.err, "warmrun: error: internal error in restore: %v\n%s", r, debug.Stack())
+			code = exit(fmt.Errorf("internal error: %v", r), kind)
+		}
+	}()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	caught := make(chan os.Signal, 1)
+	go func() {
+		select {
+		case s := <-signals:
+			caught <- s
+			cancel(walcore.ErrTerminated)
+		case <-ctx.Done():
+		}
+	}()
+	err = p.dispatchRestore(ctx)
+	select {
+	case s := <-caught:
+		dieBy(s)
+	default:
+	}
+	p.reportRestore(err)
+	return exit(err, kind)
+}
+
+// dispatchRestore parses and runs; a panic in it is runRestoring's.
+func (p *process) dispatchRestore(ctx context.Context) error {
+	return p.parseAndRun(ctx, nil)
+}
+
+// reportRestore says why nothing was restored. That a file is not there is no
+// news: a standby asks for the next segment every second.
+func (p *process) reportRestore(err error) {
+	if err == nil || errors.Is(err, walcore.ErrNotThere) {
+		return
+	}
+	p.report(err)
+}
+
+// dieBy ends the process by the signal that it caught.
+func dieBy(s os.Signal) {
+	number, ok := s.(syscall.Signal)
+	if !ok {
+		return
+	}
+	signal.Reset(number)
+	if err := syscall.Kill(os.Getpid(), number); err == nil {
+		select {} // the signal is on its way
+	}
+}
+
+// restoreCommand is restore_command.
+type restoreCommand struct {
+	Name string `arg:"" name:"%f" help:"Name of the file that the server asks for."`
+	Path string `arg:"" name:"%p" help:"Where to put it, relative to the data directory."`
+	Redo string `arg:"" name:"%r" optional:"" help:"Name of the oldest file that a restart needs; older segments are removed from the archive."`
+
+	From    string        `help:"Restore from this directory instead; no site is needed." placeholder:"DIR"`
+	Wait    bool          `help:"Wait for a segment that is not there yet (servers before 9.5 need it)."`
+	Poll    time.Duration `help:"With --wait, how often to look where the file system does not tell." default:"1s"`
+	MaxWait time.Duration `help:"With --wait, give up after this long (0: never)." default:"0s"`
+	Trigger string        `help:"The trigger file (default: what the site says)." placeholder:"FILE"`
+}
+
+// Run restores one file. Its error decides the exit code: see
+// walcore.RestoreExit.
+func (c *restoreCommand) Run(ctx context.Context, p *process, g *globals) error {
+	name, err := walcore.ParseFileName(c.Name)
+	if err != nil {
+		return hint.Wrap(err, "restore_command must be 'warmrun restore %%f %%p %%r'")
+	}
+	request, err := p.restoreRequest(g, c.From)
+	if err != nil {
+		return err
+	}
+	request.Name, request.Target = name, c.Path
+	if c.Redo != "" {
+		if request.Redo, err = walcore.ParseFileName(c.Redo); err != nil {
+			return hint.Wrap(err, "the third argument is %%r, the name of a segment")
+		}
+		request.Cleanup = true
+	}
+	request.Wait, request.Poll, request.MaxWait = c.Wait, c.Poll, c.MaxWait
+	if c.Trigger != "" {
+		request.Trigger = c.Trigger
+	}
+	return walcore.Restore(ctx, request)
+}
+
+// restoreRequest fills in what the site says. The server runs the command in
+// its data directory, so that is what PGData is unless told otherwise.
+func (p *process) restoreRequest(g *globals, from string) (walcore.RestoreRequest, error) {
+	workDir, err := os.Getwd()
+	if err != nil {
+		return walcore.RestoreRequest{}, err
+	}
+	request := walcore.RestoreRequest{PGData: workDir, Archive: from, Out: p.err, Now: time.Now}
+	if g.PGData != "" {
+		request.PGData = g.PGData
+	}
+	if from != "" {
+		return request, nil
+	}
+	s, err := p.session(*g)
+	if err != nil {
+		return walcore.RestoreRequest{}, err
+	}
+	request.Archive, request.Trigger = s.site.Self.Archive, s.site.Self.Trigger
+	_, request.HasRelay = s.site.DR()
+	request.Fetch = s.startFetch
+	return request, nil
+}
+
+// pgStandbyCommand is pg_standby, with its own arguments.
+type pgStandbyCommand struct {
+	Args []string `arg:"" optional:""`
+}
+
+// Run does what pg_standby did.
+func (c *pgStandbyCommand) Run(ctx context.Context, p *process, g *globals) error {
+	options, err := walcore.ParsePgStandby(c.Args)
+	if err != nil {
+		return err
+	}
+	switch {
+	case options.Help:
+		_, err := fmt.Fprint(p.out, walcore.PgStandbyUsage("pg_standby"))
+		return err
+	case options.Version:
+		_, err := fmt.Fprintf(p.out, "pg_standby (warmrun) %s\n", version)
+		return err
+	}
+	request, err := p.restoreRequest(g, options.Archive)
+	if err != nil {
+		return err
+	}
+	// SIGUSR1 was pg_standby's way to be told to fail over at once.
+	failover := make(chan struct{})
+	usr1 := make(chan os.Signal, 1)
+	signal.Notify(usr1, syscall.SIGUSR1)
+	defer signal.Stop(usr1)
+	go func() {
+		select {
+		case <-usr1:
+			close(failover)
+		case <-ctx.Done():
+		}
+	}()
+	request.Failover = failover
+	return walcore.PgStandby(ctx, options, request)
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+
+	"github.com/warmrun/warmrun/builtins/health"
+	"github.com/warmrun/warmrun/builtins/psql"
+	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/walcore/cluster"
+)
+
+// statusCommand shows every node.
+type statusCommand struct {
+	JSON bool `help:"Print JSON."`
+}
+
+// Run asks all nodes at once. A node that cannot be reached is part of the
+// answer, not an error.
+func (c *statusCommand) Run(ctx context.Context, p *process, g *globals) error {
+	s, err := p.session(*g)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	s.serving = true // what nodes say beside their answer goes to standard error
+	nodes := make([]health.NodeStatus, len(s.site.Nodes))
+	var group sync.WaitGroup
+	for i, n := range s.site.Nodes {
+		group.Go(func() { nodes[i] = nodeStatus(ctx, s, n) })
+	}
+	group.Wait()
+	report := health.Gather(nodes...)
+	if !c.JSON {
+		return report.Render(p.out)
+	}
+	encoder := json.NewEncoder(p.out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(report)
+}
+
+func nodeStatus(ctx context.Context, s *session, n cluster.Node) health.NodeStatus {
+	status, err := callOn(ctx, s, n.Name, "status.local", none{}, localStatus)
+	if err != nil {
+		return health.Unreachable(n, err)
+	}
+	return status
+}
+
+func localStatus(ctx context.Context, s *session, _ none) (health.NodeStatus, error) {
+	return health.Local(ctx, health.Request{
+		Node: s.site.Self, Server: s.server(), Active: s.site.ArchivingActive, Program: version,
+		SQL: func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, s.site.Self.Name) },
+	}), nil
+}
+
+func statusOperations() []operation {
+	return []operation{
+		onNode("status", "local", engine.Read, "what the node does and how far it is", localStatus),
+	}
+}

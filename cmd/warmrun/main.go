@@ -1,0 +1,125 @@
+// Command warmrun keeps PostgreSQL warm standbys: it archives and restores
+// WAL, makes base copies and runs the procedures that change the state of a
+// cluster, each of them a Lua runbook.
+//
+// It is called by the server itself (archive_command and restore_command), by
+// cron on the disaster recovery relay, by other nodes over ssh, and by people.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/warmrun/warmrun/walcore/cluster"
+)
+
+// version is set by the Makefile.
+var version = "development"
+
+func main() {
+	p := &process{
+		name: filepath.Base(os.Args[0]), args: os.Args[1:],
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+	}
+	os.Exit(p.run())
+}
+
+// process is one invocation of the program: what it was called, with what, and
+// the three streams it may use.
+type process struct {
+	name string
+	args []string
+	in   io.Reader
+	out  io.Writer
+	err  io.Writer
+	// stopUndo is closed by the second signal.
+	stopUndo chan struct{}
+}
+
+// run decides what was asked for, does it, and returns the exit code.
+func (p *process) run() int {
+	p.name, p.args = realCommand(p.name, p.args)
+	if guarded := restoring(p.args); guarded {
+		return p.runRestoring()
+	}
+	ctx, stop := p.watchSignals()
+	defer stop()
+	return p.report(p.dispatch(ctx))
+}
+
+// errInterrupted is why a run ends when somebody sends it a signal.
+var errInterrupted = errors.New("interrupted")
+
+// watchSignals cancels the context on the first signal, which makes a runbook
+// undo what it has done, and closes stopUndo on the second.
+func (p *process) watchSignals() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	p.stopUndo = make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		for seen := 0; seen < 2; seen++ {
+			select {
+			case <-done:
+				return
+			case <-signals:
+			}
+			if seen == 0 {
+				cancel(errInterrupted)
+				continue
+			}
+			close(p.stopUndo)
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel(nil)
+	}
+}
+
+// realCommand maps the names of 2warm's scripts, under which the binary is
+// linked in a 2warm tree, to our own commands.
+func realCommand(name string, args []string) (string, []string) {
+	switch name {
+	case "archiveWALFile":
+		return name, append([]string{"archive"}, args...)
+	case "restoreWALFile":
+		return name, append([]string{"restore", "--wait"}, args...)
+	case "configSetup":
+		return name, []string{"env"}
+	case "distrib2warm":
+		return name, append([]string{"distrib"}, args...)
+	case "pg_standby", "configStandby", "copyToStandby", "copyToDR", "flushPrimary", "triggerStandby", "rsyncDR":
+		return name, append([]string{name}, args...)
+	}
+	return name, args
+}
+
+// surroundings reads --home and --pgdata, which may stand anywhere on the
+// command line, and everything else that decides where the site is.
+func (p *process) surroundings(g globals) cluster.Surroundings {
+	return cluster.Here(g.Home, g.PGData)
+}
+
+// report prints an error in the house's voice and returns its exit code.
+func (p *process) report(err error) int {
+	if err == nil {
+		return 0
+	}
+	message, next := describe(err)
+	if message != "" {
+		fmt.Fprintf(p.err, "warmrun: error: %s\n", message)
+	}
+	if next != "" {
+		fmt.Fprintf(p.err, "warmrun: hint: %s\n", next)
+	}
+	return exitCode(err)
+}

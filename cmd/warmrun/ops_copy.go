@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/warmrun/warmrun/builtins/basebackup"
+	"github.com/warmrun/warmrun/builtins/filesync"
+	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/walcore/cluster"
+)
+
+type pushOptions struct {
+	To     cluster.NodeName `json:"to"`
+	Source string           `json:"source"`
+	Target string           `json:"target"`
+	Delete bool             `json:"delete"`
+}
+
+type baseOptions struct {
+	To      cluster.NodeName `json:"to"`
+	Fast    bool             `json:"fast"`
+	Streams int              `json:"streams"`
+}
+
+func copyOperations() []operation {
+	return []operation{
+		onNode("copy", "push", engine.Change, "copy a directory of the node to another node",
+			func(ctx context.Context, s *session, o pushOptions) (filesync.Summary, error) {
+				return filesync.Push(ctx, s.syncAgent(o.To), o.Source, o.Target, filesync.Options{Delete: o.Delete, Verbose: s.live(ctx)})
+			}),
+		onNode("copy", "logs", engine.Change, "save the node's server log files on another node", saveLogs),
+		onNode("base", "copy", engine.Change, "take a base copy of the node's running server onto another node", baseCopy),
+	}
+}
+
+// syncAgent starts the far end of a copy on a node.
+func (s *session) syncAgent(name cluster.NodeName) filesync.Dialer {
+	return func(ctx context.Context) (io.ReadWriteCloser, error) {
+		node, err := s.site.Node(name)
+		if err != nil {
+			return nil, err
+		}
+		client, err := s.client(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		return client.Start(ctx, s.command(node, "sync-agent"))
+	}
+}
+
+// saveLogs copies the server's log directory to local/logs/NODE on the other
+// side, so that it can be read there when this node is gone.
+func saveLogs(ctx context.Context, s *session, o toOption) (filesync.Summary, error) {
+	to, err := s.site.Node(o.To)
+	if err != nil {
+		return filesync.Summary{}, err
+	}
+	dir, err := s.server().Setting(ctx, "log_directory")
+	if err != nil {
+		return filesync.Summary{}, err
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(s.site.Self.PGData, dir)
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		say(ctx, s, "no log directory at %s; nothing to save", dir)
+		return filesync.Summary{}, nil
+	}
+	target := filepath.Join(to.Home, "local", "logs", string(s.site.Self.Name))
+	summary, err := filesync.Push(ctx, s.syncAgent(o.To), dir, target, filesync.Options{Streams: 1, Verbose: s.live(ctx)})
+	if err == nil {
+		fmt.Fprintln(s.live(ctx), summary)
+	}
+	return summary, err
+}
+
+func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result, error) {
+	to, err := s.site.Node(o.To)
+	if err != nil {
+		return basebackup.Result{}, err
+	}
+	conn, err := s.sql(ctx, s.site.Self.Name)
+	if err != nil {
+		return basebackup.Result{}, err
+	}
+	defer conn.Close(ctx)
+	keep := []string{}
+	for _, path := range []string{to.Archive, to.Trigger, to.Home} {
+		if rel, err := filepath.Rel(to.PGData, path); err == nil && filepath.IsLocal(rel) {
+			keep = append(keep, rel)
+		}
+	}
+	result, err := basebackup.Copy(ctx, basebackup.Request{
+		Source:       basebackup.Source{PGData: s.site.Self.PGData, Conn: conn},
+		Dial:         s.syncAgent(o.To),
+		TargetPGData: to.PGData,
+		Streams:      o.Streams,
+		Label:        fmt.Sprintf("warmrun base copy of %s onto %s", s.site.Self.Name, o.To),
+		Fast:         o.Fast,
+		Keep:         keep,
+		Out:          s.live(ctx),
+		CheckTarget: func(ctx context.Context) error {
+			state, err := stateOf(ctx, s, o.To)
+			if err == nil && state.Running {
+				err = fmt.Errorf("a server runs on %s", o.To)
+			}
+			return err
+		},
+	})
+	return result, err
+}

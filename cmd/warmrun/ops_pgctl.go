@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/warmrun/warmrun/builtins/pgctl"
+	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/cluster"
+)
+
+// stopOptions: without drain the stop is fast at once; with it, new
+// connections are refused and clients may finish before the fast stop.
+type stopOptions struct {
+	Drain   time.Duration `json:"drain"`
+	Timeout time.Duration `json:"timeout"`
+	Mode    string        `json:"mode"`
+}
+
+type timeoutOption struct {
+	Timeout time.Duration `json:"timeout"`
+}
+
+type versionResult struct {
+	Major pgctl.Version `json:"major"`
+}
+
+func pgctlOperations() []operation {
+	return []operation{
+		onNode("pg_ctl", "status", engine.Read, "whether a server runs on the node, and where it listens",
+			func(ctx context.Context, s *session, _ none) (pgctl.Status, error) { return s.server().Status(ctx) }),
+		onNode("pg_ctl", "control", engine.Read, "the node's pg_control",
+			func(_ context.Context, s *session, _ none) (walcore.ControlFile, error) { return s.server().Control() }),
+		onNode("pg_ctl", "version", engine.Read, "the major version of the node's data directory",
+			func(_ context.Context, s *session, _ none) (versionResult, error) {
+				major, err := s.server().Version()
+				return versionResult{major}, err
+			}),
+		onNode("pg_ctl", "start", engine.Change, "start the server and wait until it is ready",
+			func(ctx context.Context, s *session, o timeoutOption) (pgctl.Status, error) {
+				return startServer(ctx, s, o.Timeout)
+			}),
+		onNode("pg_ctl", "stop", engine.Change, "stop the server: smart while clients drain, then fast, never immediate unless asked to", stopServer),
+		onNode("pg_ctl", "restart", engine.Change, "stop fast and start",
+			func(ctx context.Context, s *session, o timeoutOption) (pgctl.Status, error) {
+				if _, err := stopServer(ctx, s, stopOptions{Timeout: o.Timeout}); err != nil {
+					return pgctl.Status{}, err
+				}
+				return startServer(ctx, s, o.Timeout)
+			}),
+		onNode("pg_ctl", "reload", engine.Change, "read the configuration again",
+			func(ctx context.Context, s *session, _ none) (none, error) { return none{}, s.server().Reload(ctx) }),
+		onNode("pg_ctl", "promote", engine.Change, "end recovery; prefer the triggerStandby runbook, which checks first",
+			func(ctx context.Context, s *session, o timeoutOption) (none, error) {
+				return none{}, s.server().Promote(ctx, orDefault(o.Timeout, time.Hour))
+			}),
+	}
+}
+
+func startServer(ctx context.Context, s *session, timeout time.Duration) (pgctl.Status, error) {
+	server := s.server()
+	err := server.Start(ctx, pgctl.StartOptions{Timeout: orDefault(timeout, 10*time.Minute), LogFile: s.site.Local("server.log")})
+	if err != nil {
+		return pgctl.Status{}, err
+	}
+	return server.Status(ctx)
+}
+
+func stopServer(ctx context.Context, s *session, o stopOptions) (none, error) {
+	server := s.server()
+	if o.Drain > 0 {
+		// Smart refuses new sessions and waits for the others; that it did not
+		// suffice is no failure, the fast stop follows.
+		status, err := server.Status(ctx)
+		if err == nil && status.Running {
+			if err = server.Stop(ctx, pgctl.StopOptions{Mode: pgctl.ModeSmart, Timeout: o.Drain}); err == nil {
+				return none{}, nil
+			}
+			say(ctx, s, "Clients are still connected after %s: stopping fast", o.Drain)
+		}
+	}
+	return none{}, server.Stop(ctx, pgctl.StopOptions{Mode: pgctl.Mode(o.Mode), Timeout: orDefault(o.Timeout, 10*time.Minute)})
+}
+
+// pgctlStatus is pg_ctl.status for our own use.
+func pgctlStatus(ctx context.Context, s *session, node cluster.NodeName) (pgctl.Status, error) {
+	return callOn(ctx, s, node, "pg_ctl.status", none{},
+		func(ctx context.Context, s *session, _ none) (pgctl.Status, error) { return s.server().Status(ctx) })
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return otherwise
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sort"
+	"strings"
+
+	"github.com/warmrun/warmrun/builtins/standby"
+	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/runbooks"
+	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// findSource finds a runbook's or library's text: the site's own first, then
+// the shipped one.
+func findSource(site *cluster.Site, name, dir string) (engine.Source, error) {
+	if name == "" || strings.ContainsAny(name, "/\\.") {
+		return engine.Source{}, fmt.Errorf("%q is not the name of a runbook", name)
+	}
+	if site != nil {
+		path := filepath.Join(site.Global("runbooks"), dir, name+".lua")
+		text, err := os.ReadFile(path)
+		if err == nil {
+			return engine.Source{Name: name, Path: path, Text: string(text)}, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return engine.Source{}, err
+		}
+	}
+	text, err := runbooks.Files.ReadFile(filepath.ToSlash(filepath.Join(dir, name+".lua")))
+	if err != nil {
+		return engine.Source{}, hint.Wrap(fmt.Errorf("there is no runbook %q", name), "warmrun --help lists them all")
+	}
+	return engine.Source{Name: name, Path: name + ".lua", Text: string(text), Shipped: true}, nil
+}
+
+// runbookNames lists the shipped runbooks and the site's own.
+func runbookNames(site *cluster.Site) ([]string, error) {
+	found := map[string]bool{}
+	shipped, err := fs.Glob(runbooks.Files, "*.lua")
+	if err != nil {
+		return nil, err
+	}
+	own := []string{}
+	if site != nil {
+		if own, err = filepath.Glob(filepath.Join(site.Global("runbooks"), "*.lua")); err != nil {
+			return nil, err
+		}
+	}
+	for _, path := range append(shipped, own...) {
+		found[strings.TrimSuffix(filepath.Base(path), ".lua")] = true
+	}
+	names := make([]string, 0, len(found))
+	for name := range found {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names, nil
+}
+
+// loadRunbook loads a runbook with everything that it may call.
+func loadRunbook(ctx context.Context, s *session, name string) (*engine.Runbook, error) {
+	source, err := findSource(s.site, name, "")
+	if err != nil {
+		return nil, err
+	}
+	return engine.Load(ctx, source, s.host())
+}
+
+// host is what runbooks of this session can see and call.
+func (s *session) host() engine.Host {
+	vars := map[string]any{"node": nil, "partner": nil, "dr": nil}
+	if s.site != nil {
+		vars["node"] = string(s.site.Self.Name)
+		if partner, ok := s.site.Partner(); ok {
+			vars["partner"] = string(partner.Name)
+		}
+		if dr, ok := s.site.DR(); ok {
+			vars["dr"] = string(dr.Name)
+		}
+	}
+	return engine.Host{
+		Modules: modules(s),
+		Opaques: []engine.Opaque{lsnType()},
+		Out:     s.out,
+		Vars:    vars,
+		Confirm: s.confirm(),
+		Library: func(name string) (engine.Source, error) { return findSource(s.site, name, "lib") },
+		Node: func(name string) (any, error) {
+			node, err := s.site.Node(cluster.NodeName(name))
+			return string(node.Name), err
+		},
+	}
+}
+
+// lsnType is how runbooks hold an LSN: a Lua number has too few bits for one.
+func lsnType() engine.Opaque {
+	return engine.Opaque{
+		Name: "lsn", Type: reflect.TypeFor[walcore.LSN](),
+		Parse: func(text string) (any, error) { return walcore.ParseLSN(text) },
+		Compare: func(a, b any) int {
+			switch x, y := a.(walcore.LSN), b.(walcore.LSN); {
+			case x < y:
+				return -1
+			case x > y:
+				return 1
+			}
+			return 0
+		},
+		Sub: func(a, b any) (float64, error) {
+			return float64(int64(a.(walcore.LSN) - b.(walcore.LSN))), nil
+		},
+	}
+}
+
+// checkRunsOn refuses a runbook on a node whose part is another one.
+func checkRunsOn(ctx context.Context, s *session, book *engine.Runbook) error {
+	self := s.site.Self
+	switch book.RunsOn {
+	case "any":
+		return nil
+	case "dr":
+		if self.Role == cluster.RoleDR {
+			return nil
+		}
+		return wrongNode(s, book, fmt.Sprintf("%s is not the DR node", self.Name))
+	case "pair":
+		if self.Role == cluster.RolePair {
+			return nil
+		}
+		return wrongNode(s, book, fmt.Sprintf("%s is the DR node", self.Name))
+	}
+	state, err := s.self().Inspect(ctx)
+	if err != nil {
+		return err
+	}
+	isStandby := state.Role == standby.RoleStandby || state.Role == standby.RoleStoppedStandby
+	if (book.RunsOn == "primary" && state.Role == standby.RolePrimary) || (book.RunsOn == "standby" && isStandby) {
+		return nil
+	}
+	where := fmt.Sprintf("%s is a %s", self.Name, state.Role)
+	if state.Role == standby.RoleEmpty {
+		where = fmt.Sprintf("%s has no data directory at %s", self.Name, self.PGData)
+	}
+	return wrongNode(s, book, where)
+}
+
+func wrongNode(s *session, book *engine.Runbook, where string) error {
+	others := []string{}
+	for _, n := range s.site.Nodes {
+		if n.Name != s.site.Self.Name {
+			others = append(others, string(n.Name))
+		}
+	}
+	return hint.Wrap(fmt.Errorf("%s runs on the %s, and %s", book.Name, book.RunsOn, where),
+		"nothing was changed; run it on %s (warmrun status shows who is what)", strings.Join(others, " or "))
+}

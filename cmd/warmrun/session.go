@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/warmrun/warmrun/builtins/pgctl"
+	"github.com/warmrun/warmrun/builtins/psql"
+	"github.com/warmrun/warmrun/builtins/remote"
+	"github.com/warmrun/warmrun/builtins/standby"
+	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// callProtocol is the version of what `warmrun call` speaks; nodes with
+// different versions refuse each other instead of misunderstanding.
+const callProtocol = 1
+
+// session is what one command works with: the site, the streams, and the
+// connections to other nodes, opened when first needed and kept.
+type session struct {
+	site *cluster.Site
+	out  io.Writer
+	err  io.Writer
+	yes  bool
+	run  string // the outermost run this command is part of
+
+	// serving is true in `warmrun call`: standard output is the reply.
+	serving bool
+
+	mu      sync.Mutex
+	clients map[cluster.NodeName]*remote.Client
+}
+
+func newSession(site *cluster.Site, out, errOut io.Writer) *session {
+	return &session{site: site, out: out, err: errOut, clients: map[cluster.NodeName]*remote.Client{}}
+}
+
+// Close ends every connection.
+func (s *session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, c := range s.clients {
+		errs = append(errs, c.Close())
+	}
+	s.clients = map[cluster.NodeName]*remote.Client{}
+	return errors.Join(errs...)
+}
+
+// client is the held ssh connection to a node.
+func (s *session) client(ctx context.Context, name cluster.NodeName) (*remote.Client, error) {
+	node, err := s.site.Node(name)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.clients[name]; ok {
+		return c, nil
+	}
+	c, err := dialNode(ctx, node, s.err)
+	if err != nil {
+		return nil, err
+	}
+	s.clients[name] = c
+	return c, nil
+}
+
+// forget closes the connection to a node, so that the next use opens a new one.
+func (s *session) forget(name cluster.NodeName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.clients[name]; ok {
+		_ = c.Close() // it is broken already
+		delete(s.clients, name)
+	}
+}
+
+func dialNode(ctx context.Context, node cluster.Node, errOut io.Writer) (*remote.Client, error) {
+	return remote.Dial(ctx, node, remote.Options{
+		Getenv: os.Getenv, HomeDir: homeDir(), ConnectTimeout: 15 * time.Second,
+		Prompt: passphrasePrompt(),
+		Warn:   func(text string) { fmt.Fprintf(errOut, "warmrun: %s\n", text) },
+	})
+}
+
+// homeDir is where ~/.ssh is: $HOME where it is this user's own, else what the
+// system says. A server that was started from root's shell hands root's HOME on
+// to its archive_command.
+func homeDir() string {
+	dir := os.Getenv("HOME")
+	if info, err := os.Stat(dir); err == nil {
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) == os.Geteuid() {
+			return dir
+		}
+	}
+	if account, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil {
+		return account.HomeDir
+	}
+	return dir
+}
+
+// command is the command line that runs this program on a node.
+func (s *session) command(node cluster.Node, args ...string) string {
+	words := []string{node.Binary(), "--home", node.Home}
+	if s.site.Layout == cluster.Layout2warm && node.PGData != "" {
+		words = append(words, "--pgdata", node.PGData)
+	}
+	return remote.Quote(append(words, args...)...)
+}
+
+// callRequest and callReply are what goes over the wire to `warmrun call`.
+type callRequest struct {
+	Protocol int             `json:"protocol"`
+	Version  string          `json:"version"`
+	Run      string          `json:"run,omitempty"`
+	Args     json.RawMessage `json:"args"`
+}
+
+type callReply struct {
+	Result json.RawMessage `json:"result,omitempty"`
+	Error  string          `json:"error,omitempty"`
+	Hint   string          `json:"hint,omitempty"`
+	Code   int             `json:"code,omitempty"`
+}
+
+// call runs one operation on another node and decodes its result.
+func (s *session) call(ctx context.Context, name cluster.NodeName, op string, args, result any) error {
+	node, err := s.site.Node(name)
+	if err != nil {
+		return err
+	}
+	client, err := s.client(ctx, name)
+	if err != nil {
+		return fmt.Errorf("reach %s: %w", name, err)
+	}
+	raw, err := json.Marshal(args)
+	if err != nil {
+		return err
+	}
+	request, err := json.Marshal(callRequest{Protocol: callProtocol, Version: version, Run: s.run, Args: raw})
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	runErr := client.Run(ctx, s.command(node, "call", op), remote.Streams{In: bytes.NewReader(request), Out: &out, Err: s.live(ctx)})
+	var reply callReply
+	if err := json.Unmarshal(out.Bytes(), &reply); err != nil {
+		if runErr != nil {
+			return s.explainCall(node, op, runErr)
+		}
+		return fmt.Errorf("%s on %s answered what cannot be understood: %w", op, name, err)
+	}
+	if reply.Error != "" {
+		err := error(&remoteError{message: reply.Error, code: reply.Code})
+		if reply.Hint != "" {
+			err = hint.Wrap(err, "%s", reply.Hint)
+		}
+		return err
+	}
+	return json.Unmarshal(reply.Result, result)
+}
+
+// explainCall says why a node gave no answer at all: mostly because the
+// program is not there yet.
+func (s *session) explainCall(node cluster.Node, op string, err error) error {
+	var exit *remote.ExitError
+	if !errors.As(err, &exit) {
+		s.forget(node.Name)
+		return fmt.Errorf("%s on %s: %w", op, node.Name, err)
+	}
+	if exit.Status == 126 || exit.Status == 127 {
+		return hint.Wrap(fmt.Errorf("%s has no working %s", node.Name, node.Binary()), "run: warmrun distrib")
+	}
+	return fmt.Errorf("%s on %s: %w", op, node.Name, err)
+}
+
+// server is this node's PostgreSQL server.
+func (s *session) server() pgctl.Server {
+	n := s.site.Self
+	return pgctl.Server{PGData: n.PGData, ConfigFile: n.ConfigFile, BinDir: n.BinDir, Port: n.Port}
+}
+
+// self is this node as the standby package wants it.
+func (s *session) self() standby.Node {
+	n := s.site.Self
+	self := standby.Node{
+		Name: string(n.Name), Server: s.server(), Archive: n.Archive, Trigger: n.Trigger,
+		Template:  s.site.Global("recovery.conf"),
+		LocalConf: s.site.Local("postgresql.conf"),
+		LocalHBA:  s.site.Global("pg_hba.conf"),
+		LogFile:   s.site.Local("server.log"),
+		SQL:       func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, n.Name) },
+	}
+	self.Vars = map[string]string{
+		"home": n.Home, "archive": n.Archive, "trigger": n.Trigger, "pgdata": n.PGData,
+		"warmrun": strings.Join([]string{remote.Quote(n.Binary()), "--home", remote.Quote(n.Home)}, " "),
+	}
+	return self
+}
+
+// sql opens a session on a node's server, through its unix socket: peer
+// authentication works and nothing has to be opened in pg_hba.conf.
+func (s *session) sql(ctx context.Context, name cluster.NodeName) (*psql.Conn, error) {
+	node, err := s.site.Node(name)
+	if err != nil {
+		return nil, err
+	}
+	status, err := pgctlStatus(ctx, s, name)
+	if err != nil {
+		return nil, err
+	}
+	if !status.Running {
+		return nil, hint.Wrap(fmt.Errorf("no server is running on %s (%s)", name, node.PGData), "warmrun status shows what every node does")
+	}
+	target := psql.Target{SocketDir: status.SocketDir, Port: status.Port, User: node.User, Database: node.Database, ApplicationName: "warmrun"}
+	// Peer authentication takes us for who we are there.
+	if !s.site.IsSelf(name) {
+		client, err := s.client(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		target.Dial = client.DialUnix
+		if target.User == "" {
+			target.User = client.User()
+		}
+	}
+	if target.User == "" {
+		if target.User, err = ownName(); err != nil {
+			return nil, err
+		}
+	}
+	return psql.Connect(ctx, target)
+}
+
+// ownName is the name of the user that this process runs as now: os/user keeps
+// its first answer, which may have been root's.
+func ownName() (string, error) {
+	account, err := user.LookupId(strconv.Itoa(os.Geteuid()))
+	if err != nil {
+		return "", fmt.Errorf("find the name of this user: %w", err)
+	}
+	return account.Username, nil
+}

@@ -1,0 +1,86 @@
+-- failover: the primary is dead, or declared lost; this standby (or the DR
+-- node, when both others are gone) takes over. Run it on the node that is to
+-- become the primary.
+--
+-- First everything that can still be had is fetched: the unarchived WAL of the
+-- old primary where its host answers, and what another archive has and this
+-- one lacks. What would be lost is said before anything is promoted.
+
+return runbook {
+  api = 1,
+  name = "failover",
+  summary = "Take over from a dead primary: salvage its WAL, say what is lost, fence it, promote this node",
+  runs_on = "standby",
+  lock = "cluster",
+
+  params = {
+    fast = param.boolean { default = false, help = "open now, without replaying WAL that is in the archive but not replayed yet" },
+    accept_split = param.boolean { default = false, help = "take over although another node cannot be reached and may still accept writes" },
+    replay_timeout = param.duration { default = "1h", help = "how long replaying what has been salvaged may take" },
+  },
+
+  checks = {
+    check { "this node can be promoted", function(c)
+      standby.promotable(c.node)
+      return true
+    end },
+    check { "no other node accepts writes", function(c)
+      rivals.check(c.node, { accept_split = c.params.accept_split })
+      return true
+    end },
+  },
+
+  steps = {
+    -- The old primary must not come back writable while its WAL is read.
+    step { "old primary", run = function(c)
+      rivals.fence(c.node, { accept_split = c.params.accept_split })
+    end },
+
+    step { "salvage", timeout = "24h", run = function(c)
+      return rivals.salvage(c.node)
+    end },
+
+    step { "collect", timeout = "24h", run = function(c)
+      return rivals.collect(c.node)
+    end },
+
+    step { "loss",
+      run = function(c)
+        local loss = rivals.loss(c.node, { salvaged = c.results.salvage })
+        say("%s", loss.sentence)
+        return loss
+      end },
+
+    step { "start",
+      confirm = function(c) return c.results.loss.sentence .. " Promote " .. c.node .. "?" end,
+      run = function(c)
+        if not pg_ctl.status(c.node).running then pg_ctl.start(c.node) end
+      end },
+
+    -- One history from here on: whatever the old primary may still ship past
+    -- this point is refused in every archive that could be told.
+    step { "fence",
+      run = function(c)
+        local archived, replayed = standby.archive_end(c.node), standby.replayed(c.node)
+        local cut = archived.lsn
+        if replayed.lsn > cut then cut = replayed.lsn end
+        return fence.raise(c.node, { timeline = math.max(archived.timeline, replayed.timeline), lsn = cut, by = "failover" })
+      end,
+      undo = function(c)
+        local cut = c.results.fence
+        if cut then fence.lower(c.node, { timeline = cut.timeline, lsn = cut.lsn, by = "failover" }) end
+      end },
+
+    step { "replay", when = function(c) return not c.params.fast end, timeout = "24h", run = function(c)
+      standby.replay_archive(c.node, { timeout = c.params.replay_timeout })
+    end },
+
+    step { "promote", timeout = "24h", run = function(c)
+      runbooks.run(c.node, "triggerStandby", { archiving = true, fast = c.params.fast, accept_split = c.params.accept_split })
+    end },
+
+    step { "advice", run = function(c)
+      say("%s is the primary now. When the old primary is back: warmrun switchback rebuilds it and returns to it.", c.node)
+    end },
+  },
+}

@@ -1,0 +1,97 @@
+-- flushPrimary: the first half of a switchover. Run it on the primary.
+--
+-- It ends with the primary stopped cleanly and every byte of its WAL, through
+-- the shutdown checkpoint, in the standby's archive and in the DR node's.
+-- It never falls back to an immediate stop, and it never ends with 0 unless
+-- the other side has everything.
+
+return runbook {
+  api = 1,
+  name = "flushPrimary",
+  summary = "Stop the primary cleanly and ship every WAL record to the standby and the DR node",
+  runs_on = "primary",
+  lock = "cluster",
+  next = "triggerStandby, on the standby",
+
+  params = {
+    drain = param.duration { default = "60s", help = "how long clients may finish on their own before a fast stop" },
+    stop_timeout = param.duration { default = "10m", help = "how long the fast stop may take; it is never made immediate" },
+    max_backlog = param.integer { default = 16, help = "refuse to stop while more segments than this wait to be archived" },
+    ship_timeout = param.duration { default = "10m", help = "how long shipping the last segments may take" },
+  },
+
+  checks = {
+    check { "the node is a primary that accepts writes", function(c)
+      return psql.in_recovery(c.node) == false, c.node .. " is in recovery: run flushPrimary on the primary"
+    end },
+    check { "WAL is being shipped", function(c)
+      return archive.active(c.node), "archiving is not active on " .. c.node .. ": run copyToStandby first"
+    end },
+    check { "the standby's archive takes this cluster's WAL", retries = 2, delay = "1s", function(c)
+      archive.check(c.partner, { source = c.node })
+      return true
+    end },
+    check { "few segments wait to be archived", retries = 10, delay = "1s", function(c)
+      local waiting = archive.backlog(c.node).ready
+      return waiting <= c.params.max_backlog,
+        string.format("%d segments still wait to be archived, more than --max-backlog %d", waiting, c.params.max_backlog)
+    end },
+  },
+
+  steps = {
+    step { "logs", run = function(c)
+      say("Saving primary log files to the standby")
+      copy.logs(c.node, { to = c.partner })
+    end },
+
+    step { "checkpoint", timeout = "1h", run = function(c)
+      say("Executing pre-flush checkpoint")
+      psql.exec(c.node, "CHECKPOINT")
+      say("CHECKPOINT")
+    end },
+
+    step { "drain", run = function(c)
+      say("Waiting for archiver flush to complete")
+      local switched = archive.switch(c.node)
+      say("Switched WAL at %s", switched.lsn)
+      archive.drain(c.node, { timeout = c.params.ship_timeout })
+    end },
+
+    step { "stop",
+      timeout = "1h",
+      run = function(c)
+        say("Blocking new connections to the server (%s for clients to finish, then a fast stop)", c.params.drain)
+        pg_ctl.stop(c.node, { drain = c.params.drain, timeout = c.params.stop_timeout })
+        say("Server shutdown normally")
+      end,
+      undo = function(c) standby.bring_back(c.node, { partner = c.partner }) end,
+    },
+
+    -- From here no service manager can bring this node back as a second
+    -- primary: it would start as a standby.
+    step { "fence",
+      run = function(c)
+        standby.configure(c.node, { fence = true })
+        archive.set_active(c.node, { active = false })
+      end,
+      undo = function(c) archive.set_active(c.node, { active = true }) end,
+    },
+
+    step { "flush", timeout = "1h", retries = 2, delay = "2s", run = function(c)
+      say("Flushing archive WAL files to standby")
+      local flushed = standby.flush(c.node, { to = c.partner })
+      say("%s has every WAL record through the shutdown checkpoint, up to %s", c.partner, flushed.end_lsn)
+      return flushed
+    end },
+
+    step { "relay", when = function(c) return c.dr ~= nil end, run = function(c)
+      relay.try(c.partner, { to = c.dr })
+    end },
+
+    step { "advice", run = function(c)
+      say("%s is stopped and will start only as a standby.", c.node)
+      say("To go on: warmrun triggerStandby on %s.", c.partner)
+      say("To take it back instead: warmrun startPrimary on %s.", c.node)
+    end },
+  },
+}

@@ -1,0 +1,53 @@
+-- The base copy, as copyToStandby and copyToDR share it.
+local basecopy = {}
+
+-- checks are made before anything changes; target names the node copied to.
+function basecopy.checks(target)
+  return {
+    check { "the node is a primary that accepts writes", function(c)
+      return psql.in_recovery(c.node) == false, c.node .. " is in recovery: base copies are taken from the primary"
+    end },
+    check { "the server archives", function(c)
+      archive.check_command(c.node)
+      return true
+    end },
+    check { "the archive on the other side exists and takes this cluster's WAL", function(c)
+      archive.check(target(c), { source = c.node })
+      return true
+    end },
+    check { "no server runs on the other side", function(c)
+      return not standby.state(target(c)).running, "a server runs on " .. target(c) .. ": stop it and run configStandby there first"
+    end },
+  }
+end
+
+function basecopy.copy(target)
+  return step { "copy", timeout = "168h", run = function(c)
+    return base.copy(c.node, { to = target(c), fast = c.params.fast, streams = c.params.streams })
+  end }
+end
+
+function basecopy.configure(target)
+  return step { "configure", run = function(c)
+    standby.configure(target(c), {})
+    say("%s is a standby now; its archive has all WAL that the copy needs", target(c))
+  end }
+end
+
+function basecopy.start(target)
+  return step { "start", when = function(c) return c.params.start end, run = function(c)
+    pg_ctl.start(target(c))
+    say("Standby server on %s started", target(c))
+  end }
+end
+
+function basecopy.params()
+  return {
+    start = param.boolean { default = false, help = "start the server there as a standby when the copy is complete" },
+    fast = param.boolean { default = true, help = "begin with an immediate checkpoint instead of a spread one" },
+    streams = param.integer { default = 4, help = "how many streams copy at once" },
+    wal_timeout = param.duration { default = "10m", help = "how long the copy's last WAL may take to reach the archive there" },
+  }
+end
+
+return basecopy

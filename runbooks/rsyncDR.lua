@@ -1,0 +1,25 @@
+-- rsyncDR: relay what this standby has received to the disaster recovery node.
+-- Made for cron: it refuses to overlap with itself, does nothing on a primary,
+-- and fails loudly when the DR node lacks a segment.
+
+return runbook {
+  api = 1,
+  name = "rsyncDR",
+  summary = "Relay the WAL this standby has received to the disaster recovery node",
+  runs_on = "any",
+  lock = "node",
+
+  steps = {
+    step { "relay", timeout = "24h", run = function(c)
+      if not c.dr then
+        say("No disaster recovery node is configured; nothing to relay")
+      elseif c.dr == c.node then
+        say("%s is the disaster recovery node itself; rsyncDR runs on the standby", c.node)
+      elseif cluster.is_primary(c.node) then
+        say("%s is the primary; rsyncDR runs on the standby and does nothing here", c.node)
+      else
+        return relay.run(c.node, { to = c.dr })
+      end
+    end },
+  },
+}

@@ -1,0 +1,19 @@
+-- startPrimary: start this node's server again as the primary it was, after a
+-- flushPrimary that is not to be followed by a promotion. It refuses as soon
+-- as the standby was promoted, or may have been.
+
+return runbook {
+  api = 1,
+  name = "startPrimary",
+  summary = "Take a flushPrimary back: start this node as the primary it was, if nobody else was promoted",
+  runs_on = "any",
+  lock = "cluster",
+
+  steps = {
+    step { "start", run = function(c)
+      standby.bring_back(c.node, { partner = c.partner })
+      archive.set_active(c.node, { active = true })
+      say("%s accepts writes again and ships its WAL to %s", c.node, c.partner)
+    end },
+  },
+}

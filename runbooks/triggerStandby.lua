@@ -1,0 +1,61 @@
+-- triggerStandby: make this standby a primary. Run it on the standby, or on the
+-- DR node. It is the second half of a switchover, and all of a failover where
+-- the primary is gone.
+--
+-- Two nodes must never accept writes: it refuses while another node does, makes
+-- a stopped old primary unable to come back as one, and asks for --accept-split
+-- where it cannot reach a node.
+
+return runbook {
+  api = 1,
+  name = "triggerStandby",
+  summary = "Promote this standby or DR node to primary",
+  runs_on = "standby",
+  lock = "cluster",
+
+  params = {
+    fast = param.boolean { default = false, help = "open now, without replaying WAL that is in the archive but not replayed yet (also: triggerStandby fast)" },
+    accept_split = param.boolean { default = false, help = "promote although another node cannot be reached and may still accept writes" },
+    archiving = param.boolean { default = false, help = "leave archiving active on the new primary (switchover and failover do)" },
+    timeout = param.duration { default = "1h", help = "how long replaying what is left may take" },
+  },
+
+  checks = {
+    check { "this node can be promoted", function(c)
+      standby.promotable(c.node)
+      return true
+    end },
+    check { "no other node accepts writes", function(c)
+      rivals.check(c.node, { accept_split = c.params.accept_split })
+      return true
+    end },
+  },
+
+  steps = {
+    step { "fence", run = function(c)
+      rivals.fence(c.node, { accept_split = c.params.accept_split })
+    end },
+
+    step { "archiving", run = function(c)
+      archive.set_active(c.node, { active = c.params.archiving })
+    end },
+
+    step { "start", when = function(c) return not pg_ctl.status(c.node).running end, run = function(c)
+      pg_ctl.start(c.node)
+    end },
+
+    step { "trigger", irreversible = true, timeout = "2h", run = function(c)
+      local trigger = standby.trigger(c.node, { fast = c.params.fast })
+      say("Server now triggered to start")
+      standby.promote(c.node, { timeout = c.params.timeout })
+      standby.clear_trigger(c.node)
+      say("Recovery is complete and the server running; %s has been removed.", trigger.path)
+    end },
+
+    step { "verify", retries = 10, delay = "1s", run = function(c)
+      local now = standby.opened(c.node)
+      say("%s accepts writes on timeline %d at %s", c.node, now.timeline, now.lsn)
+      return now
+    end },
+  },
+}
