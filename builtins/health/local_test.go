@@ -343,6 +343,15 @@ func TestPartsThatCannotBeRead(t *testing.T) {
 	}
 }
 
+func TestNodeOfWhichNothingIsKnown(t *testing.T) {
+	r := request(place(t), "db1")
+	r.Node.Archive, r.Server = "", pgctl.Server{}
+	n := Local(t.Context(), r)
+	if n.Role != RoleUnknown || !strings.Contains(n.Unknown["role"], "no data directory is known") || !strings.Contains(n.Unknown["fence"], "no archive directory is known") {
+		t.Errorf("%+v", n)
+	}
+}
+
 func TestServerThatDoesNotAnswer(t *testing.T) {
 	primary, _ := newPair(t)
 	startServer(t, primary)

@@ -11,6 +11,10 @@ import (
 
 // archive looks at the node's own archive.
 func (l *look) archive() {
+	if l.Node.Archive == "" {
+		l.n.unknown(errors.New("no archive directory is known for this node"), "last_received", "wanted", "fence")
+		return
+	}
 	archive, err := walcore.OpenArchive(l.Node.Archive)
 	if err != nil {
 		l.n.unknown(err, "last_received", "wanted", "fence")

@@ -55,6 +55,9 @@ type Server struct {
 // Version reads the major version from PG_VERSION. A missing data directory is
 // an error that is fs.ErrNotExist.
 func (s Server) Version() (Version, error) {
+	if s.PGData == "" {
+		return 0, hint.Wrap(errors.New("no data directory is known"), "set pgdata for this node in cluster.toml, or PGDATA")
+	}
 	path := filepath.Join(s.PGData, "PG_VERSION")
 	text, err := os.ReadFile(path)
 	if err != nil {

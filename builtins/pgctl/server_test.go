@@ -168,6 +168,7 @@ func TestStartComplains(t *testing.T) {
 		o    StartOptions
 		want string
 	}{
+		{"no data directory known", Server{}, StartOptions{}, "no data directory is known"},
 		{"no data directory", Server{PGData: filepath.Join(t.TempDir(), "none")}, StartOptions{}, "is not a data directory"},
 		{"relative log", s, StartOptions{LogFile: "log"}, "not an absolute path"},
 		{"log that cannot be", s, StartOptions{LogFile: "/nonexistent/log"}, "/nonexistent/log"},
