@@ -151,13 +151,14 @@ func TestSweep(t *testing.T) {
 	mustPut(t, a, walcore.FileName(seg1), segment(storetest.Segment{Name: seg1}), 0)
 	old := time.Now().Add(-time.Hour)
 	leave := func(name string, age time.Time) string {
-		path := filepath.Join(a.Dir(), ".warmrun", "tmp", name)
+		path := filepath.Join(a.Dir(), ".warmrun", name)
 		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, age, age)); err != nil {
 			t.Fatal(err)
 		}
 		return path
 	}
-	stale, live, young, foreign := leave("put-1", old), leave("put-2", old), leave("put-3", time.Now()), leave("mine", old)
+	stale, live, young, foreign := leave("tmp/put-1", old), leave("tmp/put-2", old), leave("tmp/put-3", time.Now()), leave("tmp/mine", old)
+	note, youngNote := leave("provisional/.warmrun-1.tmp", old.Add(-48*time.Hour)), leave(".warmrun-2.tmp", old)
 	writer, err := os.Open(live)
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +168,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustPut(t, a, walcore.FileName(seg2), segment(storetest.Segment{Name: seg2}), 0)
-	for path, want := range map[string]bool{stale: false, live: true, young: true, foreign: true} {
+	for path, want := range map[string]bool{stale: false, live: true, young: true, foreign: true, note: false, youngNote: true} {
 		if _, err := os.Stat(path); (err == nil) != want {
 			t.Errorf("%s: got there=%v, want %v", filepath.Base(path), err == nil, want)
 		}

@@ -132,20 +132,28 @@ const (
 	staleAnyway   = 24 * time.Hour
 )
 
-// sweep removes the temporary files that killed writers left.
+// sweep removes the temporary files that killed writers left: those of Put,
+// and those of the small files of the archive's state (see atomicfile).
 func (a *Archive) sweep(now time.Time) error {
-	entries, err := os.ReadDir(a.state("tmp"))
+	state := func(_ string, age time.Duration) bool { return age > staleAnyway }
+	return errors.Join(
+		sweepDir(a.state("tmp"), tempPrefix, now, abandoned),
+		sweepDir(a.state(), ".warmrun-", now, state),
+		sweepDir(a.state("provisional"), ".warmrun-", now, state))
+}
+
+func sweepDir(dir, prefix string, now time.Time, stale func(path string, age time.Duration) bool) error {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
 		info, err := entry.Info()
-		if err != nil || !info.Mode().IsRegular() || !strings.HasPrefix(entry.Name(), tempPrefix) {
+		if err != nil || !info.Mode().IsRegular() || !strings.HasPrefix(entry.Name(), prefix) {
 			continue // gone already, or none of ours
 		}
-		path := filepath.Join(a.state("tmp"), entry.Name())
-		age := now.Sub(info.ModTime())
-		if age < staleUnlocked || !abandoned(path, age) {
+		path := filepath.Join(dir, entry.Name())
+		if !stale(path, now.Sub(info.ModTime())) {
 			continue
 		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -157,6 +165,9 @@ func (a *Archive) sweep(now time.Time) error {
 
 // abandoned reports whether nobody has the temporary file locked.
 func abandoned(path string, age time.Duration) bool {
+	if age < staleUnlocked {
+		return false
+	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return false

@@ -25,15 +25,20 @@ const (
 	tli2 walcore.FileName    = "00000002.history"
 )
 
-// agentEnv makes the test binary an agent for the archive it names.
+// agentEnv makes the test binary an agent for the archive it names, archiveEnv
+// an archive_command.
 const agentEnv = "WARMRUN_TEST_AGENT"
 
 func TestMain(m *testing.M) {
-	dir := os.Getenv(agentEnv)
-	if dir == "" {
+	var err error
+	if dir := os.Getenv(agentEnv); dir != "" {
+		err = Serve(context.Background(), stdio{}, AgentConfig{Archive: dir})
+	} else if dir := os.Getenv(archiveEnv); dir != "" && len(os.Args) == 3 {
+		err = archiveCommand(dir, os.Args[1], os.Args[2])
+	} else {
 		os.Exit(m.Run())
 	}
-	if err := Serve(context.Background(), stdio{}, AgentConfig{Archive: dir}); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
