@@ -20,7 +20,10 @@ var ErrNotThere = errors.New("the archive does not hold it")
 // ErrTerminated says that the context ended, which a signal to the program
 // does. A server takes a restore_command that dies by SIGTERM for part of its
 // shutdown, and one that exits otherwise for an answer (RestoreArchivedFile in
-// xlogarchive.c), so the program ends itself by the signal it got.
+// xlogarchive.c), so the program ends itself by SIGTERM. That goes for the
+// SIGQUIT of an immediate stop too, on which a Go program would exit with 2,
+// and not by SIGINT, which is ignored below a server that a shell started in
+// the background.
 var ErrTerminated = errors.New("restore was told to stop")
 
 // ErrServerGone says that the server that was to get the file died while a

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/warmrun/warmrun/walcore/hint"
 )
@@ -38,13 +38,14 @@ func TestRestoreHelper(*testing.T) {
 		fmt.Fprintln(os.Stderr, "restore helper:", err, flag.Args())
 		os.Exit(RestoreExit(errors.New("usage"), kind))
 	}
-	ctx, caught := catchSignals()
+	ctx, stop := catchSignals()
+	defer stop() // not before: until the end no SIGQUIT may exit with 2
 	err = Restore(ctx, RestoreRequest{
 		Name: FileName(flag.Arg(0)), Target: flag.Arg(1), Redo: FileName(flag.Arg(2)),
 		PGData: ".", Archive: o.Archive, Trigger: "trigger", Wait: o.Wait, Cleanup: true, Out: os.Stderr,
 	})
 	if errors.Is(err, ErrTerminated) {
-		dieBy(*caught.Load())
+		dieBySIGTERM()
 	}
 	if err != nil && !errors.Is(err, ErrNotThere) {
 		fmt.Fprintf(os.Stderr, "restore helper: error: %v\nrestore helper: hint: %s\n", err, hint.Of(err))
@@ -55,27 +56,17 @@ func TestRestoreHelper(*testing.T) {
 // catchSignals is a context that ends with the first signal by which a server
 // stops its restore_command: SIGTERM, or SIGQUIT for an immediate stop, on
 // which a Go program would exit with 2.
-func catchSignals() (context.Context, *atomic.Pointer[syscall.Signal]) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var caught atomic.Pointer[syscall.Signal]
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
-	go func() {
-		sig := (<-signals).(syscall.Signal)
-		caught.Store(&sig)
-		cancel()
-	}()
-	return ctx, &caught
+func catchSignals() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 }
 
-// dieBy ends the process by a signal. One that dies by SIGQUIT leaves a core
-// dump, so SIGINT stands for it, as in pg_standby.
-func dieBy(sig syscall.Signal) {
-	if sig == syscall.SIGQUIT {
-		sig = syscall.SIGINT
-	}
-	signal.Reset(sig)
-	if err := syscall.Kill(os.Getpid(), sig); err == nil {
-		select {}
+// dieBySIGTERM ends the process as the server expects of a command that it
+// stopped. It is SIGTERM whatever the signal was: SIGQUIT would make a Go
+// program exit with 2, and SIGINT is ignored below a server that was started
+// in the background of a shell.
+func dieBySIGTERM() {
+	signal.Reset(syscall.SIGTERM)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err == nil {
+		<-time.After(5 * time.Second) // it is on its way
 	}
 }

@@ -240,14 +240,29 @@ func (n *node) stop() {
 	}
 }
 
-// kill ends the server at the end of a test, whatever state it is in.
+// kill ends the server at the end of a test, whatever state it is in, and sees
+// to it that no restore_command outlives it.
 func (n *node) kill() {
-	if _, err := os.Stat(filepath.Join(n.data, "postmaster.pid")); err != nil {
-		return
+	if _, err := os.Stat(filepath.Join(n.data, "postmaster.pid")); err == nil {
+		if said, err := n.ctl("stop", "-w", "-m", "immediate"); err != nil && n.running() {
+			n.t.Errorf("a server was left running in %s: %v\n%s", n.data, err, said)
+		}
 	}
-	if said, err := n.ctl("stop", "-w", "-m", "immediate"); err != nil && n.running() {
-		n.t.Errorf("a server was left running in %s: %v\n%s", n.data, err, said)
-	}
+	n.deserted()
+}
+
+// deserted waits until no process runs in the data directory any more.
+func (n *node) deserted() {
+	n.t.Helper()
+	n.eventually(func() string { return "a process outlives its server in " + n.data }, func() bool {
+		processes, err := filepath.Glob("/proc/[0-9]*/cwd")
+		for _, cwd := range processes {
+			if dir, errLink := os.Readlink(cwd); errLink == nil && dir == n.data {
+				return false
+			}
+		}
+		return err == nil
+	})
 }
 
 func (n *node) running() bool {

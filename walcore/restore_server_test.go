@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -84,6 +85,16 @@ func (f *restoreFixture) testWait(t *testing.T) {
 	n.wants(SegmentName(f.last()), true)
 	n.stop()
 	n.noneOf("PANIC", "FATAL:  could not restore", "terminated by signal")
+	n.start()
+	n.wants(SegmentName(f.last()), true)
+	// A postmaster that is killed takes the waiting restore with it.
+	server, _ := hostProcesses.server(n.data)
+	if err := syscall.Kill(server.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	n.deserted()
+	// Where nobody has reaped it yet its lock files seem to be in use.
+	n.run(t, "rm", filepath.Join(n.data, "postmaster.pid"), filepath.Join(n.dir, fmt.Sprintf(".s.PGSQL.%d.lock", n.port)))
 	n.start()
 	n.wants(SegmentName(f.last()), true)
 	n.ship(f.primary, f.last())
