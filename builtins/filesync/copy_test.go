@@ -203,7 +203,7 @@ func TestVerboseAndProgress(t *testing.T) {
 		var last Progress
 		_, err := run(from, to, Options{Verbose: &out, Prefix: "2warm/", Delete: true, Streams: 1, Progress: func(p Progress) { last = p }})
 		must(t, err)
-		want := []string{"2warm/", "2warm/dir/", "2warm/dir/dangling -> /nowhere/at/all", "2warm/dir/deep/", "2warm/dir/deep/er/",
+		want := []string{"building file list ... done", "2warm/", "2warm/dir/", "2warm/dir/dangling -> /nowhere/at/all", "2warm/dir/deep/", "2warm/dir/deep/er/",
 			"2warm/dir/deep/er/large", "2warm/dir/odd", "2warm/dir/page", "2warm/empty", "2warm/hollow/", "2warm/hollow/inner/",
 			"2warm/link -> dir/page", "2warm/top", "deleting 2warm/old/", "deleting 2warm/old/thing"}
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")

@@ -35,17 +35,14 @@ func (s *server) look(t frameType, payload []byte) error {
 		}
 		return s.answer(s.recv.writeSmall(f), frameDone, nil)
 	case frameRemove:
-		name, err := decodePath(payload)
-		if err != nil {
+		d := decoder{b: payload}
+		names := d.strings()
+		if err := d.finish(); err != nil {
 			return err
 		}
-		return s.answer(s.recv.removeEntry(name), frameDone, nil)
+		return s.answer(s.removeAll(names), frameDone, nil)
 	case frameMkdir, frameSymlink:
-		err := s.change(t, payload)
-		if errors.Is(err, errProtocol) {
-			return err
-		}
-		return s.answer(err, frameDone, nil)
+		return s.lookMake(t, payload)
 	case frameSync:
 		return s.answer(s.recv.sync(), frameDone, nil)
 	case frameProcess:
@@ -59,6 +56,37 @@ func (s *server) look(t frameType, payload []byte) error {
 		return s.c.send(frameState, e.b)
 	}
 	return protocolError("an unexpected request of type %d", t)
+}
+
+// lookMake makes a directory or link that belongs to whoever owns the
+// directory it is in.
+func (s *server) lookMake(t frameType, payload []byte) error {
+	e, err := decodeEntry(payload)
+	if err != nil {
+		return err
+	}
+	if e.UID, e.GID, err = s.recv.parentOwner(e.Path); err == nil {
+		err = s.make(t, e)
+	}
+	if err == nil && t == frameMkdir && s.recv.owners != nil {
+		err = s.tree.root.Chown(e.Path, int(e.UID), int(e.GID))
+	}
+	if errors.Is(err, errProtocol) {
+		return err
+	}
+	return s.answer(err, frameDone, nil)
+}
+
+func (s *server) removeAll(names []string) error {
+	for _, name := range names {
+		if err := checkPath(name); err != nil {
+			return err
+		}
+		if err := s.recv.removeEntry(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // answer sends the answer to a request that may fail without ending the
@@ -90,6 +118,12 @@ func (r *receiver) writeSmall(f smallFile) error {
 	}
 	r.dirs[path.Dir(f.Name)] = true
 	_, err := io.Copy(in.out, bytes.NewReader(f.Data))
+	if err == nil && r.owners != nil {
+		var uid, gid uint32
+		if uid, gid, err = r.parentOwner(f.Name); err == nil {
+			err = in.out.Chown(int(uid), int(gid))
+		}
+	}
 	if err == nil {
 		err = in.out.Chmod(f.Perm)
 	}
@@ -106,6 +140,16 @@ func (r *receiver) writeSmall(f smallFile) error {
 		return errors.Join(err, r.tree.root.Remove(in.temp))
 	}
 	return r.sync()
+}
+
+// parentOwner is who owns the directory that an entry is in.
+func (r *receiver) parentOwner(name string) (uid, gid uint32, err error) {
+	info, err := r.tree.root.Stat(path.Dir(name))
+	if err != nil {
+		return 0, 0, err
+	}
+	e := newEntry(name, info)
+	return e.UID, e.GID, nil
 }
 
 // processState looks a process up in /proc.

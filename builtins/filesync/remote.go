@@ -2,8 +2,11 @@ package filesync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"slices"
 )
 
 // Remote is a directory on another node in which single small things are
@@ -11,6 +14,7 @@ import (
 type Remote struct {
 	s    *stream
 	root string
+	same identity
 }
 
 // RemoteOptions say how OpenRemote opens the directory.
@@ -20,21 +24,36 @@ type RemoteOptions struct {
 }
 
 // OpenRemote opens a directory on the other node. If it is not there, and
-// shall not be made, the error is an fs.ErrNotExist. The Remote must be closed.
+// shall not be made, the error is an fs.ErrNotExist. The Remote must be closed;
+// it ends when ctx does.
 func OpenRemote(ctx context.Context, d Dialer, root string, o RemoteOptions) (*Remote, error) {
 	s, err := dial(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.open(ctx, openRequest{Role: roleLook, Root: root, Create: o.Create, FollowRoot: o.FollowRoot}); err != nil {
+	reply, err := s.open(ctx, openRequest{Role: roleLook, Root: root, Create: o.Create, FollowRoot: o.FollowRoot})
+	if err != nil {
 		_ = s.close() // the error at hand says more
 		return nil, err
 	}
-	return &Remote{s: s, root: root}, nil
+	return &Remote{s: s, root: root, same: reply.Same}, nil
 }
 
 // Close ends the stream. All that was asked for and answered stands.
 func (r *Remote) Close() error { return r.s.close() }
+
+// Is reports whether the directory is the one that localPath leads to on this
+// machine. A localPath that is not there is none.
+func (r *Remote) Is(localPath string) (bool, error) {
+	info, err := os.Stat(localPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return r.s.machine == machineID() && r.same == identityOf(info), nil
+}
 
 // List lists the directory, parents before what is in them; the first entry is
 // the directory itself. What a pattern (see Match) matches is left out, with
@@ -58,7 +77,8 @@ func (r *Remote) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	return append([]byte(nil), payload...), err
 }
 
-// WriteFile makes a file of at most a megabyte, or replaces it, durably.
+// WriteFile makes a file of at most a megabyte, or replaces it, durably. Where
+// the other side runs as root, the file goes to the owner of its directory.
 func (r *Remote) WriteFile(ctx context.Context, name string, data []byte, perm fs.FileMode) error {
 	if len(data) > maxSmallFile {
 		return fmt.Errorf("%s has %d bytes, too many to be written at once", name, len(data))
@@ -67,11 +87,12 @@ func (r *Remote) WriteFile(ctx context.Context, name string, data []byte, perm f
 	return err
 }
 
-// Remove removes files, symbolic links and empty directories; what is not
-// there needs no removing. Sync makes it durable.
+// Remove removes files, symbolic links and empty directories, in the order
+// given; what is not there needs no removing. Sync makes it durable.
 func (r *Remote) Remove(ctx context.Context, names ...string) error {
-	for _, name := range names {
-		if _, err := r.call(ctx, frameRemove, encodePath(name), frameDone, name); err != nil {
+	const batch = 100 // of the longest names, so that they fit in a frame
+	for names := range slices.Chunk(names, batch) {
+		if _, err := r.call(ctx, frameRemove, new(encoder).strings(names).b, frameDone, "."); err != nil {
 			return err
 		}
 	}

@@ -36,6 +36,11 @@ func TestRemote(t *testing.T) {
 	if len(entries) != 3 || entries[1].Target != "/elsewhere" || entries[2].Size != 3 || entries[2].Mode != 0o640 {
 		t.Errorf("got %+v, want the root, the link and the file", entries)
 	}
+	for path, want := range map[string]bool{root: true, filepath.Dir(root): false, root + "x": false} {
+		if got, err := r.Is(path); err != nil || got != want {
+			t.Errorf("Is(%s): got %v, %v, want %v", path, got, err, want)
+		}
+	}
 	// A refusal must not end the stream.
 	if err := r.Remove(t.Context(), "."); err == nil {
 		t.Error("got no error for removing the root")

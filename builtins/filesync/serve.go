@@ -226,6 +226,10 @@ func (s *server) change(t frameType, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	return s.make(t, e)
+}
+
+func (s *server) make(t frameType, e Entry) error {
 	switch {
 	case t == frameMeta:
 		return s.recv.meta(e)

@@ -57,6 +57,7 @@ func (t *tracker) plan(p plan) {
 	t.totalBytes.Store(bytes)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.print("building file list ... done")
 	for _, e := range p.dirs {
 		t.dirs[e.Path] = true
 	}

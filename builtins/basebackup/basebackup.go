@@ -1,0 +1,186 @@
+// Package basebackup takes a base copy: a copy of a running server's data
+// directory, made between the start and the end of an online backup, from
+// which another node recovers once it has the WAL written meanwhile.
+//
+// Terms:
+//
+//   - backup mode: what the server does between the start and the end of a
+//     backup, so that whatever the files hold when they are read, replaying
+//     WAL from the start mends it. From 9.6 on it is tied to the session that
+//     started it and ends with that session; before, it was the server's
+//     ("exclusive").
+//   - backup_label: the file that tells recovery where the backup began. It is
+//     written into the copy only; a copy that is started without it is corrupt
+//     and does not say so.
+//   - tablespace_map: the file that tells recovery where tablespaces are.
+//
+// A copy that is not complete cannot be started: pg_control is taken away from
+// the target first and comes back last.
+package basebackup
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/warmrun/warmrun/builtins/filesync"
+	"github.com/warmrun/warmrun/walcore"
+)
+
+// Session is a session on the server that is copied, such as a psql.Conn. It
+// must stay open until Copy returns: the backup ends with it.
+type Session interface {
+	// Version is server_version_num.
+	Version() int
+	Exec(ctx context.Context, sql string, args ...any) (string, error)
+	Value(ctx context.Context, sql string, args ...any) (any, error)
+}
+
+// Source is the server to copy. It runs on this node.
+type Source struct {
+	PGData string // its data directory
+	Conn   Session
+}
+
+// Request says what to copy where.
+type Request struct {
+	Source
+	// Dial starts the far end of a copy on the target node.
+	Dial filesync.Dialer
+	// TargetPGData is the data directory there. It may hold an older copy of
+	// the same cluster, which is then brought up to date.
+	TargetPGData string
+	// Label names the backup in backup_label; empty means "warmrun base copy".
+	Label string
+	// Fast asks for an immediate checkpoint, which costs the server some I/O.
+	// Otherwise the start takes minutes, up to half of checkpoint_timeout.
+	Fast bool
+	// TablespaceMap says, by their location here, where tablespaces go that
+	// are not to have the same location there.
+	TablespaceMap map[string]string
+	// Keep lists patterns (filesync.Match) of what in the data directory is
+	// neither copied nor, on the target, deleted or overwritten: an archive
+	// inside it, the target's own configuration. standby.signal and
+	// recovery.conf are always kept.
+	Keep []string
+	// Exclude lists patterns of what is not copied, and is deleted there.
+	Exclude []string
+	// CheckTarget, when set, is asked before anything is changed whether the
+	// target may be overwritten. The copy refuses by itself a directory of
+	// another cluster and one whose postmaster runs.
+	CheckTarget func(ctx context.Context) error
+
+	Streams  int   // as in filesync.Options
+	MaxRate  int64 // as in filesync.Options
+	Compress bool  // as in filesync.Options
+	// Out gets messages, and the names of files with Verbose.
+	Out      io.Writer
+	Verbose  bool
+	Progress func(filesync.Progress)
+}
+
+// Result is a base copy that was made. It can be started once the archive on
+// the target node holds all WAL from StartSegment through StopSegment.
+type Result struct {
+	StartLSN     walcore.LSN         `json:"start_lsn"`
+	StopLSN      walcore.LSN         `json:"stop_lsn"`
+	StartSegment walcore.SegmentName `json:"start_segment"`
+	StopSegment  walcore.SegmentName `json:"stop_segment"` // holds the last byte before StopLSN
+	Timeline     walcore.Timeline    `json:"timeline"`
+	// HistoryFile is the .backup file that a primary archives when the backup
+	// ends.
+	HistoryFile walcore.FileName `json:"history_file"`
+	// Changed counts files that changed while they were read, as files of a
+	// running server do. Replaying the WAL mends each of them.
+	Changed     int              `json:"changed"`
+	Summary     filesync.Summary `json:"summary"`
+	Tablespaces []Tablespace     `json:"tablespaces"`
+}
+
+// Copy makes a base copy. When it returns nil, everything is on disk on the
+// target and the backup is over. When it fails, the backup has been ended on
+// the server, or the error says that it could not be, and the target cannot be
+// started; the next Copy goes on from what is there.
+//
+// It does not wait for the WAL to be archived.
+func Copy(ctx context.Context, r Request) (Result, error) {
+	c := &copier{Request: r}
+	result, err := c.run(ctx)
+	if err != nil {
+		return result, fmt.Errorf("base copy of %s to %s: %w", r.PGData, r.TargetPGData, err)
+	}
+	return result, nil
+}
+
+// copier is one base copy under way.
+type copier struct {
+	Request
+	control     walcore.ControlFile // of the source, as it began
+	walDir      string              // pg_wal, or what it is called before 10
+	tablespaces []Tablespace
+	changed     func(name string, c filesync.Change) error
+	result      Result
+}
+
+func (c *copier) run(ctx context.Context) (Result, error) {
+	if err := c.examineSource(ctx); err != nil {
+		return c.result, err
+	}
+	if err := c.examineTarget(ctx); err != nil {
+		return c.result, err
+	}
+	if c.CheckTarget != nil {
+		if err := c.CheckTarget(ctx); err != nil {
+			return c.result, err
+		}
+	}
+	b, err := startBackup(ctx, c.Conn, c.Source.PGData, c.label(), c.Fast)
+	if err != nil {
+		return c.result, err
+	}
+	segment := walcore.SegmentAt(c.control.Timeline, b.start, c.control.SegmentSize)
+	c.say("Starting online backup at WAL file %s\n", segment)
+	control, err := c.copyFiles(ctx)
+	if err != nil {
+		return c.result, b.abandon(ctx, err)
+	}
+	stopped, err := b.stop(ctx)
+	if err != nil {
+		return c.result, err
+	}
+	if err := c.describe(stopped); err != nil {
+		return c.result, err
+	}
+	c.say("Stopping online backup at WAL file %s", c.result.StopSegment)
+	return c.result, c.complete(ctx, stopped, control)
+}
+
+func (c *copier) label() string {
+	if c.Label == "" {
+		return "warmrun base copy"
+	}
+	return c.Label
+}
+
+// say prints a message for the operator.
+func (c *copier) say(format string, args ...any) {
+	if c.Out != nil {
+		_, _ = fmt.Fprintf(c.Out, format+"\n", args...) // a copy does not fail because nobody reads along
+	}
+}
+
+// describe fills in the result from what the server said at the end.
+func (c *copier) describe(s stopped) error {
+	label, err := s.parseLabel()
+	if err != nil {
+		return err
+	}
+	size := c.control.SegmentSize
+	c.result.StartLSN, c.result.StartSegment = label.StartLSN, label.StartSegment
+	c.result.Timeline = label.StartTimeline
+	c.result.StopLSN = s.lsn
+	c.result.StopSegment = walcore.SegmentAt(label.StartTimeline, s.lsn-1, size)
+	offset := uint64(label.StartLSN) % uint64(size)
+	c.result.HistoryFile = walcore.FileName(fmt.Sprintf("%s.%08X.backup", label.StartSegment, offset))
+	return nil
+}

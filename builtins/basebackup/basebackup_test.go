@@ -1,0 +1,389 @@
+package basebackup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/warmrun/warmrun/builtins/filesync"
+	"github.com/warmrun/warmrun/walcore"
+)
+
+// primary is a running server with two tablespaces, one of them inside its
+// data directory, and its WAL behind a link.
+func primary(t *testing.T) *server {
+	t.Helper()
+	s := newSite(t)
+	wal := s.mkdir("primary-wal")
+	v := s.initdb("primary", "-X", wal)
+	v.start()
+	outside, inside := s.mkdir("space"), filepath.Join(v.data, "inner space")
+	must(t, os.Mkdir(inside, 0o700))
+	s.own(inside)
+	v.exec(
+		fmt.Sprintf("CREATE TABLESPACE far LOCATION '%s'", outside),
+		fmt.Sprintf("CREATE TABLESPACE near LOCATION '%s'", inside),
+		"CREATE TABLE plain (id bigint PRIMARY KEY, filler text)",
+		"CREATE TABLE there (id bigint PRIMARY KEY, filler text) TABLESPACE far",
+		"CREATE TABLE here (id bigint PRIMARY KEY, filler text) TABLESPACE near",
+		"CREATE UNLOGGED TABLE forgotten (id bigint)",
+		"INSERT INTO forgotten SELECT generate_series(1, 100000)",
+		"INSERT INTO plain SELECT i, repeat('x', 200) FROM generate_series(1, 40000) i",
+		"INSERT INTO there SELECT i, repeat('y', 200) FROM generate_series(1, 20000) i",
+		"INSERT INTO here SELECT i, repeat('z', 200) FROM generate_series(1, 5000) i",
+	)
+	return v
+}
+
+// load changes the server until the returned function is called.
+func (v *server) load() (stop func()) {
+	ctx, cancel := context.WithCancel(v.t.Context())
+	var done sync.WaitGroup
+	v.loads += 10
+	for worker := range 2 {
+		conn := v.connect()
+		done.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				id := 1000000*(v.loads+worker) + i
+				_, err := conn.Exec(context.WithoutCancel(ctx), fmt.Sprintf("INSERT INTO plain VALUES (%d, repeat('p', 300)); INSERT INTO there VALUES (%d, 'q'); INSERT INTO here VALUES (%d, 'r');"+
+					"UPDATE plain SET filler = repeat('u', 200) WHERE id = %d; CREATE TABLE t%d (x int); DROP TABLE t%d", id, id, id, i%40000, id, id))
+				if err != nil {
+					v.t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	return func() {
+		cancel()
+		done.Wait()
+	}
+}
+
+func (v *server) request(target string) Request {
+	return Request{
+		Source: Source{PGData: v.data, Conn: v.connect()}, Dial: v.dial, TargetPGData: target, Fast: true,
+		TablespaceMap: map[string]string{filepath.Join(v.dir, "space"): filepath.Join(v.dir, "moved space")},
+	}
+}
+
+// counts is what both servers must agree on.
+const counts = `SELECT (SELECT count(*)||' '||sum(id)||' '||md5(string_agg(filler, ',' ORDER BY id)) FROM plain) || ' ' ||
+	(SELECT count(*)||' '||sum(id) FROM there) || ' ' || (SELECT count(*)||' '||sum(id) FROM here)`
+
+// follow starts a copy as a standby and waits until it has replayed all that
+// the primary has.
+func (v *server) follow(primary *server) {
+	v.t.Helper()
+	v.write(filepath.Join(v.data, "standby.signal"), "")
+	v.start("restore_command=cp \""+v.archive+"/%f\" \"%p\"", "wal_retrieve_retry_interval=100ms", "archive_mode=off")
+	want := primary.value(counts)
+	primary.archived()
+	end := primary.value("SELECT pg_current_wal_lsn()")
+	primary.archived()
+	v.wait("replay "+end, func() bool { return v.value("SELECT pg_last_wal_replay_lsn() >= '"+end+"'") == "true" })
+	if got := v.value(counts); got != want {
+		v.t.Errorf("the standby has %s, want %s", got, want)
+	}
+}
+
+// TestCopyUnderLoad is the whole life: a first copy under load, a standby made
+// of it, a second copy over what it became, and a promotion.
+func TestCopyUnderLoad(t *testing.T) {
+	t.Parallel()
+	v := primary(t)
+	standby := v.server("standby")
+	// The target's WAL is to be on another disk, which holds WAL of an older
+	// life and things that are nobody's business.
+	wal := v.mkdir("standby-wal")
+	must(t, os.Mkdir(standby.data, 0o700))
+	v.own(standby.data)
+	v.symlink(wal, filepath.Join(standby.data, "pg_wal"))
+	v.write(filepath.Join(wal, "0000000F0000000000000042"), "stale")
+	v.write(filepath.Join(wal, "0000000F.history"), "stale")
+	v.write(filepath.Join(wal, "notes.txt"), "keep me")
+	v.write(filepath.Join(standby.data, "postgresql.conf"), "# made before the first copy\n")
+
+	r := v.request(standby.data)
+	var out strings.Builder
+	r.Out, r.Verbose = &out, true
+	stop := v.load()
+	result, err := Copy(t.Context(), r)
+	stop()
+	must(t, err)
+	checkResult(t, v, standby, result)
+	checkOutput(t, out.String(), result)
+	if result.Changed == 0 {
+		t.Error("no file changed while it was copied, so the load was none")
+	}
+	checkCopied(t, v, standby, wal)
+	standby.follow(v)
+
+	standby.stop()
+	standby.checkPages()
+	stop = v.load()
+	second, err := Copy(t.Context(), v.request(standby.data))
+	stop()
+	must(t, err)
+	if second.Summary.Literal >= result.Summary.Literal || second.Summary.TotalSize < result.Summary.TotalSize {
+		t.Errorf("the second copy sent %d of %d bytes, the first %d", second.Summary.Literal, second.Summary.TotalSize, result.Summary.Literal)
+	}
+	checkResult(t, v, standby, second)
+	standby.follow(v)
+	standby.stop()
+	standby.checkPages()
+	standby.start("archive_mode=off", "restore_command=false")
+	if got := standby.value("SELECT pg_promote()"); got != "true" {
+		t.Errorf("got %s from the promotion, want true", got)
+	}
+	if got := standby.value("SELECT count(*) FROM forgotten"); got != "0" {
+		t.Errorf("got %s rows in the unlogged table, want 0", got)
+	}
+}
+
+func checkResult(t *testing.T, v, standby *server, r Result) {
+	t.Helper()
+	if r.StartLSN == 0 || r.StopLSN <= r.StartLSN || r.Timeline != 1 {
+		t.Errorf("got a backup from %v to %v on timeline %d", r.StartLSN, r.StopLSN, r.Timeline)
+	}
+	if want := walcore.SegmentAt(1, r.StartLSN, walcore.DefaultSegmentSize); r.StartSegment != want {
+		t.Errorf("got start segment %s, want %s", r.StartSegment, want)
+	}
+	if got := v.value(fmt.Sprintf("SELECT pg_walfile_name('%s')", r.StopLSN)); string(r.StopSegment) != got {
+		t.Errorf("got stop segment %s, the server says %s", r.StopSegment, got)
+	}
+	if len(r.Tablespaces) != 2 {
+		t.Errorf("got %d tablespaces, want 2", len(r.Tablespaces))
+	}
+	v.wait("archive the backup's history file", func() bool { return exists(filepath.Join(v.archive, string(r.HistoryFile))) })
+	label, err := os.ReadFile(filepath.Join(standby.data, "backup_label"))
+	must(t, err)
+	if !strings.Contains(string(label), "LABEL: warmrun base copy") || !strings.Contains(string(label), string(r.StartSegment)) {
+		t.Errorf("got backup_label\n%s", label)
+	}
+}
+
+func checkOutput(t *testing.T, out string, r Result) {
+	t.Helper()
+	for _, want := range []string{
+		"Starting online backup at WAL file " + string(r.StartSegment) + "\n\nbuilding file list ... done\n./\n",
+		"\nPG_VERSION\n", "\nbase/1/\n", "\nsent ", "\ntotal size is ",
+		"\nStopping online backup at WAL file " + string(r.StopSegment) + "\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the output lacks %q:\n%.2000s", want, out)
+		}
+	}
+}
+
+// checkCopied looks at what must and must not be in the copy.
+func checkCopied(t *testing.T, v, standby *server, wal string) {
+	t.Helper()
+	for _, name := range []string{"postmaster.pid", "postmaster.opts", "global/pg_internal.init", "backup_manifest", markerFile,
+		v.value("SELECT pg_relation_filepath('forgotten')"), "pg_wal/0000000F0000000000000042", "pg_wal/0000000F.history"} {
+		if exists(filepath.Join(standby.data, name)) {
+			t.Errorf("%s is in the copy", name)
+		}
+	}
+	for _, name := range []string{"global/pg_control", "tablespace_map", "pg_replslot", "pg_notify", "pg_wal/archive_status", "pg_wal/notes.txt",
+		v.value("SELECT pg_relation_filepath('forgotten')") + "_init", "inner space"} {
+		if !exists(filepath.Join(standby.data, name)) {
+			t.Errorf("%s is not in the copy", name)
+		}
+	}
+	if got, err := os.Readlink(filepath.Join(standby.data, "pg_wal")); err != nil || got != wal {
+		t.Errorf("pg_wal leads to %q, %v, want %s", got, err, wal)
+	}
+	far, near := v.value("SELECT oid FROM pg_tablespace WHERE spcname = 'far'"), v.value("SELECT oid FROM pg_tablespace WHERE spcname = 'near'")
+	for oid, want := range map[string]string{far: filepath.Join(v.dir, "moved space"), near: filepath.Join(standby.data, "inner space")} {
+		if got, err := os.Readlink(filepath.Join(standby.data, "pg_tblspc", oid)); err != nil || got != want {
+			t.Errorf("tablespace %s leads to %q, %v, want %s", oid, got, err, want)
+		}
+		if entries, err := os.ReadDir(want); err != nil || len(entries) != 1 {
+			t.Errorf("got %v, %v in %s, want one directory", entries, err, want)
+		}
+	}
+}
+
+// checkPages has the checksums of all pages checked.
+func (v *server) checkPages() {
+	v.t.Helper()
+	out, err := v.command(v.t.Context(), filepath.Join(binDir, "pg_checksums"), "--check", "-D", v.data).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "Bad checksums:  0") {
+		v.t.Errorf("pg_checksums: %v\n%s", err, out)
+	}
+}
+
+// TestFailedCopies ends a copy in several ways and checks that the backup is
+// over, that the target cannot be started and that the next copy goes on.
+func TestFailedCopies(t *testing.T) {
+	t.Parallel()
+	v := primary(t)
+	standby := v.server("standby")
+	cut := errors.New("cut here")
+	for _, limit := range []int{20 << 10, 1 << 20, 6 << 20} {
+		r := v.request(standby.data)
+		r.Dial = func(ctx context.Context) (io.ReadWriteCloser, error) {
+			rw, err := v.dial(ctx)
+			return &cutter{ReadWriteCloser: rw, left: limit, err: cut}, err
+		}
+		_, err := Copy(t.Context(), r)
+		if !errors.Is(err, cut) {
+			t.Errorf("got %v, want the cut", err)
+		}
+		checkContains(t, err, "the backup was ended on the server")
+		checkEnded(t, v, r.Conn, standby)
+	}
+
+	ctx, cancel := context.WithCancelCause(t.Context())
+	reason := errors.New("the operator said so")
+	r := v.request(standby.data)
+	r.MaxRate = 4 << 20
+	r.Progress = func(p filesync.Progress) {
+		if p.Sent > 1<<20 {
+			cancel(reason)
+		}
+	}
+	_, err := Copy(ctx, r)
+	if !errors.Is(err, reason) {
+		t.Errorf("got %v, want the operator's reason", err)
+	}
+	checkContains(t, err, "the backup was ended on the server")
+	checkEnded(t, v, r.Conn, standby)
+
+	// The session lost: the server ends the backup by itself, and nothing may
+	// look like a success.
+	r = v.request(standby.data)
+	r.CheckTarget = func(context.Context) error { return nil }
+	r.Progress = func(p filesync.Progress) {
+		if p.Done {
+			v.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE '%pg_backup_start%'")
+		}
+	}
+	_, err = Copy(t.Context(), r)
+	checkContains(t, err, "end the backup", "with its session")
+	if exists(filepath.Join(standby.data, "global/pg_control")) {
+		t.Error("the target of a failed copy has a pg_control")
+	}
+
+	result, err := Copy(t.Context(), v.request(standby.data))
+	must(t, err)
+	checkResult(t, v, standby, result)
+	standby.follow(v)
+}
+
+// checkEnded starts another backup in the same session, which the server
+// refuses while one is on, and checks that the target is no data directory.
+func checkEnded(t *testing.T, v *server, conn Session, standby *server) {
+	t.Helper()
+	_, err := conn.Value(t.Context(), "SELECT pg_backup_start('another', true)::text")
+	must(t, err)
+	_, err = conn.Value(t.Context(), "SELECT lsn::text FROM pg_backup_stop(false)")
+	must(t, err)
+	if exists(filepath.Join(standby.data, "global/pg_control")) {
+		t.Error("the target of a failed copy has a pg_control")
+	}
+	if !exists(filepath.Join(standby.data, markerFile)) {
+		t.Error("the target of a failed copy has no marker")
+	}
+}
+
+// cutter breaks a connection after so many bytes.
+type cutter struct {
+	io.ReadWriteCloser
+	left int
+	err  error
+}
+
+func (c *cutter) Write(b []byte) (int, error) {
+	if c.left -= len(b); c.left < 0 {
+		return 0, c.err
+	}
+	return c.ReadWriteCloser.Write(b)
+}
+
+// TestRefusals: targets that must not be overwritten are left as they are.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	v := primary(t)
+	other := v.initdb("other")
+	before := fingerprint(t, other.data)
+
+	_, err := Copy(t.Context(), v.request(other.data))
+	checkContains(t, err, "another cluster", "system identifier")
+	_, err = Copy(t.Context(), v.request(v.data))
+	checkContains(t, err, "both the source and the target")
+	if got := fingerprint(t, other.data); got != before {
+		t.Error("a refused target was changed")
+	}
+
+	other.start()
+	_, err = Copy(t.Context(), v.request(other.data))
+	checkContains(t, err, "a server runs in")
+	other.stop()
+
+	filled := v.mkdir("filled")
+	v.write(filepath.Join(filled, "diary.txt"), "dear diary")
+	_, err = Copy(t.Context(), v.request(filled))
+	checkContains(t, err, "not empty", "diary.txt")
+
+	r := v.request(filepath.Join(v.dir, "new"))
+	r.TablespaceMap = nil
+	_, err = Copy(t.Context(), r)
+	checkContains(t, err, "copied onto itself")
+
+	taken := v.mkdir("taken")
+	entries, err := os.ReadDir(filepath.Join(v.dir, "space"))
+	must(t, err)
+	must(t, os.MkdirAll(filepath.Join(taken, entries[0].Name(), "5"), 0o755))
+	r = v.request(filepath.Join(v.dir, "new"))
+	r.TablespaceMap = map[string]string{filepath.Join(v.dir, "space"): taken}
+	_, err = Copy(t.Context(), r)
+	checkContains(t, err, "a tablespace of another server")
+
+	r.TablespaceMap = map[string]string{"/no/such/place": taken}
+	_, err = Copy(t.Context(), r)
+	checkContains(t, err, "no tablespace at /no/such/place")
+
+	stolen := v.mkdir("stolen")
+	v.symlink(filepath.Join(v.dir, "primary-wal"), filepath.Join(stolen, "pg_wal"))
+	_, err = Copy(t.Context(), v.request(stolen))
+	checkContains(t, err, "leads to the source's own")
+
+	refusal := errors.New("the standby is in use")
+	r = v.request(filepath.Join(v.dir, "new"))
+	r.CheckTarget = func(context.Context) error { return refusal }
+	if _, err := Copy(t.Context(), r); !errors.Is(err, refusal) {
+		t.Errorf("got %v, want the caller's refusal", err)
+	}
+
+	r = v.request(filepath.Join(v.dir, "new"))
+	r.PGData = other.data
+	_, err = Copy(t.Context(), r)
+	checkContains(t, err, "the session is with a server of system identifier")
+	if exists(filepath.Join(v.dir, "new")) {
+		t.Error("a refused copy made its target")
+	}
+	if v.value("SELECT count(*) FROM pg_ls_waldir()") == "0" {
+		t.Error("the primary lost its WAL")
+	}
+}
+
+// fingerprint describes a tree by names, sizes and times.
+func fingerprint(t *testing.T, root string) string {
+	t.Helper()
+	var b strings.Builder
+	must(t, filepath.Walk(root, func(p string, info os.FileInfo, err error) error {
+		if err == nil {
+			fmt.Fprintln(&b, p, info.Mode(), info.Size(), info.ModTime())
+		}
+		return err
+	}))
+	return b.String()
+}

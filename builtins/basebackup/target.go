@@ -1,0 +1,237 @@
+package basebackup
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/warmrun/warmrun/builtins/filesync"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// markerFile says that a base copy into the directory was begun and not ended.
+// The target has no pg_control then; the marker tells whose it was.
+const markerFile = "warmrun_base_copy"
+
+// marker is the content of markerFile.
+type marker struct {
+	SystemID uint64    `json:"system_identifier,string"`
+	Begun    time.Time `json:"begun"`
+}
+
+// harmless are files that may be in a target that holds no data yet: its
+// configuration, made before the first copy.
+var harmless = []string{
+	"/postgresql.conf", "/postgresql.auto.conf", "/postgresql.base.conf", "/pg_hba.conf", "/pg_ident.conf",
+	"/conf.d", "/recovery.signal", "/recovery.done",
+}
+
+// target is what is in the target's data directory before the copy.
+type target struct {
+	entries map[string]filesync.Entry // of its top level, pg_tblspc and global
+}
+
+// examineTarget refuses a target that must not be overwritten. It changes
+// nothing.
+func (c *copier) examineTarget(ctx context.Context) error {
+	remote, err := filesync.OpenRemote(ctx, c.Dial, c.TargetPGData, filesync.RemoteOptions{FollowRoot: true})
+	if errors.Is(err, fs.ErrNotExist) {
+		return c.examineTablespaces(ctx, target{})
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = remote.Close() }() // it was only looked at
+	if same, err := remote.Is(c.PGData); err != nil || same {
+		return errors.Join(err, sameDirectory(c.PGData, same))
+	}
+	if err := checkStopped(ctx, remote, c.TargetPGData); err != nil {
+		return err
+	}
+	t, err := c.readTarget(ctx, remote)
+	if err != nil {
+		return err
+	}
+	if err := c.checkCluster(ctx, remote, t); err != nil {
+		return err
+	}
+	if err := c.examineWAL(ctx); err != nil {
+		return err
+	}
+	return c.examineTablespaces(ctx, t)
+}
+
+func sameDirectory(dir string, same bool) error {
+	if !same {
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("%s is both the source and the target", dir), "the target must be on another node, or in another directory")
+}
+
+// readTarget lists the parts of the target that tell what it is.
+func (c *copier) readTarget(ctx context.Context, remote *filesync.Remote) (target, error) {
+	entries, err := remote.List(ctx, "/base/*", "/pg_*/*/*", "/"+c.walDir+"/*", "/log/*", "/pg_log/*", "/global/[0-9]*")
+	if err != nil {
+		return target{}, err
+	}
+	t := target{entries: map[string]filesync.Entry{}}
+	for _, e := range entries {
+		t.entries[e.Path] = e
+	}
+	return t, nil
+}
+
+// checkStopped refuses a directory in which a server runs.
+func checkStopped(ctx context.Context, remote *filesync.Remote, dir string) error {
+	content, err := remote.ReadFile(ctx, pidFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	first, _, _ := bytes.Cut(content, []byte("\n"))
+	pid, err := strconv.Atoi(strings.TrimSpace(string(first)))
+	if err != nil {
+		return hint.Wrap(fmt.Errorf("%s/%s on the target cannot be read: %w", dir, pidFile, err), "if no server runs there, remove the file")
+	}
+	if pid < 0 { // a standalone backend writes its number negated (miscinit.c)
+		pid = -pid
+	}
+	state, err := remote.Process(ctx, pid)
+	if err != nil {
+		return err
+	}
+	if state.Running && (state.Here || state.Unknown) {
+		return hint.Wrap(fmt.Errorf("a server runs in %s on the target (process %d)", dir, pid),
+			"stop it first; if process %d is something else, remove %s there", pid, pidFile)
+	}
+	return nil
+}
+
+// checkCluster refuses a directory that is neither empty nor of this cluster.
+func (c *copier) checkCluster(ctx context.Context, remote *filesync.Remote, t target) error {
+	id, of, err := clusterOf(ctx, remote)
+	if err != nil {
+		return err
+	}
+	if of != "" {
+		if id == c.control.SystemID {
+			return nil
+		}
+		return hint.Wrap(fmt.Errorf("%s on the target belongs to another cluster: its %s has system identifier %d, this cluster has %d",
+			c.TargetPGData, of, id, c.control.SystemID), "copy into another directory, or remove that one if nobody needs it any more")
+	}
+	for _, e := range t.entries {
+		if !c.mayStay(e) {
+			return hint.Wrap(fmt.Errorf("%s on the target is not empty and no copy of this cluster: it holds %s", c.TargetPGData, e.Path),
+				"empty it, or say what is to be kept there")
+		}
+	}
+	return nil
+}
+
+// clusterOf is the system identifier that a target has, and the file that
+// tells it; no file if none does.
+func clusterOf(ctx context.Context, remote *filesync.Remote) (id uint64, of string, err error) {
+	content, err := remote.ReadFile(ctx, markerFile)
+	if err == nil {
+		var m marker
+		if err := json.Unmarshal(content, &m); err != nil {
+			return 0, "", fmt.Errorf("%s on the target: %w", markerFile, err)
+		}
+		return m.SystemID, markerFile, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return 0, "", err
+	}
+	content, err = remote.ReadFile(ctx, controlFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, "", nil
+	case err != nil:
+		return 0, "", err
+	case len(content) < 8:
+		return 0, controlFile, nil
+	}
+	// The identifier comes first in every version (catalog/pg_control.h), in
+	// the byte order of the machine, which a physical copy cannot change.
+	return binary.NativeEndian.Uint64(content), controlFile, nil
+}
+
+// mayStay reports whether an entry may be in a target that holds no data.
+func (c *copier) mayStay(e filesync.Entry) bool {
+	if e.Path == "." {
+		return true
+	}
+	for _, p := range append(append(c.keepPatterns(), c.Exclude...), harmless...) {
+		for name := e.Path; name != "."; name = path.Dir(name) {
+			if filesync.Match(p, name, name != e.Path || e.Kind == filesync.Dir) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// mark makes the target one that cannot be started, and says what it is.
+func (c *copier) mark(ctx context.Context) error {
+	remote, err := filesync.OpenRemote(ctx, c.Dial, c.TargetPGData, filesync.RemoteOptions{Create: true, FollowRoot: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = remote.Close() }() // what it answered stands
+	content, err := json.Marshal(marker{SystemID: c.control.SystemID, Begun: time.Now().UTC().Truncate(time.Second)})
+	if err != nil {
+		return err
+	}
+	if err := remote.WriteFile(ctx, markerFile, append(content, '\n'), 0o600); err != nil {
+		return err
+	}
+	if err := remote.Remove(ctx, controlFile, labelFile, mapFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return remote.Sync(ctx)
+}
+
+// complete writes the files that make the copy one that can be started. The
+// label comes before pg_control: with the one and without the other a server
+// would start and be corrupt.
+func (c *copier) complete(ctx context.Context, s stopped, control []byte) error {
+	remote, err := filesync.OpenRemote(ctx, c.Dial, c.TargetPGData, filesync.RemoteOptions{FollowRoot: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = remote.Close() }() // what it answered stands
+	perm, err := c.filePerm()
+	if err != nil {
+		return err
+	}
+	if s.spcmap != "" {
+		moved, err := c.moveMap(s.spcmap)
+		if err != nil {
+			return err
+		}
+		if err := remote.WriteFile(ctx, mapFile, []byte(moved), perm); err != nil {
+			return err
+		}
+	}
+	if err := remote.WriteFile(ctx, labelFile, []byte(s.label), perm); err != nil {
+		return err
+	}
+	if err := remote.WriteFile(ctx, controlFile, control, perm); err != nil {
+		return err
+	}
+	if err := remote.Remove(ctx, markerFile); err != nil {
+		return err
+	}
+	return remote.Sync(ctx)
+}
