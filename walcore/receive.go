@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,9 +98,7 @@ func (p *put) begin() error {
 	if err := p.Step("space"); err != nil {
 		return err
 	}
-	if err := p.archive.sweep(time.Now()); err != nil {
-		return err
-	}
+	p.archive.sweep(time.Now())
 	if err := p.archive.checkSpace(p.Name, p.Size); err != nil {
 		return err
 	}
@@ -133,34 +130,27 @@ const (
 )
 
 // sweep removes the temporary files that killed writers left: those of Put,
-// and those of the small files of the archive's state (see atomicfile).
-func (a *Archive) sweep(now time.Time) error {
+// and those of the small files of the archive's state (see atomicfile). One that
+// cannot be removed must not keep WAL out of the archive, so no error is told.
+func (a *Archive) sweep(now time.Time) {
 	state := func(_ string, age time.Duration) bool { return age > staleAnyway }
-	return errors.Join(
-		sweepDir(a.state("tmp"), tempPrefix, now, abandoned),
-		sweepDir(a.state(), ".warmrun-", now, state),
-		sweepDir(a.state("provisional"), ".warmrun-", now, state))
+	sweepDir(a.state("tmp"), tempPrefix, now, abandoned)
+	sweepDir(a.state(), ".warmrun-", now, state)
+	sweepDir(a.state("provisional"), ".warmrun-", now, state)
 }
 
-func sweepDir(dir, prefix string, now time.Time, stale func(path string, age time.Duration) bool) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
+func sweepDir(dir, prefix string, now time.Time, stale func(path string, age time.Duration) bool) {
+	entries, _ := os.ReadDir(dir)
 	for _, entry := range entries {
 		info, err := entry.Info()
 		if err != nil || !info.Mode().IsRegular() || !strings.HasPrefix(entry.Name(), prefix) {
 			continue // gone already, or none of ours
 		}
 		path := filepath.Join(dir, entry.Name())
-		if !stale(path, now.Sub(info.ModTime())) {
-			continue
-		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		if stale(path, now.Sub(info.ModTime())) {
+			_ = os.Remove(path)
 		}
 	}
-	return nil
 }
 
 // abandoned reports whether nobody has the temporary file locked.
