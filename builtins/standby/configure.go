@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/warmrun/warmrun/builtins/pgctl"
 	"github.com/warmrun/warmrun/walcore/atomicfile"
@@ -23,9 +24,9 @@ func (n Node) Configure(ctx context.Context) error {
 	if err := n.checkStopped(ctx); err != nil {
 		return err
 	}
-	conf := n.Server.ConfigFile
-	if conf == "" {
-		conf = filepath.Join(n.Server.PGData, "postgresql.conf")
+	conf, err := n.Server.ConfigPath()
+	if err != nil {
+		return err
 	}
 	if err := install(n.LocalConf, conf); err != nil {
 		return err
@@ -76,10 +77,26 @@ func (n Node) configureRecovery() error {
 		// The nudge wakes the server at once; the interval is the net below it.
 		settings.Extra["wal_retrieve_retry_interval"] = "1s"
 	}
+	if _, set := settings.Extra["recovery_prefetch"]; !set && waits(settings.RestoreCommand) && pgctl.FeaturesOf(major).RecoveryPrefetch {
+		// A restore_command that waits starves prefetch: records that have been
+		// decoded are not replayed before the next segment is there.
+		settings.Extra["recovery_prefetch"] = "off"
+	}
 	if err := n.Server.ConfigureStandby(settings); err != nil {
 		return fmt.Errorf("configure %s as a standby: %w", n.Name, err)
 	}
 	return nil
+}
+
+// waits reports whether a restore_command waits for the segment it is asked for
+// instead of answering at once.
+func waits(restoreCommand string) bool {
+	for _, word := range []string{"--wait", "restoreWALFile", "pg_standby"} {
+		if strings.Contains(restoreCommand, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkStopped refuses where a server runs: what is written here is for the

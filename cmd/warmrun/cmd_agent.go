@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os/signal"
+	"syscall"
 
 	"github.com/warmrun/warmrun/builtins/filesync"
 	"github.com/warmrun/warmrun/walcore"
@@ -31,10 +33,14 @@ func (c *agentCommand) Run(ctx context.Context, p *process, g *globals) error {
 		}
 		dir = s.site.Self.Archive
 	}
+	// A client that hangs up right after its acknowledgement must not keep the
+	// server from being woken.
+	signal.Ignore(syscall.SIGPIPE)
 	log := func(format string, args ...any) { fmt.Fprintf(p.err, "warmrun agent: "+format+"\n", args...) }
 	return ship.Serve(ctx, stdio{p.in, p.out}, ship.AgentConfig{
 		Archive: dir,
 		Log:     log,
+		Version: version,
 		Arrived: func(ctx context.Context, name walcore.FileName) {
 			archive, err := walcore.OpenArchive(dir)
 			if err == nil {

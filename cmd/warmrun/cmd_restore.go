@@ -45,27 +45,35 @@ func (p *process) runRestoring() (code int) {
 			code = exit(fmt.Errorf("internal error: %v", r), kind)
 		}
 	}()
+	ctx, stop := watchServerSignals(firstWord(p.args) == "pg_standby")
+	defer stop()
+	err = p.dispatchRestore(ctx)
+	if errors.Is(err, walcore.ErrTerminated) || context.Cause(ctx) == walcore.ErrTerminated {
+		dieBySIGTERM()
+	}
+	p.reportRestore(err)
+	return exit(err, kind)
+}
+
+// watchServerSignals cancels the context when the server wants the command to
+// end. pg_standby takes SIGINT for a failover instead. A log pipe that is gone
+// must not kill: the server would take that for an answer.
+func watchServerSignals(standby bool) (context.Context, func()) {
+	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGQUIT)
+	if !standby {
+		signal.Notify(signals, os.Interrupt)
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	caught := make(chan os.Signal, 1)
 	go func() {
 		select {
-		case s := <-signals:
-			caught <- s
+		case <-signals:
 			cancel(walcore.ErrTerminated)
 		case <-ctx.Done():
 		}
 	}()
-	err = p.dispatchRestore(ctx)
-	select {
-	case s := <-caught:
-		dieBy(s)
-	default:
-	}
-	p.reportRestore(err)
-	return exit(err, kind)
+	return ctx, func() { cancel(nil) }
 }
 
 // dispatchRestore parses and runs; a panic in it is runRestoring's.
@@ -82,16 +90,14 @@ func (p *process) reportRestore(err error) {
 	p.report(err)
 }
 
-// dieBy ends the process by the signal that it caught.
-func dieBy(s os.Signal) {
-	number, ok := s.(syscall.Signal)
-	if !ok {
+// dieBySIGTERM ends the process by that signal, whichever one came: the server
+// takes a restore_command that dies so for part of its shutdown.
+func dieBySIGTERM() {
+	signal.Reset(syscall.SIGTERM)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
 		return
 	}
-	signal.Reset(number)
-	if err := syscall.Kill(os.Getpid(), number); err == nil {
-		select {} // the signal is on its way
-	}
+	<-time.After(5 * time.Second) // the signal is on its way
 }
 
 // restoreCommand is restore_command.
@@ -179,14 +185,14 @@ func (c *pgStandbyCommand) Run(ctx context.Context, p *process, g *globals) erro
 	if err != nil {
 		return err
 	}
-	// SIGUSR1 was pg_standby's way to be told to fail over at once.
+	// These were pg_standby's way to be told to fail over at once.
 	failover := make(chan struct{})
-	usr1 := make(chan os.Signal, 1)
-	signal.Notify(usr1, syscall.SIGUSR1)
-	defer signal.Stop(usr1)
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1, os.Interrupt)
+	defer signal.Stop(asked)
 	go func() {
 		select {
-		case <-usr1:
+		case <-asked:
 			close(failover)
 		case <-ctx.Done():
 		}
