@@ -25,6 +25,7 @@ import (
 
 	"github.com/warmrun/warmrun/builtins/filesync"
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // Session is a session on the server that is copied, such as a psql.Conn. It
@@ -74,8 +75,10 @@ type Request struct {
 	MaxRate  int64 // as in filesync.Options
 	Compress bool  // as in filesync.Options
 	// Out gets messages, and the names of files with Verbose.
-	Out      io.Writer
-	Verbose  bool
+	Out     io.Writer
+	Verbose bool
+	// Progress is called for the data directory first and then for each
+	// tablespace, each time from the beginning to a Progress that is Done.
 	Progress func(filesync.Progress)
 }
 
@@ -106,10 +109,14 @@ type Result struct {
 func Copy(ctx context.Context, r Request) (Result, error) {
 	c := &copier{Request: r}
 	result, err := c.run(ctx)
-	if err != nil {
-		return result, fmt.Errorf("base copy of %s to %s: %w", r.PGData, r.TargetPGData, err)
+	if err == nil {
+		return result, nil
 	}
-	return result, nil
+	err = fmt.Errorf("base copy of %s to %s: %w", r.PGData, r.TargetPGData, err)
+	if c.marked && hint.Of(err) == "" {
+		err = hint.Wrap(err, "the target cannot be started as it is; run the copy again, it goes on from what is there")
+	}
+	return result, err
 }
 
 // copier is one base copy under way.
@@ -118,6 +125,7 @@ type copier struct {
 	control     walcore.ControlFile // of the source, as it began
 	walDir      string              // pg_wal, or what it is called before 10
 	tablespaces []Tablespace
+	marked      bool // the target has been changed
 	changed     func(name string, c filesync.Change) error
 	result      Result
 }

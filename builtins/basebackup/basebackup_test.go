@@ -17,9 +17,8 @@ import (
 
 // primary is a running server with two tablespaces, one of them inside its
 // data directory, and its WAL behind a link.
-func primary(t *testing.T) *server {
+func primary(t *testing.T, s *site) *server {
 	t.Helper()
-	s := newSite(t)
 	wal := s.mkdir("primary-wal")
 	v := s.initdb("primary", "-X", wal)
 	v.start()
@@ -81,8 +80,14 @@ const counts = `SELECT (SELECT count(*)||' '||sum(id)||' '||md5(string_agg(fille
 // the primary has.
 func (v *server) follow(primary *server) {
 	v.t.Helper()
-	v.write(filepath.Join(v.data, "standby.signal"), "")
-	v.start("restore_command=cp \""+v.archive+"/%f\" \"%p\"", "wal_retrieve_retry_interval=100ms", "archive_mode=off")
+	restore := "cp \"" + v.archive + "/%f\" \"%p\""
+	if v.major >= 12 {
+		v.write(filepath.Join(v.data, "standby.signal"), "")
+		v.start("restore_command="+restore, "wal_retrieve_retry_interval=100ms", "archive_mode=off")
+	} else {
+		v.write(filepath.Join(v.data, "recovery.conf"), "standby_mode = on\nrestore_command = '"+restore+"'\n")
+		v.start("wal_retrieve_retry_interval=100ms", "archive_mode=off", "hot_standby=on")
+	}
 	want := primary.value(counts)
 	primary.archived()
 	end := primary.value("SELECT pg_current_wal_lsn()")
@@ -97,7 +102,11 @@ func (v *server) follow(primary *server) {
 // of it, a second copy over what it became, and a promotion.
 func TestCopyUnderLoad(t *testing.T) {
 	t.Parallel()
-	v := primary(t)
+	testCopyUnderLoad(t, newSite(t, systemBin, 15))
+}
+
+func testCopyUnderLoad(t *testing.T, s *site) {
+	v := primary(t, s)
 	standby := v.server("standby")
 	// The target's WAL is to be on another disk, which holds WAL of an older
 	// life and things that are nobody's business.
@@ -124,9 +133,9 @@ func TestCopyUnderLoad(t *testing.T) {
 	}
 	checkCopied(t, v, standby, wal)
 	standby.follow(v)
-
 	standby.stop()
 	standby.checkPages()
+
 	stop = v.load()
 	second, err := Copy(t.Context(), v.request(standby.data))
 	stop()
@@ -136,14 +145,21 @@ func TestCopyUnderLoad(t *testing.T) {
 	}
 	checkResult(t, v, standby, second)
 	standby.follow(v)
+	standby.checkPromotion()
 	standby.stop()
 	standby.checkPages()
-	standby.start("archive_mode=off", "restore_command=false")
-	if got := standby.value("SELECT pg_promote()"); got != "true" {
-		t.Errorf("got %s from the promotion, want true", got)
+}
+
+// checkPromotion promotes a standby, which makes unlogged tables anew.
+func (v *server) checkPromotion() {
+	v.t.Helper()
+	out, err := v.command(v.t.Context(), filepath.Join(v.bin, "pg_ctl"), "promote", "-D", v.data).CombinedOutput()
+	if err != nil {
+		v.t.Fatalf("pg_ctl promote: %v\n%s", err, out)
 	}
-	if got := standby.value("SELECT count(*) FROM forgotten"); got != "0" {
-		t.Errorf("got %s rows in the unlogged table, want 0", got)
+	v.wait("promote", func() bool { return v.value("SELECT pg_is_in_recovery()") == "false" })
+	if got := v.value("SELECT count(*) FROM forgotten"); got != "0" {
+		v.t.Errorf("got %s rows in the unlogged table, want 0", got)
 	}
 }
 
@@ -155,13 +171,18 @@ func checkResult(t *testing.T, v, standby *server, r Result) {
 	if want := walcore.SegmentAt(1, r.StartLSN, walcore.DefaultSegmentSize); r.StartSegment != want {
 		t.Errorf("got start segment %s, want %s", r.StartSegment, want)
 	}
-	if got := v.value(fmt.Sprintf("SELECT pg_walfile_name('%s')", r.StopLSN)); string(r.StopSegment) != got {
-		t.Errorf("got stop segment %s, the server says %s", r.StopSegment, got)
-	}
 	if len(r.Tablespaces) != 2 {
 		t.Errorf("got %d tablespaces, want 2", len(r.Tablespaces))
 	}
-	v.wait("archive the backup's history file", func() bool { return exists(filepath.Join(v.archive, string(r.HistoryFile))) })
+	history := filepath.Join(v.archive, string(r.HistoryFile))
+	v.wait("archive "+history, func() bool { return exists(history) })
+	f, err := os.Open(history)
+	must(t, err)
+	said, err := walcore.ParseBackupLabel(f)
+	must(t, errors.Join(err, f.Close()))
+	if r.StartSegment != said.StartSegment || r.StopLSN != said.StopLSN || r.StopSegment != said.StopSegment {
+		t.Errorf("got segments %s to %s and stop %v, the server archived %+v", r.StartSegment, r.StopSegment, r.StopLSN, said)
+	}
 	label, err := os.ReadFile(filepath.Join(standby.data, "backup_label"))
 	must(t, err)
 	if !strings.Contains(string(label), "LABEL: warmrun base copy") || !strings.Contains(string(label), string(r.StartSegment)) {
@@ -211,10 +232,14 @@ func checkCopied(t *testing.T, v, standby *server, wal string) {
 	}
 }
 
-// checkPages has the checksums of all pages checked.
+// checkPages has the checksums of all pages checked, where there is a program
+// that does.
 func (v *server) checkPages() {
 	v.t.Helper()
-	out, err := v.command(v.t.Context(), filepath.Join(binDir, "pg_checksums"), "--check", "-D", v.data).CombinedOutput()
+	if v.bin != systemBin {
+		return
+	}
+	out, err := v.command(v.t.Context(), filepath.Join(v.bin, "pg_checksums"), "--check", "-D", v.data).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "Bad checksums:  0") {
 		v.t.Errorf("pg_checksums: %v\n%s", err, out)
 	}
@@ -224,7 +249,7 @@ func (v *server) checkPages() {
 // over, that the target cannot be started and that the next copy goes on.
 func TestFailedCopies(t *testing.T) {
 	t.Parallel()
-	v := primary(t)
+	v := primary(t, newSite(t, systemBin, 15))
 	standby := v.server("standby")
 	cut := errors.New("cut here")
 	for _, limit := range []int{20 << 10, 1 << 20, 6 << 20} {
@@ -311,7 +336,7 @@ func (c *cutter) Write(b []byte) (int, error) {
 // TestRefusals: targets that must not be overwritten are left as they are.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	v := primary(t)
+	v := primary(t, newSite(t, systemBin, 15))
 	other := v.initdb("other")
 	before := fingerprint(t, other.data)
 

@@ -20,9 +20,11 @@ import (
 
 	"github.com/warmrun/warmrun/builtins/filesync"
 	"github.com/warmrun/warmrun/builtins/psql"
+	"github.com/warmrun/warmrun/walcore"
 )
 
-const binDir = "/usr/lib/postgresql/15/bin"
+// systemBin is the PostgreSQL of the system, which has all its programs.
+const systemBin = "/usr/lib/postgresql/15/bin"
 
 // serveMode makes the test binary the far end of a copy.
 const serveMode = "WARMRUN_BASEBACKUP_TEST_SERVE"
@@ -47,11 +49,13 @@ type site struct {
 	dir     string
 	account *user.User
 	archive string
+	bin     string // of the servers' version
+	major   int
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, bin string, major int) *site {
 	t.Helper()
-	s := &site{t: t, account: serverAccount(t)}
+	s := &site{t: t, account: serverAccount(t), bin: bin, major: major}
 	dir, err := os.MkdirTemp("", "basebackuptest")
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
@@ -189,8 +193,8 @@ func (s *site) initdb(name string, options ...string) *server {
 	s.t.Helper()
 	v := s.server(name)
 	args := append([]string{"-D", v.data, "--auth=trust", "-N", "--locale=C", "-E", "UTF8", "-U", "postgres", "-k"}, options...)
-	if out, err := s.command(s.t.Context(), filepath.Join(binDir, "initdb"), args...).CombinedOutput(); err != nil {
-		s.t.Fatalf("initdb (install the PostgreSQL 15 server): %v\n%s", err, out)
+	if out, err := s.command(s.t.Context(), filepath.Join(s.bin, "initdb"), args...).CombinedOutput(); err != nil {
+		s.t.Fatalf("initdb (install the PostgreSQL 15 server, on Debian postgresql-15): %v\n%s", err, out)
 	}
 	conf, err := os.OpenFile(filepath.Join(v.data, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	must(s.t, err)
@@ -221,7 +225,7 @@ func (v *server) start(settings ...string) {
 	for _, s := range settings {
 		args = append(args, "-c", s)
 	}
-	v.cmd = v.command(context.Background(), filepath.Join(binDir, "postgres"), args...)
+	v.cmd = v.command(context.Background(), filepath.Join(v.bin, "postgres"), args...)
 	v.cmd.Stdout, v.cmd.Stderr = &v.log, &v.log
 	must(v.t, v.cmd.Start())
 	v.t.Cleanup(func() {
@@ -298,11 +302,10 @@ func (s *site) wait(what string, done func() bool) {
 // archived switches to a new segment and waits until the old one is archived.
 func (v *server) archived() {
 	v.t.Helper()
-	name := v.value("SELECT pg_walfile_name(pg_switch_wal())")
-	v.wait("archive "+name, func() bool {
-		_, err := os.Lstat(filepath.Join(v.archive, name))
-		return err == nil
-	})
+	end, err := walcore.ParseLSN(v.value("SELECT pg_switch_wal()::text"))
+	must(v.t, err)
+	name := string(walcore.SegmentAt(1, end-1, walcore.DefaultSegmentSize))
+	v.wait("archive "+name, func() bool { return exists(filepath.Join(v.archive, name)) })
 }
 
 func exists(path string) bool {

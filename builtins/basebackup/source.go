@@ -18,9 +18,13 @@ type Tablespace struct {
 	OID    string `json:"oid"`
 	Source string `json:"source"` // its directory here
 	Target string `json:"target"` // its directory on the target
-	link   string // what the symbolic link in the target's pg_tblspc says
+	source string // what the symbolic link in the source's pg_tblspc says
+	link   string // what the one on the target says
 	inside string // its path below the data directory, if it is there
 }
+
+// moved reports whether the tablespace is elsewhere on the target.
+func (t Tablespace) moved() bool { return t.link != t.source }
 
 // examineSource learns what there is to copy, and that the session is with the
 // server whose files they are.
@@ -93,7 +97,7 @@ func findTablespaces(pgdata, target string, moved map[string]string) ([]Tablespa
 // locate says where a tablespace is, and where it goes if nobody moves it: to
 // the same place, or to the same place within the target's data directory.
 func locate(pgdata, target, oid, link string) Tablespace {
-	t := Tablespace{OID: oid, Source: filepath.Clean(link), Target: filepath.Clean(link), link: link}
+	t := Tablespace{OID: oid, Source: filepath.Clean(link), Target: filepath.Clean(link), source: link, link: link}
 	if !filepath.IsAbs(link) {
 		t.Source = filepath.Join(pgdata, "pg_tblspc", link)
 		t.Target = filepath.Join(target, "pg_tblspc", link)

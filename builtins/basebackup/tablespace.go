@@ -138,25 +138,30 @@ func (c *copier) moveLinks(all []filesync.Entry) {
 
 // moveMap makes the lines of a tablespace_map lead to where the tablespaces
 // are on the target: recovery makes the links anew from it
-// (read_tablespace_map in access/transam/xlogrecovery.c).
+// (read_tablespace_map in access/transam/xlogrecovery.c). Lines of tablespaces
+// that stay where they are are not touched.
 func (c *copier) moveMap(spcmap string) (string, error) {
-	links := map[string]string{}
+	spaces := map[string]Tablespace{}
 	for _, t := range c.tablespaces {
-		links[t.OID] = t.link
+		spaces[t.OID] = t
 	}
 	var moved strings.Builder
 	for _, line := range splitMap(spcmap) {
 		oid, _, ok := strings.Cut(line, " ")
-		link, known := links[oid]
+		t, known := spaces[oid]
 		if !ok || !known {
 			return "", fmt.Errorf("the server's tablespace_map has a line %q for a tablespace that was not copied", line)
 		}
-		moved.WriteString(oid + " " + mapEscaper.Replace(link) + "\n")
+		if t.moved() {
+			line = oid + " " + mapEscaper.Replace(t.link)
+		}
+		moved.WriteString(line + "\n")
 	}
 	return moved.String(), nil
 }
 
-// mapEscaper writes a path as do_pg_backup_start does.
+// mapEscaper writes a path as do_pg_backup_start does (in access/transam/xlog.c;
+// a backslash is escaped from 14 on).
 var mapEscaper = strings.NewReplacer("\n", "\\\n", "\r", "\\\r", "\\", "\\\\")
 
 // splitMap splits at line ends that are not part of a path.

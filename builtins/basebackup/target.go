@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,9 +36,10 @@ var harmless = []string{
 	"/conf.d", "/recovery.signal", "/recovery.done",
 }
 
-// target is what is in the target's data directory before the copy.
+// target is what is in the target's data directory before the copy, without
+// what is kept.
 type target struct {
-	entries map[string]filesync.Entry // of its top level, pg_tblspc and global
+	entries map[string]filesync.Entry // of its top level and of pg_tblspc
 }
 
 // examineTarget refuses a target that must not be overwritten. It changes
@@ -78,7 +81,8 @@ func sameDirectory(dir string, same bool) error {
 
 // readTarget lists the parts of the target that tell what it is.
 func (c *copier) readTarget(ctx context.Context, remote *filesync.Remote) (target, error) {
-	entries, err := remote.List(ctx, "/base/*", "/pg_*/*/*", "/"+c.walDir+"/*", "/log/*", "/pg_log/*", "/global/[0-9]*")
+	left := append(c.keepPatterns(), "/base/*", "/global/*", "/log/*", "/pg_log/*", "/pg_[a-su-z]*/*", "/*/*/*")
+	entries, err := remote.List(ctx, left...)
 	if err != nil {
 		return target{}, err
 	}
@@ -130,9 +134,9 @@ func (c *copier) checkCluster(ctx context.Context, remote *filesync.Remote, t ta
 		return hint.Wrap(fmt.Errorf("%s on the target belongs to another cluster: its %s has system identifier %d, this cluster has %d",
 			c.TargetPGData, of, id, c.control.SystemID), "copy into another directory, or remove that one if nobody needs it any more")
 	}
-	for _, e := range t.entries {
-		if !c.mayStay(e) {
-			return hint.Wrap(fmt.Errorf("%s on the target is not empty and no copy of this cluster: it holds %s", c.TargetPGData, e.Path),
+	for _, name := range slices.Sorted(maps.Keys(t.entries)) {
+		if !c.mayStay(t.entries[name]) {
+			return hint.Wrap(fmt.Errorf("%s on the target is not empty and no copy of this cluster: it holds %s", c.TargetPGData, name),
 				"empty it, or say what is to be kept there")
 		}
 	}
@@ -172,7 +176,7 @@ func (c *copier) mayStay(e filesync.Entry) bool {
 	if e.Path == "." {
 		return true
 	}
-	for _, p := range append(append(c.keepPatterns(), c.Exclude...), harmless...) {
+	for _, p := range append(slices.Clone(c.Exclude), harmless...) {
 		for name := e.Path; name != "."; name = path.Dir(name) {
 			if filesync.Match(p, name, name != e.Path || e.Kind == filesync.Dir) {
 				return true
@@ -189,6 +193,7 @@ func (c *copier) mark(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = remote.Close() }() // what it answered stands
+	c.marked = true
 	content, err := json.Marshal(marker{SystemID: c.control.SystemID, Begun: time.Now().UTC().Truncate(time.Second)})
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,4 +273,70 @@ func TestMaxRate(t *testing.T) {
 			t.Errorf("got 2 MB through in %v at 4 MB/s, want about 0.5 s", s.Elapsed)
 		}
 	})
+}
+
+// TestFewerStreams: a copy whose further streams cannot be opened goes on.
+func TestFewerStreams(t *testing.T) {
+	t.Parallel()
+	for _, c := range copiers {
+		t.Run(c.name, func(t *testing.T) {
+			from, to := twoVersions(t)
+			write(t, from, "large", noise(1, 20<<20))
+			far := newFarEnds(t)
+			var dialed atomic.Int32
+			var out strings.Builder
+			_, err := c.copy(t.Context(), func(ctx context.Context) (io.ReadWriteCloser, error) {
+				if dialed.Add(1) > 1 {
+					return nil, errors.New("too many sessions")
+				}
+				return far.dial(ctx)
+			}, from, to, Options{Verbose: &out})
+			must(t, err)
+			checkSame(t, to, from)
+			if n := dialed.Load(); n < 2 || !strings.Contains(out.String(), "fewer streams: too many sessions") {
+				t.Errorf("got %d streams tried and output\n%.300s", n, out.String())
+			}
+		})
+	}
+}
+
+// TestOwners: files keep their owner where the receiving side may give them
+// away.
+func TestOwners(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, run func(from, to string, o Options) (Summary, error)) {
+		from, to := sampleTree(t), filepath.Join(t.TempDir(), "to")
+		uid, gid := os.Geteuid(), os.Getegid()
+		if uid == 0 {
+			uid, gid = 4711, 4712 // numbers without names
+			for _, name := range []string{".", "top", "link", "dir", "dir/odd", "hollow"} {
+				must(t, os.Lchown(filepath.Join(from, name), uid, gid))
+			}
+		}
+		_, err := run(from, to, Options{})
+		must(t, err)
+		checkOwner(t, to, uid, gid, ".", "top", "link", "dir", "dir/odd", "hollow")
+		checkOwner(t, to, os.Geteuid(), os.Getegid(), "empty", "dir/page")
+		if uid != os.Geteuid() {
+			must(t, os.Lchown(filepath.Join(from, "empty"), uid, gid))
+			must(t, os.Lchown(filepath.Join(from, "dir/dangling"), uid, gid))
+			s, err := run(from, to, Options{})
+			must(t, err)
+			checkOwner(t, to, uid, gid, "empty", "dir/dangling")
+			if s.Transferred != 0 {
+				t.Errorf("got %d files transferred for a new owner, want none", s.Transferred)
+			}
+		}
+	})
+}
+
+func checkOwner(t *testing.T, root string, uid, gid int, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		info, err := os.Lstat(filepath.Join(root, name))
+		must(t, err)
+		if e := newEntry(name, info); int(e.UID) != uid || int(e.GID) != gid {
+			t.Errorf("%s: got owner %d:%d, want %d:%d", name, e.UID, e.GID, uid, gid)
+		}
+	}
 }

@@ -62,11 +62,16 @@ func (c Change) String() string {
 	return "changed"
 }
 
+// LetPass is an Options.OnChange for a source that is in use: every change is
+// let pass.
+func LetPass(string, Change) error { return nil }
+
 // Options bend one copy. The zero value copies everything, deletes nothing and
 // fails when the source changes under its feet.
 type Options struct {
-	// Streams is how many connections may be used at once; 0 means 4. A small
-	// copy uses fewer.
+	// Streams is how many streams may be used at once; 0 means 4. A small copy
+	// uses fewer, and so does one whose further streams cannot be opened: an
+	// OpenSSH server allows ten on one connection (MaxSessions).
 	Streams int
 	// Exclude lists patterns (see Match) of what is not copied. Where the
 	// target has such an entry it is left alone, unless DeleteExcluded.

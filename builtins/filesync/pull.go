@@ -127,7 +127,7 @@ func (p *pull) files(ctx context.Context, plan plan) error {
 		group.Go(func() error {
 			s, err := dial(ctx, p.dial)
 			if err != nil {
-				return err
+				return p.track.fewer(ctx, err)
 			}
 			defer func() { _ = s.close() }() // what it answered stands
 			p.track.watch(s.c)

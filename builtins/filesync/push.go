@@ -124,7 +124,7 @@ func (p *push) files(ctx context.Context, plan plan) error {
 		group.Go(func() error {
 			s, err := dial(ctx, p.dial)
 			if err != nil {
-				return err
+				return p.track.fewer(ctx, err)
 			}
 			defer func() { _ = s.close() }() // what it answered stands
 			p.track.watch(s.c)

@@ -139,6 +139,15 @@ func (t *tracker) name(e Entry) string {
 	return name
 }
 
+// fewer lets a copy go on when a further stream cannot be opened.
+func (t *tracker) fewer(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	t.note(fmt.Sprintf("going on with fewer streams: %v", err))
+	return nil
+}
+
 // note prints a line.
 func (t *tracker) note(line string) {
 	t.mu.Lock()

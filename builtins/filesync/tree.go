@@ -129,10 +129,14 @@ func identityOf(info fs.FileInfo) identity {
 }
 
 // openRegular opens a file for reading, and nothing else: a link, pipe or
-// device that took the file's place since it was listed is as good as gone
-// (fs.ErrNotExist).
+// device that took the file's place since it was listed, or a file that took
+// its directory's, is as good as gone (fs.ErrNotExist).
 func openRegular(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
-	return openExisting(root, name, os.O_RDONLY)
+	f, info, err := openExisting(root, name, os.O_RDONLY)
+	if errors.Is(err, unix.ENOTDIR) {
+		return nil, nil, fmt.Errorf("%s is gone with its directory: %w", name, fs.ErrNotExist)
+	}
+	return f, info, err
 }
 
 func openExisting(root *os.Root, name string, flag int) (*os.File, fs.FileInfo, error) {
