@@ -8,10 +8,11 @@
 //     as a running primary, the others begin as fresh machines: an ssh server
 //     and the saved postgresql.conf.
 //   - inside and outside: with the 2warm layout every node has the same paths,
-//     as 2warm's scripts assumed of different machines. Each node then lives in
-//     a mount namespace of its own, where its directory lies at the common
-//     place. A path inside is what the node sees; the test sees another one
-//     outside. With cluster.toml the two are the same.
+//     as 2warm's scripts assumed of different machines. Each node then has
+//     namespaces of its own for mounts, host name and processes, and its
+//     directory lies at the common place there. A path inside is what the node
+//     sees; the test sees another one outside. With cluster.toml the two are
+//     the same.
 //
 // Started by root, everything on the nodes runs as the user postgres.
 package cluster
@@ -141,9 +142,7 @@ func (c *Cluster) addNode(name string, i int) {
 	for _, dir := range []string{n.SocketDir, filepath.Dir(n.Log), filepath.Join(n.Home, "local"), filepath.Join(n.Dir, ".ssh")} {
 		c.mkdir(n.Path(dir))
 	}
-	if c.layout == TwoWarm {
-		n.place = newPlace(c.t, n.Name, n.outside, n.Dir)
-	}
+	n.makePlace()
 	switch name {
 	case "db1":
 		c.DB1 = n
@@ -151,6 +150,13 @@ func (c *Cluster) addNode(name string, i int) {
 		c.DB2 = n
 	default:
 		c.DR = n
+	}
+}
+
+func (n *Node) makePlace() {
+	n.c.t.Helper()
+	if n.c.layout == TwoWarm {
+		n.place = newPlace(n.c.t, n.Name, n.outside, n.Dir)
 	}
 }
 
@@ -254,16 +260,12 @@ func (c *Cluster) end() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), time.Minute)
 	defer cancel()
 	for _, n := range c.Nodes() {
-		if n.sshd != nil {
-			n.sshd.Stop()
-		}
-		if err := n.killAll(ctx); err != nil {
+		if err := n.cut(ctx); err != nil {
 			c.t.Errorf("%s: %v", n.Name, err)
 		}
 		if c.t.Failed() {
 			c.t.Logf("the server on %s said last:\n%s", n.Name, n.LogTail(25))
 		}
-		n.place.close()
 	}
 }
 

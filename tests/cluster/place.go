@@ -2,29 +2,39 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
+	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// place is a mount and host name namespace: the part of a machine of its own
-// that a node of a 2warm site needs. A nil place is where the test itself is.
+// place is a machine of its own as far as a node of a 2warm site needs one: its
+// mounts, its host name and its processes, each a namespace. A nil place is
+// where the test itself is.
 type place struct {
-	mnt, uts *os.File // keep the namespaces
+	mnt, uts, pid *os.File // keep the namespaces
+	first         *exec.Cmd
 }
+
+// firstProcess mounts the machine's own /proc and then reaps orphans for ever.
+// When it is killed, so is everything on the machine.
+const firstProcess = `mount -t proc proc /proc && echo ready && exec >/dev/null && while :; do sleep 3600 & wait; done`
 
 // newPlace makes a place whose host name is name, and where the directory from
 // lies at to as well.
 func newPlace(t testing.TB, name, from, to string) *place {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Fatal("nodes with the same paths need mount namespaces, and those need root: run the tests with sudo")
+		t.Fatal("nodes with the same paths need namespaces, and those need root: run the tests with sudo")
 	}
-	p := &place{}
+	p := &place{first: exec.Command("/bin/sh", "-c", firstProcess)}
 	err := onThread(func() error {
-		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS | unix.CLONE_NEWUTS); err != nil {
+		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWPID); err != nil {
 			return err
 		}
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -36,19 +46,42 @@ func newPlace(t testing.TB, name, from, to string) *place {
 		if err := unix.Sethostname([]byte(name)); err != nil {
 			return err
 		}
+		// Before the first process covers /proc with its own.
 		var errMnt, errUTS error
 		p.mnt, errMnt = os.Open("/proc/thread-self/ns/mnt")
 		p.uts, errUTS = os.Open("/proc/thread-self/ns/uts")
-		return errors.Join(errMnt, errUTS)
+		errFirst := p.startFirst()
+		return errors.Join(errMnt, errUTS, errFirst)
 	})
+	if err == nil {
+		p.pid, err = os.Open(fmt.Sprintf("/proc/%d/ns/pid", p.first.Process.Pid))
+	}
 	if err != nil {
-		t.Fatalf("make a namespace for %s: %v", name, err)
+		t.Fatalf("make a place for %s: %v", name, err)
 	}
 	return p
 }
 
+// startFirst returns when the place can be used.
+func (p *place) startFirst() error {
+	var complaints strings.Builder
+	p.first.Stderr = &complaints
+	p.first.Dir = "/"
+	out, err := p.first.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := p.first.Start(); err != nil {
+		return err
+	}
+	if n, err := out.Read(make([]byte, 16)); n == 0 {
+		return errors.Join(err, p.first.Wait(), errors.New(complaints.String()))
+	}
+	return nil
+}
+
 // do calls fn in the place. Processes that fn starts are there for good; fn
-// itself must not count on goroutines that it starts being there.
+// itself must not count on goroutines that it starts being there, nor on /proc.
 func (p *place) do(t testing.TB, fn func()) {
 	t.Helper()
 	if p == nil {
@@ -60,31 +93,37 @@ func (p *place) do(t testing.TB, fn func()) {
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
 			return err
 		}
-		if err := unix.Setns(int(p.mnt.Fd()), unix.CLONE_NEWNS); err != nil {
-			return err
-		}
-		if err := unix.Setns(int(p.uts.Fd()), unix.CLONE_NEWUTS); err != nil {
-			return err
+		for _, ns := range []struct {
+			file *os.File
+			kind int
+		}{{p.pid, unix.CLONE_NEWPID}, {p.uts, unix.CLONE_NEWUTS}, {p.mnt, unix.CLONE_NEWNS}} {
+			if err := unix.Setns(int(ns.file.Fd()), ns.kind); err != nil {
+				return err
+			}
 		}
 		fn()
 		finished = true
 		return nil
 	})
 	if err != nil {
-		t.Fatalf("enter a namespace: %v", err)
+		t.Fatalf("enter a place: %v", err)
 	}
 	if !finished {
 		t.FailNow() // fn has failed the test, on its own goroutine
 	}
 }
 
-func (p *place) close() {
+// end kills everything in the place at once, as pulling the plug does.
+func (p *place) end() {
 	if p == nil {
 		return
 	}
-	// Nothing is written through these.
-	_ = p.mnt.Close()
-	_ = p.uts.Close()
+	// It may have been killed before; how it ended says nothing.
+	_ = p.first.Process.Signal(syscall.SIGKILL)
+	_ = p.first.Wait()
+	for _, f := range []*os.File{p.mnt, p.uts, p.pid} {
+		_ = f.Close() // nothing is written through it
+	}
 }
 
 // onThread runs fn on a thread that is thrown away afterwards, because its

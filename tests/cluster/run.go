@@ -110,7 +110,8 @@ func (n *Node) Target() psql.Target {
 	return psql.Target{SocketDir: n.Path(n.SocketDir), Port: n.Port, User: n.c.account.name, Database: "postgres", ApplicationName: "test"}
 }
 
-// SQL runs a query on the node's server and returns its one value as text.
+// SQL runs a statement on the node's server and returns the one value of a
+// query as text.
 func (n *Node) SQL(query string) string {
 	n.c.t.Helper()
 	got, err := n.TrySQL(query)
@@ -128,8 +129,11 @@ func (n *Node) TrySQL(query string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	got, err := conn.Value(ctx, query)
-	return fmt.Sprint(got), errors.Join(err, conn.Close(ctx))
+	rows, err := conn.Query(ctx, query)
+	if err := errors.Join(err, conn.Close(ctx)); err != nil || len(rows.Values) == 0 {
+		return "", err
+	}
+	return fmt.Sprint(rows.Values[0][0]), nil
 }
 
 // Rows reads which rows of the ledger's table exist on the node.
@@ -148,9 +152,14 @@ func (n *Node) WaitReplay(primary *Node, patience time.Duration) {
 	n.c.t.Helper()
 	lsn := primary.SQL("SELECT pg_switch_wal()::text")
 	Eventually(n.c.t, patience, fmt.Sprintf("%s has replayed up to %s", n.Name, lsn), func() (bool, error) {
-		got, err := n.TrySQL("SELECT (pg_last_wal_replay_lsn() >= '" + lsn + "')::text")
-		return got == "true", err
+		return n.Replayed(lsn)
 	})
+}
+
+// Replayed reports whether the node, a standby, has replayed up to an LSN.
+func (n *Node) Replayed(lsn string) (bool, error) {
+	got, err := n.TrySQL("SELECT (pg_last_wal_replay_lsn() >= '" + lsn + "')::text")
+	return got == "true", err
 }
 
 // Eventually waits until done reports true, and fails the test when it does not

@@ -97,37 +97,48 @@ func (n *Node) program(name string, args ...string) {
 // its processes is left.
 func (n *Node) KillServer() {
 	n.c.t.Helper()
-	status, err := pgctl.Server{PGData: n.Path(n.PGData)}.StatusNow()
-	if err != nil || !status.Running {
-		n.c.t.Fatalf("kill the server on %s: running %v, %v", n.Name, status.Running, err)
+	postmasters, err := n.processes(n.isPostmaster)
+	if err != nil || len(postmasters) != 1 {
+		n.c.t.Fatalf("kill the server on %s: postmasters %v, %v", n.Name, postmasters, err)
 	}
-	if err := syscall.Kill(status.PID, syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(postmasters[0], syscall.SIGKILL); err != nil {
 		n.c.t.Fatal(err)
 	}
 	Eventually(n.c.t, 30*time.Second, "the server's processes on "+n.Name+" are gone", func() (bool, error) {
 		left, err := n.processes(n.isServer)
 		// The dead postmaster's number must be free, or no server starts again.
-		return len(left) == 0 && syscall.Kill(status.PID, 0) != nil, err
+		return len(left) == 0 && syscall.Kill(postmasters[0], 0) != nil, err
 	})
 }
 
 // Cut makes the node as good as gone: no ssh server, and nothing runs there.
 func (n *Node) Cut() {
 	n.c.t.Helper()
-	n.sshd.Stop()
-	if err := n.killAll(n.c.t.Context()); err != nil {
+	if err := n.cut(n.c.t.Context()); err != nil {
 		n.c.t.Fatal(err)
 	}
+}
+
+func (n *Node) cut(ctx context.Context) error {
+	if n.place != nil {
+		n.place.end()
+		n.place = nil
+	}
+	if n.sshd != nil {
+		n.sshd.Stop()
+	}
+	return n.killAll(ctx)
 }
 
 // Uncut brings the node's ssh server back, as a reboot does. The PostgreSQL
 // server is not started.
 func (n *Node) Uncut() {
 	n.c.t.Helper()
+	n.makePlace()
 	n.startSSH(n.sshd.Port)
 }
 
-// killAll ends every process of the node.
+// killAll ends every process of the node that is left.
 func (n *Node) killAll(ctx context.Context) error {
 	for {
 		left, err := n.processes(n.isOurs)
@@ -161,17 +172,12 @@ func (n *Node) worksInData(pid int) bool {
 	return err == nil && os.SameFile(cwd, data)
 }
 
-// isOurs: the process belongs to this node, by its namespace where the node has
-// one, else by where it works or what it executes.
+// isPostmaster: the server's first process, which is no server's child.
+func (n *Node) isPostmaster(pid int) bool { return n.isServer(pid) && !n.isServer(parentOf(pid)) }
+
+// isOurs: the process works in the node's data directory, or executes what lies
+// on the node. What runs in a place of its own goes with the place.
 func (n *Node) isOurs(pid int) bool {
-	if n.place != nil {
-		theirs, err := os.Stat(fmt.Sprintf("/proc/%d/ns/mnt", pid))
-		if err != nil {
-			return false
-		}
-		ours, err := n.place.mnt.Stat()
-		return err == nil && os.SameFile(theirs, ours)
-	}
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	return err == nil && strings.HasPrefix(exe, n.Dir+"/") || n.worksInData(pid)
 }
@@ -192,12 +198,30 @@ func (n *Node) processes(which func(pid int) bool) ([]int, error) {
 }
 
 func isZombie(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return true
+	fields := stat(pid)
+	return len(fields) == 0 || fields[0] == "Z"
+}
+
+func parentOf(pid int) int {
+	fields := stat(pid)
+	if len(fields) < 2 {
+		return 0
 	}
-	_, after, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')'):]), " ")
-	return strings.HasPrefix(after, "Z")
+	parent, err := strconv.Atoi(fields[1])
+	if err != nil {
+		return 0
+	}
+	return parent
+}
+
+// stat is the fields of /proc/PID/stat after the program's name (proc(5)):
+// state, parent, and more. It is empty for a process that is gone.
+func stat(pid int) []string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 }
 
 // build makes the program once for each cluster; the compiler's cache makes
