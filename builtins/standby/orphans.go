@@ -19,19 +19,20 @@ const orphanPatience = 30 * time.Second
 // at their next wait: until then they may still write and flush WAL, so where
 // the WAL ends is not settled before the last of them is gone.
 func (n Node) awaitOrphans(ctx context.Context) error {
-	dir, err := filepath.EvalSymlinks(n.Server.PGData)
+	dir, err := os.Stat(n.Server.PGData)
 	if err != nil {
 		return err
 	}
-	return poll(ctx, orphanPatience, "the processes of the dead server in "+dir+" to end", func(context.Context) (bool, string, error) {
+	return poll(ctx, orphanPatience, "the processes of the dead server in "+n.Server.PGData+" to end", func(context.Context) (bool, string, error) {
 		left, err := serverProcesses("/proc", dir)
 		return len(left) == 0, fmt.Sprintf("still there: %v", left), err
 	})
 }
 
 // serverProcesses lists the ids of PostgreSQL processes whose working directory
-// is dir, where every process of a server stays.
-func serverProcesses(proc, dir string) ([]int, error) {
+// is dir, where every process of a server stays. The directories themselves are
+// compared: the same path may be another directory in another container.
+func serverProcesses(proc string, dir os.FileInfo) ([]int, error) {
 	entries, err := os.ReadDir(proc)
 	if err != nil {
 		return nil, err
@@ -44,8 +45,8 @@ func serverProcesses(proc, dir string) ([]int, error) {
 		}
 		// Processes come and go, and others' cannot be read: neither is one of
 		// this server's, which belong to the user that asks.
-		cwd, err := os.Readlink(filepath.Join(proc, entry.Name(), "cwd"))
-		if err != nil || cwd != dir {
+		cwd, err := os.Stat(filepath.Join(proc, entry.Name(), "cwd"))
+		if err != nil || !os.SameFile(cwd, dir) {
 			continue
 		}
 		exe, err := os.Readlink(filepath.Join(proc, entry.Name(), "exe"))
