@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/warmrun/warmrun/builtins/basebackup"
 	"github.com/warmrun/warmrun/builtins/filesync"
@@ -26,6 +27,7 @@ type baseOptions struct {
 	To      cluster.NodeName `json:"to"`
 	Fast    bool             `json:"fast"`
 	Streams int              `json:"streams"`
+	MaxRate int64            `json:"max_rate"` // bytes a second; 0 is no limit
 }
 
 func copyOperations() []operation {
@@ -96,6 +98,7 @@ func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result
 			keep = append(keep, rel)
 		}
 	}
+	progress := progressLines{out: s.live(ctx), every: 15 * time.Second}
 	result, err := basebackup.Copy(ctx, basebackup.Request{
 		Source:       basebackup.Source{PGData: s.site.Self.PGData, Conn: conn},
 		Dial:         s.syncAgent(o.To),
@@ -103,6 +106,8 @@ func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result
 		Streams:      o.Streams,
 		Label:        fmt.Sprintf("warmrun base copy of %s onto %s", s.site.Self.Name, o.To),
 		Fast:         o.Fast,
+		MaxRate:      o.MaxRate,
+		Progress:     progress.show,
 		Keep:         keep,
 		Out:          s.live(ctx),
 		CheckTarget: func(ctx context.Context) error {
@@ -113,5 +118,8 @@ func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result
 			return err
 		},
 	})
+	if err == nil {
+		fmt.Fprintln(s.live(ctx), result.Summary)
+	}
 	return result, err
 }

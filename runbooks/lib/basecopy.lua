@@ -23,7 +23,7 @@ end
 
 function basecopy.copy(target)
   return step { "copy", timeout = "168h", run = function(c)
-    return base.copy(c.node, { to = target(c), fast = c.params.fast, streams = c.params.streams })
+    return base.copy(c.node, { to = target(c), fast = c.params.fast, streams = c.params.streams, max_rate = c.params.max_rate })
   end }
 end
 
@@ -46,6 +46,7 @@ function basecopy.params()
     start = param.boolean { default = false, help = "start the server there as a standby when the copy is complete" },
     fast = param.boolean { default = true, help = "begin with an immediate checkpoint instead of a spread one" },
     streams = param.integer { default = 4, help = "how many streams copy at once" },
+    max_rate = param.size { default = "0", help = "bytes a second that the copy may take from the network, such as 50MB (0: all it can get)" },
     wal_timeout = param.duration { default = "10m", help = "how long the copy's last WAL may take to reach the archive there" },
   }
 end
