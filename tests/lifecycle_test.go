@@ -17,12 +17,14 @@ import (
 // switched over and back, its primary killed, and both nodes of the pair lost.
 // After each change the rows that exist are compared with the ledger.
 func TestLifecycle(t *testing.T) {
+	t.Parallel() // with the other one: they wait most of the time
 	live(t, cluster.New(t, cluster.Options{Layout: cluster.TOML}))
 }
 
 // TestLifecycle2warm is the same in a directory tree that a 2warm site has
 // already: othernode and drnode, the archive in PGDATA, the old script names.
 func TestLifecycle2warm(t *testing.T) {
+	t.Parallel()
 	live(t, cluster.New(t, cluster.Options{Layout: cluster.TwoWarm}))
 }
 
@@ -39,19 +41,19 @@ type life struct {
 func live(t *testing.T, c *cluster.Cluster) {
 	l := &life{T: t, Cluster: c}
 	l.setUp()
-	l.load.WaitRows(20_000, time.Minute)
-	l.switchover()
-	l.load.WaitRows(40_000, time.Minute)
-	l.switchback()
-	l.load.WaitRows(60_000, time.Minute)
-	l.killPrimary()
-	l.load.WaitRows(80_000, time.Minute)
-	l.rebuild()
-	l.load.WaitRows(100_000, time.Minute)
-	l.loseBoth()
+	for _, change := range []func(){l.switchover, l.switchback, l.killPrimary, l.rebuild, l.loseBoth} {
+		l.more(20_000) // each change comes in the middle of writing
+		change()
+	}
 	if rows := l.load.Ledger.Snapshot().Acknowledged.Len(); rows < 100_000 {
 		t.Errorf("%d rows were acknowledged in all, want at least 100,000", rows)
 	}
+}
+
+// more waits until clients have written so many rows more.
+func (l *life) more(rows int64) {
+	l.Helper()
+	l.load.WaitRows(l.load.Ledger.Snapshot().Acknowledged.Len()+rows, 2*time.Minute)
 }
 
 func (l *life) setUp() {
@@ -60,7 +62,7 @@ func (l *life) setUp() {
 	l.DB2.Must("configStandby")
 	l.DR.Must("configStandby")
 	l.load = l.StartLoad(4, 10, 5*time.Millisecond)
-	l.load.WaitRows(1000, time.Minute)
+	l.more(1000)
 	l.DB1.Must("copyToStandby", "--start")
 	l.DB1.Must("copyToDR", "--start")
 	l.DB2.Must("rsyncDR")
@@ -176,7 +178,7 @@ func (l *life) loseBoth() {
 	if err != nil {
 		l.Fatal(err)
 	}
-	l.load.WaitRows(written.Acknowledged.Len()+100, time.Minute)
+	l.more(100)
 	resume := l.load.Pause()
 	defer resume()
 	rows := l.DR.Rows()
