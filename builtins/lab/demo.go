@@ -42,6 +42,8 @@ type demo struct {
 	rows   []tableRow
 	// missing names every row that must be on a node and is not.
 	missing []error
+	// lost is how many acknowledged rows went with both nodes of the pair.
+	lost int64
 }
 
 // Demo makes a lab and lives the life of a cluster in it, from an empty machine
@@ -63,7 +65,6 @@ func Demo(ctx context.Context, o DemoOptions) (err error) {
 		return err
 	}
 	defer func() {
-		d.print("\n")
 		_, closeErr := d.step("take the lab down", func(io.Writer) error { return d.lab.Close(ctx) })
 		if err = errors.Join(err, closeErr); err == nil {
 			d.print("\nAll of it took %s. %s is gone, and no process is left.\n", seconds(time.Since(start)), d.lab.Dir)
@@ -179,7 +180,7 @@ func (d *demo) failover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return d.commands(ctx, "db2 failover --yes")
+		return d.announced(ctx, "db2", "failover", "--yes")
 	})
 }
 
@@ -203,37 +204,38 @@ func (d *demo) disaster(ctx context.Context) error {
 	if err := pause(ctx, 2*time.Second); err != nil {
 		return err
 	}
-	var took time.Duration
-	took, err := d.step("db1 and db2: hosts gone, under load", func(io.Writer) error {
+	d.ledger.LongestGap()
+	start := time.Now()
+	_, err := d.step("db1 and db2: hosts gone, under load", func(io.Writer) error {
 		return errors.Join(d.lab.Cut(ctx, "db1"), d.lab.Cut(ctx, "db2"))
 	})
 	if err != nil {
 		return err
 	}
 	written := d.ledger.Snapshot()
-	spent, err := d.command(ctx, "dr", "failover", "--accept-split", "--yes")
-	if err != nil {
+	if err := d.announced(ctx, "dr", "failover", "--accept-split", "--yes"); err != nil {
 		return err
 	}
-	if err := d.verify(ctx, "promotion of dr", took+spent, sent, []string{"dr"}); err != nil {
+	took := time.Since(start)
+	if err := d.writable(ctx, "dr", written); err != nil {
+		return err
+	}
+	gap := d.ledger.LongestGap()
+	if err := d.verify(ctx, tableRow{name: "promotion of dr", took: took, gap: gap}, sent, []string{"dr"}); err != nil {
 		return err
 	}
 	rows, err := ledger.Rows(ctx, d.target("dr"))
-	if err != nil {
-		return err
-	}
-	lost := written.Compare(rows).Missing
-	d.print("    lost with db1 and db2: %s rows, written after the last segment\n    that had reached dr\n", thousands(lost.Len()))
-	return d.writable(ctx, written)
+	d.lost = written.Compare(rows).Missing.Len()
+	return err
 }
 
 // writable waits until clients write again.
-func (d *demo) writable(ctx context.Context, before ledger.Snapshot) error {
-	_, err := d.step("clients write on dr", func(io.Writer) error {
+func (d *demo) writable(ctx context.Context, node string, before ledger.Snapshot) error {
+	_, err := d.step("clients write on "+node, func(io.Writer) error {
 		ctx, cancel := context.WithTimeout(ctx, catchUpPatience)
 		defer cancel()
 		for d.ledger.Snapshot().Acknowledged.Minus(before.Acknowledged).Len() == 0 {
-			if err := pause(ctx, 20*time.Millisecond); err != nil {
+			if err := pause(ctx, 5*time.Millisecond); err != nil {
 				return fmt.Errorf("no row was acknowledged: %w", err)
 			}
 		}
@@ -257,11 +259,7 @@ func (d *demo) change(ctx context.Context, name, primary string, followers []str
 	if err := d.catchUp(ctx, primary, followers); err != nil {
 		return err
 	}
-	if err := d.verify(ctx, name, took, d.ledger.Snapshot(), append([]string{primary}, followers...)); err != nil {
-		return err
-	}
-	d.rows[len(d.rows)-1].gap = gap
-	return nil
+	return d.verify(ctx, tableRow{name: name, took: took, gap: gap}, d.ledger.Snapshot(), append([]string{primary}, followers...))
 }
 
 // catchUp ends the current segment on the primary, relays where there is a
@@ -368,14 +366,34 @@ func (d *demo) run(ctx context.Context, detail io.Writer, node string, args ...s
 
 // show runs a command whose output is worth seeing.
 func (d *demo) show(ctx context.Context, node string, args ...string) error {
+	output, err := d.output(ctx, node, args...)
+	if err == nil && !d.verbose {
+		d.detail(output)
+	}
+	return err
+}
+
+// announced runs a failover and shows what it says of rows that are lost.
+func (d *demo) announced(ctx context.Context, node string, args ...string) error {
+	output, err := d.output(ctx, node, args...)
+	if err != nil || d.verbose {
+		return err
+	}
+	for line := range strings.Lines(output) {
+		if strings.Contains(line, " is lost") {
+			d.detail(wrap(strings.TrimSpace(line), columns-6))
+			break
+		}
+	}
+	return nil
+}
+
+func (d *demo) output(ctx context.Context, node string, args ...string) (string, error) {
 	var output strings.Builder
 	_, err := d.step(typed(node, args), func(detail io.Writer) error {
 		return d.run(ctx, io.MultiWriter(detail, &output), node, args...)
 	})
-	if err == nil && !d.verbose {
-		d.detail(output.String())
-	}
-	return err
+	return output.String(), err
 }
 
 // logs shows the end of every server's log, after a failure.

@@ -97,3 +97,19 @@ func TestThousands(t *testing.T) {
 		}
 	}
 }
+
+func TestWrap(t *testing.T) {
+	for _, test := range []struct {
+		width      int
+		text, want string
+	}{
+		{10, "", ""},
+		{10, "one two three four", "one two\nthree four"},
+		{3, "one  longer x", "one\nlonger\nx"},
+		{8, "über das", "über das"},
+	} {
+		if got := wrap(test.text, test.width); got != test.want {
+			t.Errorf("wrap(%q, %d) = %q, want %q", test.text, test.width, got, test.want)
+		}
+	}
+}

@@ -19,9 +19,10 @@ type tableRow struct {
 	found    map[string]int64 // by node; a node that was not looked at is absent
 }
 
-// verify compares the rows on nodes with what the ledger says must be there.
-func (d *demo) verify(ctx context.Context, name string, took time.Duration, must ledger.Snapshot, nodes []string) error {
-	row := tableRow{name: name, took: took, expected: must.Acknowledged.Len(), found: map[string]int64{}}
+// verify compares the rows on nodes with what the ledger says must be there,
+// and adds the row to the table.
+func (d *demo) verify(ctx context.Context, row tableRow, must ledger.Snapshot, nodes []string) error {
+	row.expected, row.found = must.Acknowledged.Len(), map[string]int64{}
 	label := fmt.Sprintf("compare %s rows with the ledger", thousands(row.expected))
 	_, err := d.step(label, func(io.Writer) error {
 		for _, node := range nodes {
@@ -32,10 +33,10 @@ func (d *demo) verify(ctx context.Context, name string, took time.Duration, must
 			verdict := must.Compare(rows)
 			row.found[node] = verdict.Found
 			if len(verdict.Missing) > 0 {
-				d.missing = append(d.missing, fmt.Errorf("after %s %s lacks rows %s", name, node, verdict.Missing))
+				d.missing = append(d.missing, fmt.Errorf("after %s %s lacks rows %s", row.name, node, verdict.Missing))
 			}
 			if len(verdict.Strange) > 0 {
-				d.missing = append(d.missing, fmt.Errorf("after %s %s has rows that nobody wrote: %s", name, node, verdict.Strange))
+				d.missing = append(d.missing, fmt.Errorf("after %s %s has rows that nobody wrote: %s", row.name, node, verdict.Strange))
 			}
 		}
 		return nil
@@ -65,9 +66,13 @@ func (d *demo) table() {
 		}
 		d.print("%s\n", strings.TrimRight(fmt.Sprintf(format, cells...), " "))
 	}
-	verdict := "Every acknowledged row that must be on a node is there."
-	if len(d.missing) > 0 {
-		verdict = "ROWS ARE MISSING."
+	d.print("\n%s\n", wrap("The write gap is the longest time in which no client's write was acknowledged.", columns))
+	if d.lost > 0 {
+		d.print("%s\n", wrap(fmt.Sprintf("%s more rows, which had not been shipped when both hosts went, are lost with them, as dr announced before its promotion.", thousands(d.lost)), columns))
 	}
-	d.print("\nwrite gap: the longest time in which no client's write was acknowledged\n%s\n\n", verdict)
+	if len(d.missing) > 0 {
+		d.print("%s\n\n", d.styled("31", "ROWS ARE MISSING THAT MUST BE THERE."))
+		return
+	}
+	d.print("%s\n\n", d.styled("32", "Every acknowledged row that must be on a node is there."))
 }
