@@ -19,8 +19,10 @@ type ClusterStatus struct {
 	// stopped primary counts where none runs.
 	Primary cluster.NodeName `json:"primary,omitempty"`
 	// Problems are what an operator should look at, one line each.
-	Problems []string     `json:"problems,omitempty"`
-	Nodes    []NodeStatus `json:"nodes"`
+	Problems []string `json:"problems,omitempty"`
+	// Hints are what to do next where a node is not set up yet.
+	Hints []string     `json:"hints,omitempty"`
+	Nodes []NodeStatus `json:"nodes"`
 }
 
 // Gather puts the nodes together: it finds the primary, works out how far the
@@ -38,6 +40,7 @@ func Gather(nodes ...NodeStatus) ClusterStatus {
 		}
 	}
 	c.Problems = c.problems(primary)
+	c.Hints = c.hints(primary)
 	c.Sentence = c.sentence(primary)
 	return c
 }
@@ -102,6 +105,8 @@ func (n *NodeStatus) measure(primary NodeStatus) {
 	switch {
 	case primary.CurrentLSN == 0:
 		n.unknown(fmt.Errorf("where the WAL of %s ends is not known", primary.Node), "lag_bytes")
+	case n.Role == RoleRelay && n.LastReceived == "":
+		return // it has received nothing, which is said elsewhere
 	case has == 0 && n.Role == RoleRelay:
 		n.unknown(fmt.Errorf("the end of the WAL in its archive is not known"), "lag_bytes")
 	case has == 0:
@@ -157,14 +162,36 @@ func (c *ClusterStatus) problems(primary *NodeStatus) []string {
 			add("%s holds another cluster than %s: system identifier %d against %d", n.Node, primary.Node, n.SystemID, primary.SystemID)
 			continue
 		}
-		if n.Role == RoleStandby && n.Timeline != 0 && primary.Timeline != 0 && n.Timeline != primary.Timeline {
-			add("%s is on timeline %d, %s on %d", n.Node, uint32(n.Timeline), primary.Node, uint32(primary.Timeline))
+		if n.Role == RoleStandby && n.ArchiveMissing != "" {
+			add("%s has no archive directory (%s): no WAL can reach it", n.Node, n.ArchiveMissing)
+		}
+		if apart := n.apartFrom(*primary); n.Role == RoleStandby && apart != "" {
+			found = append(found, apart)
 		}
 	}
 	if primary != nil && primary.Role == RolePrimary && !primary.Archiving && len(c.Nodes) > 1 && primary.Unknown["archiving_active"] == "" {
 		add("archiving is not active on %s: its WAL is acknowledged and dropped", primary.Node)
 	}
 	return found
+}
+
+// apartFrom says why a standby cannot get from its timeline to the primary's;
+// empty when it can. One that has not reached the fork yet is only behind.
+func (n NodeStatus) apartFrom(primary NodeStatus) string {
+	if n.Timeline == 0 || primary.Timeline == 0 || n.Timeline == primary.Timeline {
+		return ""
+	}
+	where := fmt.Sprintf("%s is on timeline %d, %s on %d", n.Node, uint32(n.Timeline), primary.Node, uint32(primary.Timeline))
+	fork, descends := primary.History.Fork(n.Timeline)
+	switch {
+	case len(primary.History) == 0 && primary.Timeline > 1:
+		return where
+	case !descends:
+		return where + ", which does not descend from it: it must be rebuilt"
+	case n.ReplayedLSN > fork:
+		return fmt.Sprintf("%s, and has replayed up to %s, past the fork at %s: it must be rebuilt", where, n.ReplayedLSN, fork)
+	}
+	return ""
 }
 
 // sentence is the cluster in one line.
@@ -195,8 +222,8 @@ func article(r Role) string {
 // clause says how a node is that is not the primary.
 func (n NodeStatus) clause() string {
 	switch {
-	case n.Role == RoleUnreachable:
-		return fmt.Sprintf("%s is unreachable (%s)", n.Node, n.Unknown["role"])
+	case n.Role == RoleNotInstalled:
+		return fmt.Sprintf("%s has no warmrun yet", n.Node)
 	case n.Role == RoleNoData:
 		return fmt.Sprintf("%s has no data directory", n.Node)
 	case n.Role == RolePrimary:

@@ -3,6 +3,7 @@ package health
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,8 +51,8 @@ func TestSentence(t *testing.T) {
 			"db1 is primary; db2 follows, 1936 MB behind"},
 		{"ahead of what the primary said a moment ago", []NodeStatus{primary("db1", 0x7000000), standby("db2", 0x7000100)},
 			"db1 is primary; db2 follows, 0 bytes behind"},
-		{"no standby", []NodeStatus{primary("db1", 1), unreachable}, "db1 is primary; db2 is unreachable (connection refused)"},
-		{"no primary", []NodeStatus{standby("db1", 5), unreachable}, "no node is a primary; db1 follows, at 000000010000000000000006; db2 is unreachable (connection refused)"},
+		{"no standby", []NodeStatus{primary("db1", 1), unreachable}, "db1 is primary; db2 is unreachable"},
+		{"no primary", []NodeStatus{standby("db1", 5), unreachable}, "no node is a primary; db1 follows, at 000000010000000000000006; db2 is unreachable"},
 		{"stopped", []NodeStatus{with(primary("db1", 9), func(n *NodeStatus) { n.Role, n.Running, n.Accepting = RoleStoppedPrimary, false, false }),
 			with(standby("db2", 9), func(n *NodeStatus) { n.Role = RoleStoppedStandby })},
 			"db1 is a stopped primary; db2 is a stopped standby"},
@@ -130,7 +131,14 @@ func TestProblems(t *testing.T) {
 		{"alone", []NodeStatus{with(primary("db1", 9), func(n *NodeStatus) { n.Archiving = false })}, nil},
 		{"another cluster", []NodeStatus{primary("db1", 9), with(standby("db2", 9), func(n *NodeStatus) { n.SystemID, n.Timeline = 78, 4 })},
 			[]string{"db2 holds another cluster than db1: system identifier 78 against 77"}},
-		{"left behind", []NodeStatus{with(primary("db1", 9), func(n *NodeStatus) { n.Timeline = 2 }), standby("db2", 9)}, []string{"db2 is on timeline 1, db1 on 2"}},
+		{"the fork is not known", []NodeStatus{with(primary("db1", 9), func(n *NodeStatus) { n.Timeline = 2 }), standby("db2", 9)}, []string{"db2 is on timeline 1, db1 on 2"}},
+		{"not at the fork yet", []NodeStatus{promoted("db1", 0x10), standby("db2", 0x10)}, nil},
+		{"past the fork", []NodeStatus{promoted("db1", 0x10), standby("db2", 0x11)},
+			[]string{"db2 is on timeline 1, db1 on 2, and has replayed up to 0/11, past the fork at 0/10: it must be rebuilt"}},
+		{"another branch", []NodeStatus{promoted("db1", 0x10), with(standby("db2", 9), func(n *NodeStatus) { n.Timeline = 3 })},
+			[]string{"db2 is on timeline 3, db1 on 2, which does not descend from it: it must be rebuilt"}},
+		{"no archive for a standby", []NodeStatus{primary("db1", 9), with(standby("db2", 9), func(n *NodeStatus) { n.ArchiveMissing = "/archive" })},
+			[]string{"db2 has no archive directory (/archive): no WAL can reach it"}},
 	} {
 		got := Gather(test.nodes...).Problems
 		if len(got) != len(test.want) {
@@ -145,6 +153,92 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// promoted is a primary on timeline 2, which it began at an LSN.
+func promoted(name string, fork walcore.LSN) NodeStatus {
+	return with(primary(name, 0x7000000), func(n *NodeStatus) {
+		n.Timeline, n.History = 2, walcore.History{{Timeline: 1, End: fork, Reason: "no recovery target specified"}}
+	})
+}
+
+func TestHints(t *testing.T) {
+	lacking := func(n *NodeStatus) { n.ArchiveMissing = "/archive" }
+	unset := NodeStatus{Node: "db2", Place: cluster.RolePair, Role: RoleNoData}
+	for _, test := range []struct {
+		name  string
+		nodes []NodeStatus
+		want  []string
+	}{
+		{"all is set up", []NodeStatus{with(primary("db1", 9), lacking), standby("db2", 9)}, nil},
+		{"nothing is", []NodeStatus{with(primary("db1", 9), lacking), NotInstalled(cluster.Node{Name: "db2"}, errors.New("x")), NotInstalled(cluster.Node{Name: "dr"}, errors.New("x"))},
+			[]string{"db2, dr: run warmrun distrib, on a node that has it"}},
+		{"distributed", []NodeStatus{with(primary("db1", 9), lacking), with(unset, lacking)},
+			[]string{"db2: the archive directory is not there yet; run warmrun configStandby on it"}},
+		{"configured", []NodeStatus{with(primary("db1", 9), lacking), unset}, []string{"db2: no base copy yet; run warmrun copyToStandby on db1"}},
+	} {
+		if got := Gather(test.nodes...).Hints; !slices.Equal(got, test.want) {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// What was not set up yet is said once, and not as something unknown.
+func TestRenderBeforeSetup(t *testing.T) {
+	db1 := with(primary("db1", 0x7000148), func(n *NodeStatus) { n.ArchiveMissing, n.LastArchived, n.Archiving = "/archive", "", false })
+	db2 := NotInstalled(cluster.Node{Name: "db2", Host: "db2"}, errors.New("db2 has no working /home/warmrun"))
+	dr := NodeStatus{Node: "dr", Place: cluster.RoleDR, Role: RoleRelay}
+	var b strings.Builder
+	if err := Gather(db1, db2, dr).Render(&b, 80); err != nil {
+		t.Fatal(err)
+	}
+	const want = `db1 is primary; db2 has no warmrun yet; dr has received nothing
+
+           db1             db2            dr
+role       primary         not installed  dr relay
+server     15.18, running  -              not running
+timeline   1               -              -
+LSN        0/7000148       -              -
+archiving  not active      -              not active
+backlog    0 segments      -              -
+
+problem: archiving is not active on db1: its WAL is acknowledged and dropped
+
+db2: not installed: db2 has no working /home/warmrun
+
+hint: db2: run warmrun distrib, on a node that has it
+`
+	if got := b.String(); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// A table that is too wide for the terminal would wrap into rubbish.
+func TestRenderNarrow(t *testing.T) {
+	var b strings.Builder
+	if err := Gather(primary("db1", 0x7000000), standby("db2", 0x7000000), relay("dr")).Render(&b, 80); err != nil {
+		t.Fatal(err)
+	}
+	const part = `
+db2
+  role           standby
+  server         15.18, running
+  timeline       1
+  LSN            0/7000000 replayed
+  archiving      not active
+  last received  000000010000000000000006
+  last replayed  000000010000000000000006
+  lag            0 bytes, 0 s
+
+dr
+`
+	if !strings.Contains(b.String(), part) || widest(b.String()) > 120 {
+		t.Errorf("got:\n%s\nwant in it:\n%s", b.String(), part)
+	}
+	var wide strings.Builder
+	if err := Gather(primary("db1", 0x7000000), standby("db2", 0x7000000)).Render(&wide, 80); err != nil || !strings.Contains(wide.String(), "db1                       db2") {
+		t.Errorf("%v, a table that fits is one:\n%s", err, wide.String())
+	}
+}
+
 func TestRender(t *testing.T) {
 	db2 := with(standby("db2", 0x7000000), func(n *NodeStatus) {
 		n.Wanted, n.WantedSince = "000000010000000000000007", noon.Add(-time.Minute)
@@ -153,10 +247,10 @@ func TestRender(t *testing.T) {
 	dr := with(relay("dr"), func(n *NodeStatus) { n.unknown(errors.New("permission denied"), "fence", "wanted") })
 	down := Unreachable(cluster.Node{Name: "db3", Host: "db3"}, errors.New("no route to host"))
 	var b strings.Builder
-	if err := Gather(primary("db1", 0x7000148), db2, dr, down).Render(&b); err != nil {
+	if err := Gather(primary("db1", 0x7000148), db2, dr, down).Render(&b, 0); err != nil {
 		t.Fatal(err)
 	}
-	const want = `db1 is primary; db2 follows, 328 bytes behind; dr has everything to 000000010000000000000006; db3 is unreachable (no route to host)
+	const want = `db1 is primary; db2 follows, 328 bytes behind; dr has everything to 000000010000000000000006; db3 is unreachable
 
                db1                       db2                       dr                        db3
 role           primary                   standby                   dr relay                  unreachable

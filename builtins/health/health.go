@@ -41,6 +41,7 @@ const (
 	RoleStoppedRecovery Role = "stopped recovery"  // would recover and open if started
 	RoleNoData          Role = "no data directory" // nothing here yet
 	RoleUnreachable     Role = "unreachable"       // nobody answers for the node
+	RoleNotInstalled    Role = "not installed"     // the host answers, but warmrun is not there
 	RoleUnknown         Role = "unknown"           // it answers, but its data directory cannot be read
 )
 
@@ -58,12 +59,15 @@ type NodeStatus struct {
 	// Unknown maps the JSON name of a field to why it could not be found out.
 	Unknown map[string]string `json:"unknown,omitempty"`
 
-	Running       bool             `json:"running"`
-	Accepting     bool             `json:"accepting"` // the server answers SQL
-	ServerVersion string           `json:"server_version,omitempty"`
-	SystemID      uint64           `json:"system_identifier,string,omitempty"`
-	ControlState  string           `json:"control_state,omitempty"`
-	Timeline      walcore.Timeline `json:"timeline,omitempty"`
+	Running       bool   `json:"running"`
+	Accepting     bool   `json:"accepting"` // the server answers SQL
+	ServerVersion string `json:"server_version,omitempty"`
+	SystemID      uint64 `json:"system_identifier,string,omitempty"`
+	ControlState  string `json:"control_state,omitempty"`
+	// Timeline is the one that is written or replayed, History where it comes
+	// from.
+	Timeline walcore.Timeline `json:"timeline,omitempty"`
+	History  walcore.History  `json:"history,omitempty"`
 
 	// CurrentLSN is where a primary's WAL ends, also a cleanly stopped one's.
 	CurrentLSN walcore.LSN `json:"current_lsn,omitzero"`
@@ -83,16 +87,21 @@ type NodeStatus struct {
 	LastFailedAt   time.Time `json:"last_failed_at,omitzero"`
 	Backlog        int       `json:"backlog"`
 
+	// ArchiveMissing is the archive directory where it is not there, as on a
+	// node that was not set up.
+	ArchiveMissing string `json:"archive_missing,omitempty"`
 	// LastReceived is the end of the newest run of segments without a gap in
 	// the node's archive, ReceivedLSN where the WAL in it ends.
 	LastReceived  walcore.SegmentName `json:"last_received,omitempty"`
 	FirstReceived walcore.SegmentName `json:"first_received,omitempty"`
 	ReceivedLSN   walcore.LSN         `json:"received_lsn,omitzero"`
 	LastReplayed  walcore.SegmentName `json:"last_replayed,omitempty"`
-	// Wanted is the file that the server asks for and does not find.
+	// Wanted is the segment that a server in recovery asks for and does not
+	// find.
 	Wanted      walcore.FileName `json:"wanted,omitempty"`
 	WantedSince time.Time        `json:"wanted_since,omitzero"`
-	// Relayed is how far the DR node is known to have everything from here.
+	// Relayed is how far the DR node is known to have everything from here,
+	// where this is the standby.
 	Relayed walcore.SegmentName `json:"relayed,omitempty"`
 	Fence   walcore.Fence       `json:"fence,omitzero"`
 
@@ -122,6 +131,14 @@ func (n *NodeStatus) unknown(err error, fields ...string) {
 func Unreachable(node cluster.Node, err error) NodeStatus {
 	status := NodeStatus{Node: node.Name, Host: node.Host, Place: node.Role, Role: RoleUnreachable}
 	status.unknown(err, "role")
+	return status
+}
+
+// NotInstalled is the status of a node that answers, and on which this program
+// is not there or does not work.
+func NotInstalled(node cluster.Node, err error) NodeStatus {
+	status := Unreachable(node, err)
+	status.Role = RoleNotInstalled
 	return status
 }
 

@@ -53,6 +53,7 @@ func Local(ctx context.Context, r Request) NodeStatus {
 	}
 	l.archive()
 	l.positions()
+	l.ancestry()
 	l.dropIrrelevant()
 	return l.n
 }
@@ -60,6 +61,12 @@ func Local(ctx context.Context, r Request) NodeStatus {
 // dropIrrelevant forgets why something is not known that a node in its role
 // does not have.
 func (l *look) dropIrrelevant() {
+	if l.n.Role != RoleStandby || l.Node.Role == cluster.RoleDR {
+		// Only the standby relays. What another node relayed when it was one
+		// says nothing of now.
+		l.n.Relayed = ""
+		delete(l.n.Unknown, "relayed")
+	}
 	if !l.n.writes() {
 		delete(l.n.Unknown, "current_lsn")
 		delete(l.n.Unknown, "last_archived")
@@ -70,6 +77,19 @@ func (l *look) dropIrrelevant() {
 	}
 }
 
+// ancestry notes where the node's timeline comes from.
+func (l *look) ancestry() {
+	if l.control == nil || l.n.Timeline <= 1 {
+		return
+	}
+	history, err := l.history(l.n.Timeline)
+	if err != nil {
+		l.n.unknown(fmt.Errorf("the history of timeline %d: %w", uint32(l.n.Timeline), err), "history")
+		return
+	}
+	l.n.History = history
+}
+
 // look is one look at a node, and what its parts have to know of each other.
 type look struct {
 	Request
@@ -78,7 +98,8 @@ type look struct {
 	control *walcore.ControlFile // nil: unknown
 	state   *psql.ServerState    // nil: the server did not answer
 	kind    walcore.RecoveryKind
-	wanted  *walcore.Wanted // nil: nothing is known of what the server asked for
+	store   *walcore.Archive // nil: unknown, or not there
+	wanted  *walcore.Wanted  // nil: nothing is known of what the server asks for
 }
 
 func (l *look) home() {

@@ -331,14 +331,17 @@ func TestPartsThatCannotBeRead(t *testing.T) {
 	}
 	for field, want := range map[string]string{
 		"role": "postmaster.pid", "control_state": "pg_control", "archiving_active": "no such home",
-		"last_received": "archive", "fence": "archive", "backlog": "archive_status",
+		"backlog": "archive_status",
 	} {
 		if !strings.Contains(n.Unknown[field], want) {
 			t.Errorf("%s: %q, want %q in it", field, n.Unknown[field], want)
 		}
 	}
+	if n.ArchiveMissing != r.Node.Archive {
+		t.Errorf("archive missing: %q, want %s", n.ArchiveMissing, r.Node.Archive)
+	}
 	var b strings.Builder
-	if err := Gather(n).Render(&b); err != nil || !strings.Contains(b.String(), "no node is a primary; db1 cannot tell (") {
+	if err := Gather(n).Render(&b, 0); err != nil || !strings.Contains(b.String(), "no node is a primary; db1 cannot tell (") {
 		t.Errorf("%v:\n%s", err, b.String())
 	}
 }

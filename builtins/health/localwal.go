@@ -16,10 +16,15 @@ func (l *look) archive() {
 		return
 	}
 	archive, err := walcore.OpenArchive(l.Node.Archive)
+	if errors.Is(err, walcore.ErrNoArchive) {
+		l.n.ArchiveMissing = l.Node.Archive
+		return
+	}
 	if err != nil {
 		l.n.unknown(err, "last_received", "wanted", "fence")
 		return
 	}
+	l.store = archive
 	if chain, err := archive.Chain(""); err != nil {
 		l.n.unknown(err, "last_received")
 	} else {
@@ -54,22 +59,22 @@ func (l *look) asked(archive *walcore.Archive) {
 	if i < 0 {
 		return
 	}
-	l.wanted = &all[i]
-	if !l.status.Running || len(l.wanted.Names) == 0 {
-		return
+	// What it asked for before it was promoted or stopped is no news.
+	if l.recovering() {
+		l.wanted = &all[i]
 	}
-	l.n.Wanted, l.n.WantedSince = l.mainlyWanted(), l.wanted.Since
 }
 
-// mainlyWanted picks, of all the names that a round of the server asks for,
-// the one that replay waits for: the segment of the timeline it is on.
-func (l *look) mainlyWanted() walcore.FileName {
-	best := l.wanted.Names[0]
+// waitsFor picks, of all the names that a round of the server asks for, the
+// one that replay waits for: the segment of the timeline it is on. A round
+// asks for histories too, and mostly in vain: they are nothing to wait for.
+func (l *look) waitsFor() walcore.FileName {
+	var best walcore.FileName
+	if l.wanted == nil {
+		return ""
+	}
 	for _, name := range l.wanted.Names {
-		if name.Kind() != walcore.KindSegment {
-			continue
-		}
-		if best.Kind() != walcore.KindSegment || name.Timeline() == l.n.Timeline && best.Timeline() != l.n.Timeline {
+		if name.Kind() == walcore.KindSegment && (best == "" || name.Timeline() == l.n.Timeline && best.Timeline() != l.n.Timeline) {
 			best = name
 		}
 	}
@@ -88,6 +93,10 @@ func (l *look) positions() {
 		l.stoppedEnd()
 	case l.n.follows() || l.n.Role == RoleRecovery:
 		l.replayedWithoutSQL()
+	}
+	l.replayedTimeline()
+	if l.n.Wanted = l.waitsFor(); l.n.Wanted != "" {
+		l.n.WantedSince = l.wanted.Since
 	}
 	if l.n.ReplayedLSN > 0 && l.control != nil {
 		l.n.LastReplayed = walcore.SegmentAt(l.n.Timeline, l.n.ReplayedLSN-1, l.control.SegmentSize)
@@ -122,8 +131,8 @@ func (l *look) replayedWithoutSQL() {
 		}
 	}
 	l.n.ReplayedLSN = max(l.control.MinRecoveryPoint, l.control.Redo)
-	if l.n.Wanted.Kind() == walcore.KindSegment {
-		l.n.ReplayedLSN = max(l.n.ReplayedLSN, l.n.Wanted.Segment().Start(l.control.SegmentSize))
+	if wanted := l.waitsFor(); wanted != "" {
+		l.n.ReplayedLSN = max(l.n.ReplayedLSN, wanted.Segment().Start(l.control.SegmentSize))
 	}
 	delete(l.n.Unknown, "replayed_lsn")
 	l.n.unknown(errors.New("the server accepts no connections, so this is the least that it has replayed"), "replayed_lsn")

@@ -8,27 +8,43 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 )
 
 // Render prints the status for people: the sentence, a table with a column for
-// each node, what is wrong, and what could not be found out and why.
-func (c ClusterStatus) Render(w io.Writer) error {
+// each node, what is wrong, what to do next, and what could not be found out
+// and why. Where the table is wider than columns, each node gets a block of
+// lines instead; 0 is no limit.
+func (c ClusterStatus) Render(w io.Writer, columns int) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", c.Sentence)
-	if err := c.table(&b); err != nil {
+	lines := c.lines()
+	table, err := c.table(lines)
+	if err != nil {
 		return err
 	}
-	if len(c.Problems) > 0 {
-		b.WriteString("\n")
+	if columns > 0 && widest(table) > columns {
+		table = c.blocks(lines)
 	}
-	for _, problem := range c.Problems {
-		fmt.Fprintf(&b, "problem: %s\n", problem)
-	}
-	if lines := c.unknowns(); len(lines) > 0 {
-		fmt.Fprintf(&b, "\n%s\n", strings.Join(lines, "\n"))
-	}
-	_, err := io.WriteString(w, b.String())
+	b.WriteString(table)
+	c.remarks(&b)
+	_, err = io.WriteString(w, b.String())
 	return err
+}
+
+// remarks are what does not go into a table.
+func (c ClusterStatus) remarks(b *strings.Builder) {
+	for _, part := range []struct {
+		prefix string
+		lines  []string
+	}{{"problem: ", c.Problems}, {"", c.unknowns()}, {"hint: ", c.Hints}} {
+		if len(part.lines) > 0 {
+			b.WriteString("\n")
+		}
+		for _, line := range part.lines {
+			fmt.Fprintf(b, "%s%s\n", part.prefix, line)
+		}
+	}
 }
 
 // row is one line of the table.
@@ -58,36 +74,84 @@ func rows() []row {
 	}
 }
 
-// table prints the nodes side by side. A row that says nothing of any node is
-// left out.
-func (c ClusterStatus) table(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.StripEscape)
-	head := make([]string, 0, len(c.Nodes)+1)
-	head = append(head, "")
-	for _, n := range c.Nodes {
-		head = append(head, string(n.Node))
-	}
-	fmt.Fprintln(t, strings.Join(head, "\t"))
+// line is a row filled in: one cell for each node.
+type line struct {
+	title string
+	cells []string
+}
+
+// lines are the rows that say something of any node.
+func (c ClusterStatus) lines() []line {
+	var lines []line
 	for _, r := range rows() {
-		cells := []string{r.title}
-		empty := true
+		l := line{title: r.title}
 		for _, n := range c.Nodes {
 			cell := r.cell(n)
 			if cell == "" && slices.ContainsFunc(r.fields, func(f string) bool { return n.Unknown[f] != "" }) {
 				cell = "?"
 			}
-			empty = empty && cell == ""
+			l.cells = append(l.cells, cell)
+		}
+		if slices.ContainsFunc(l.cells, func(cell string) bool { return cell != "" }) {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+// table shows the nodes side by side.
+func (c ClusterStatus) table(lines []line) (string, error) {
+	var b strings.Builder
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.StripEscape)
+	for _, n := range c.Nodes {
+		fmt.Fprintf(t, "\t%s", n.Node)
+	}
+	fmt.Fprintln(t)
+	for _, l := range lines {
+		fmt.Fprint(t, l.title)
+		for _, cell := range l.cells {
 			if cell == "" {
 				cell = "-"
 			}
-			cells = append(cells, cell)
+			fmt.Fprintf(t, "\t%s", cell)
 		}
-		if !empty {
-			fmt.Fprintln(t, strings.Join(cells, "\t"))
+		fmt.Fprintln(t)
+	}
+	err := t.Flush()
+	return b.String(), err
+}
+
+func widest(text string) int {
+	most := 0
+	for line := range strings.Lines(text) {
+		most = max(most, utf8.RuneCountInString(strings.TrimRight(line, " \n")))
+	}
+	return most
+}
+
+// blocks shows one node below the other.
+func (c ClusterStatus) blocks(lines []line) string {
+	width := 0
+	for _, l := range lines {
+		width = max(width, len(l.title))
+	}
+	var b strings.Builder
+	for i, n := range c.Nodes {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "%s\n", n.Node)
+		for _, l := range lines {
+			if l.cells[i] != "" {
+				fmt.Fprintf(&b, "  %-*s  %s\n", width, l.title, l.cells[i])
+			}
 		}
 	}
-	return t.Flush()
+	return b.String()
 }
+
+// silent reports whether there is no word from the node itself.
+func (n NodeStatus) silent() bool { return n.Role == RoleUnreachable || n.Role == RoleNotInstalled }
 
 func serverCell(n NodeStatus) string {
 	var parts []string
@@ -95,7 +159,7 @@ func serverCell(n NodeStatus) string {
 		parts = append(parts, n.ServerVersion)
 	}
 	switch {
-	case n.Role == RoleUnreachable || n.Role == RoleNoData:
+	case n.silent() || n.Role == RoleNoData:
 		return ""
 	case n.Accepting:
 		parts = append(parts, "running")
@@ -130,7 +194,7 @@ func lsnCell(n NodeStatus) string {
 // archivingCell shows whether WAL is shipped, where there is some.
 func archivingCell(n NodeStatus) string {
 	switch {
-	case n.Role == RoleUnreachable || n.Role == RoleNoData || n.Unknown["archiving_active"] != "":
+	case n.silent() || n.Role == RoleNoData || n.Unknown["archiving_active"] != "":
 		return ""
 	case n.writes() && n.ArchiveMode == "off":
 		return "archive_mode is off"
@@ -213,8 +277,8 @@ func (c ClusterStatus) unknowns() []string {
 		var own []string
 		for reason, fields := range byReason {
 			slices.Sort(fields)
-			if n.Role == RoleUnreachable {
-				own = append(own, fmt.Sprintf("%s: unreachable: %s", n.Node, reason))
+			if n.silent() {
+				own = append(own, fmt.Sprintf("%s: %s: %s", n.Node, n.Role, reason))
 				continue
 			}
 			names := strings.ReplaceAll(strings.Join(fields, ", "), "_", " ")
