@@ -72,7 +72,8 @@ func Demo(ctx context.Context, o DemoOptions) (err error) {
 	}()
 	err = d.story(ctx)
 	if ctx.Err() != nil {
-		return ctx.Err() // interrupted: what failed then, failed for that reason
+		// What failed then, failed for that reason.
+		return fmt.Errorf("the demo was interrupted: %w", ctx.Err())
 	}
 	if err != nil {
 		d.logs()

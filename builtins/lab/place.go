@@ -87,16 +87,14 @@ func makeDir(dir string) error {
 // findServer finds the newest PostgreSQL server on this machine, or the one in
 // the directory that was given.
 func findServer(given string) (string, pgctl.Version, error) {
-	var last error
 	for major := pgctl.Version(newestServer); major >= oldestServer; major-- {
-		dir, err := pgctl.FindBinDir(major, given)
-		if err == nil {
+		if dir, err := pgctl.FindBinDir(major, given); err == nil {
 			return dir, major, nil
 		}
-		last = err
 	}
 	if given != "" {
-		return "", 0, last
+		return "", 0, hint.Wrap(fmt.Errorf("no PostgreSQL server of version %d or later in %s", oldestServer, given),
+			"--pg-bin names the directory that holds pg_ctl and postgres")
 	}
 	return "", 0, hint.Wrap(errors.New("no PostgreSQL server found on this machine"),
 		"install one (Debian, Ubuntu: apt-get install postgresql; Fedora, RHEL: dnf install postgresql-server), or give --pg-bin with the directory of pg_ctl")
