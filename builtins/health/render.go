@@ -65,7 +65,7 @@ func rows() []row {
 		{"archiving", []string{"archiving_active"}, archivingCell},
 		{"backlog", []string{"backlog"}, backlogCell},
 		{"last archived", []string{"last_archived"}, func(n NodeStatus) string { return ifWrites(n, n.LastArchived) }},
-		{"last received", []string{"last_received"}, func(n NodeStatus) string { return string(n.LastReceived) }},
+		{"last received", []string{"last_received"}, receivedCell},
 		{"last replayed", []string{"last_replayed"}, func(n NodeStatus) string { return string(n.LastReplayed) }},
 		{"lag", []string{"lag_bytes"}, lagCell},
 		{"waits for", []string{"wanted"}, wantedCell},
@@ -219,6 +219,14 @@ func ifWrites(n NodeStatus, s string) string {
 		return ""
 	}
 	return s
+}
+
+// receivedCell leaves out what a primary received while it was a standby.
+func receivedCell(n NodeStatus) string {
+	if n.writes() {
+		return ""
+	}
+	return string(n.LastReceived)
 }
 
 func lagCell(n NodeStatus) string {

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"sync"
+	"time"
 
 	"github.com/warmrun/warmrun/builtins/health"
 	"github.com/warmrun/warmrun/builtins/psql"
@@ -24,7 +27,7 @@ func (c *statusCommand) Run(ctx context.Context, p *process, g *globals) error {
 		return err
 	}
 	defer s.Close()
-	s.serving = true // what nodes say beside their answer goes to standard error
+	s.quiet, s.connectTimeout = true, statusConnect
 	nodes := make([]health.NodeStatus, len(s.site.Nodes))
 	var group sync.WaitGroup
 	for i, n := range s.site.Nodes {
@@ -33,19 +36,34 @@ func (c *statusCommand) Run(ctx context.Context, p *process, g *globals) error {
 	group.Wait()
 	report := health.Gather(nodes...)
 	if !c.JSON {
-		return report.Render(p.out)
+		return report.Render(p.out, columnsOf(p.out))
 	}
 	encoder := json.NewEncoder(p.out)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(report)
 }
 
+// How long status waits: for a connection, and for a node's whole answer. The
+// server there is given 5 seconds of it.
+const (
+	statusConnect = 5 * time.Second
+	statusAnswer  = 12 * time.Second
+)
+
 func nodeStatus(ctx context.Context, s *session, n cluster.Node) health.NodeStatus {
+	late := fmt.Errorf("no answer within %s", statusAnswer)
+	ctx, cancel := context.WithTimeoutCause(ctx, statusAnswer, late)
+	defer cancel()
 	status, err := callOn(ctx, s, n.Name, "status.local", none{}, localStatus)
-	if err != nil {
-		return health.Unreachable(n, err)
+	switch {
+	case err == nil:
+		return status
+	case errors.Is(err, errNotInstalled):
+		return health.NotInstalled(n, err)
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
 	}
-	return status
+	return health.Unreachable(n, err)
 }
 
 func localStatus(ctx context.Context, s *session, _ none) (health.NodeStatus, error) {

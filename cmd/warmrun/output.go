@@ -14,6 +14,9 @@ import (
 // live is where an operation writes what it is doing: the output of the step
 // that called it, or standard error where another node called it.
 func (s *session) live(ctx context.Context) io.Writer {
+	if s.quiet {
+		return io.Discard
+	}
 	if s.serving {
 		return s.err
 	}
@@ -29,6 +32,19 @@ func say(ctx context.Context, s *session, format string, args ...any) {
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// columnsOf is the width of the terminal that a stream is, or 0 for none.
+func columnsOf(stream any) int {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
 }
 
 // passphrasePrompt asks for the passphrase of an encrypted key, or is nil

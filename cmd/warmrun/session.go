@@ -39,24 +39,57 @@ type session struct {
 	// serving is true in `warmrun call`: standard output is the reply.
 	serving bool
 
-	mu      sync.Mutex
-	clients map[cluster.NodeName]*remote.Client
+	// quiet drops what other nodes say beside their answer.
+	quiet bool
+	// connectTimeout bounds connecting and logging in to a node.
+	connectTimeout time.Duration
+
+	mu    sync.Mutex
+	links map[cluster.NodeName]*link
+}
+
+// link is the connection to one node. It has a lock of its own, so that a node
+// that does not answer keeps nobody from the others.
+type link struct {
+	mu     sync.Mutex
+	client *remote.Client // nil: not connected
 }
 
 func newSession(site *cluster.Site, out, errOut io.Writer) *session {
-	return &session{site: site, out: out, err: errOut, clients: map[cluster.NodeName]*remote.Client{}}
+	return &session{site: site, out: out, err: errOut, connectTimeout: 15 * time.Second, links: map[cluster.NodeName]*link{}}
 }
 
 // Close ends every connection.
 func (s *session) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	links := s.links
+	s.links = map[cluster.NodeName]*link{}
+	s.mu.Unlock()
 	var errs []error
-	for _, c := range s.clients {
-		errs = append(errs, c.Close())
+	for _, l := range links {
+		errs = append(errs, l.close())
 	}
-	s.clients = map[cluster.NodeName]*remote.Client{}
 	return errors.Join(errs...)
+}
+
+func (l *link) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.client == nil {
+		return nil
+	}
+	err := l.client.Close()
+	l.client = nil
+	return err
+}
+
+func (s *session) link(name cluster.NodeName) *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.links[name] == nil {
+		s.links[name] = &link{}
+	}
+	return s.links[name]
 }
 
 // client is the held ssh connection to a node.
@@ -65,34 +98,25 @@ func (s *session) client(ctx context.Context, name cluster.NodeName) (*remote.Cl
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c, ok := s.clients[name]; ok {
-		return c, nil
+	l := s.link(name)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.client == nil {
+		l.client, err = s.dial(ctx, node)
 	}
-	c, err := dialNode(ctx, node, s.err)
-	if err != nil {
-		return nil, err
-	}
-	s.clients[name] = c
-	return c, nil
+	return l.client, err
 }
 
 // forget closes the connection to a node, so that the next use opens a new one.
 func (s *session) forget(name cluster.NodeName) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c, ok := s.clients[name]; ok {
-		_ = c.Close() // it is broken already
-		delete(s.clients, name)
-	}
+	_ = s.link(name).close() // it is broken already
 }
 
-func dialNode(ctx context.Context, node cluster.Node, errOut io.Writer) (*remote.Client, error) {
+func (s *session) dial(ctx context.Context, node cluster.Node) (*remote.Client, error) {
 	return remote.Dial(ctx, node, remote.Options{
-		Getenv: os.Getenv, HomeDir: homeDir(), ConnectTimeout: 15 * time.Second,
+		Getenv: os.Getenv, HomeDir: homeDir(), ConnectTimeout: s.connectTimeout,
 		Prompt: passphrasePrompt(),
-		Warn:   func(text string) { fmt.Fprintf(errOut, "warmrun: %s\n", text) },
+		Warn:   func(text string) { fmt.Fprintf(s.err, "warmrun: %s\n", text) },
 	})
 }
 
@@ -173,6 +197,10 @@ func (s *session) call(ctx context.Context, name cluster.NodeName, op string, ar
 	return json.Unmarshal(reply.Result, result)
 }
 
+// errNotInstalled marks the error of a node that answers without having the
+// program; it adds nothing to the text.
+var errNotInstalled = errors.New("")
+
 // explainCall says why a node gave no answer at all: mostly because the
 // program is not there yet.
 func (s *session) explainCall(node cluster.Node, op string, err error) error {
@@ -182,7 +210,7 @@ func (s *session) explainCall(node cluster.Node, op string, err error) error {
 		return fmt.Errorf("%s on %s: %w", op, node.Name, err)
 	}
 	if exit.Status == 126 || exit.Status == 127 {
-		return hint.Wrap(fmt.Errorf("%s has no working %s", node.Name, node.Binary()), "run: warmrun distrib")
+		return hint.Wrap(fmt.Errorf("%s has no working %s%w", node.Name, node.Binary(), errNotInstalled), "run: warmrun distrib")
 	}
 	return fmt.Errorf("%s on %s: %w", op, node.Name, err)
 }
