@@ -295,17 +295,17 @@ func (e *NotShippedError) Error() string {
 		if i > 0 {
 			b.WriteString(", nor")
 		}
-		fmt.Fprintf(&b, " to %s: %v;", o.Destination, o.err)
+		fmt.Fprintf(&b, " to %s: %v", o.Destination, o.err)
 	}
 	for _, o := range e.outcomes {
 		if o.err == nil {
-			fmt.Fprintf(&b, " it is on %s;", o.Destination)
+			fmt.Fprintf(&b, "; it is on %s", o.Destination)
 		}
 	}
 	if refused(e.outcomes) {
-		b.WriteString(" it stays in pg_wal, and trying again changes nothing before this is settled")
+		b.WriteString("; it stays in pg_wal, and trying again changes nothing before this is settled")
 	} else {
-		b.WriteString(" it stays in pg_wal and the server will try again")
+		b.WriteString("; it stays in pg_wal and the server will try again")
 	}
 	return b.String()
 }

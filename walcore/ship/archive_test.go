@@ -125,6 +125,14 @@ func TestArchiveMessages(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
+	s.down["dr1"] = true
+	err = s.archive("", true, walcore.FileName(seg4), data, "db2", "dr1")
+	want = "could not ship 000000010000000000000004 to standby db2 (db2:/data/archive): connect to db2: connection refused," +
+		" nor to DR node dr1 (dr1:/data/archive): connect to dr1: connection refused; it stays in pg_wal and the server will try again"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	s.down["dr1"] = false
 	err = s.archive(cluster.RequireAny, true, walcore.FileName(seg4), data, "db2", "dr1")
 	want = "warning: 000000010000000000000004 is not on standby db2 (db2:/data/archive): connect to db2: connection refused\n"
 	if err != nil || s.out.String() != want {
