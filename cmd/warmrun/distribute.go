@@ -115,7 +115,7 @@ func distribute(ctx context.Context, s *session, name cluster.NodeName) error {
 		return fmt.Errorf("install warmrun on %s: %w", name, err)
 	}
 	summary, err := filesync.Push(ctx, s.syncAgent(name), s.site.Global(), filepath.Join(node.Home, "global"),
-		filesync.Options{Streams: 1, Verbose: s.live(ctx)})
+		filesync.Options{Streams: 1, Verbose: s.live(ctx), FollowRoot: true})
 	if err != nil {
 		return fmt.Errorf("copy %s to %s: %w", s.site.Global(), name, err)
 	}

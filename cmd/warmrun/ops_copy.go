@@ -75,7 +75,11 @@ func saveLogs(ctx context.Context, s *session, o toOption) (filesync.Summary, er
 		return filesync.Summary{}, nil
 	}
 	target := filepath.Join(to.Home, "local", "logs", string(s.site.Self.Name))
-	summary, err := filesync.Push(ctx, s.syncAgent(o.To), dir, target, filesync.Options{Streams: 1, Verbose: s.live(ctx)})
+	summary, err := filesync.Push(ctx, s.syncAgent(o.To), dir, target, filesync.Options{
+		Streams: 1, Verbose: s.live(ctx), FollowRoot: true,
+		// The server goes on writing to the newest file.
+		OnChange: filesync.LetPass,
+	})
 	if err == nil {
 		fmt.Fprintln(s.live(ctx), summary)
 	}
@@ -92,12 +96,6 @@ func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result
 		return basebackup.Result{}, err
 	}
 	defer conn.Close(ctx)
-	keep := []string{}
-	for _, path := range []string{to.Archive, to.Trigger, to.Home} {
-		if rel, err := filepath.Rel(to.PGData, path); err == nil && filepath.IsLocal(rel) {
-			keep = append(keep, rel)
-		}
-	}
 	progress := progressLines{out: s.live(ctx), every: 15 * time.Second}
 	result, err := basebackup.Copy(ctx, basebackup.Request{
 		Source:       basebackup.Source{PGData: s.site.Self.PGData, Conn: conn},
@@ -108,7 +106,7 @@ func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result
 		Fast:         o.Fast,
 		MaxRate:      o.MaxRate,
 		Progress:     progress.show,
-		Keep:         keep,
+		Keep:         append(insidePGDATA(to), insidePGDATA(s.site.Self)...),
 		Out:          s.live(ctx),
 		CheckTarget: func(ctx context.Context) error {
 			state, err := stateOf(ctx, s, o.To)
@@ -122,4 +120,17 @@ func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result
 		fmt.Fprintln(s.live(ctx), result.Summary)
 	}
 	return result, err
+}
+
+// insidePGDATA lists what of warmrun's own lies in a node's data directory, as
+// the archive and the trigger file of a 2warm tree do: no part of a base copy.
+func insidePGDATA(n cluster.Node) []string {
+	var patterns []string
+	for _, path := range []string{n.Archive, n.Trigger, n.Home} {
+		rel, err := filepath.Rel(n.PGData, path)
+		if err == nil && rel != "." && filepath.IsLocal(rel) {
+			patterns = append(patterns, "/"+filepath.ToSlash(rel))
+		}
+	}
+	return patterns
 }
