@@ -28,8 +28,13 @@ type RelayResult struct {
 // gaps, and how far it has none is noted as the watermark of from. An error
 // says what the destination lacks, or what could not be sent; one that refuses
 // a file does not keep the others from being sent.
-func RelayAll(ctx context.Context, from *walcore.Archive, to *Client, out io.Writer) (RelayResult, error) {
-	r := &relay{from: from, to: to, out: out}
+//
+// need is where the destination's server would begin to replay if it started
+// now: gaps count from there on, and older WAL that has been removed there is
+// not sent again. Where need is 0, because there is no server yet, gaps count
+// from the last watermark on, or from the oldest segment that either side has.
+func RelayAll(ctx context.Context, from *walcore.Archive, to *Client, need walcore.LSN, out io.Writer) (RelayResult, error) {
+	r := &relay{from: from, to: to, need: need, out: out}
 	names, err := r.lacking(ctx)
 	if err != nil {
 		return r.result, err
@@ -58,10 +63,14 @@ func RelayAll(ctx context.Context, from *walcore.Archive, to *Client, out io.Wri
 type relay struct {
 	from   *walcore.Archive
 	to     *Client
+	need   walcore.LSN
 	out    io.Writer
 	oldest walcore.SegmentName // that either side has, in WAL order
 	newest walcore.SegmentName // on the chain of from
-	result RelayResult
+	// start is the segment of need, empty where it is unknown; there the oldest
+	// segment at the destination.
+	start, there walcore.SegmentName
+	result       RelayResult
 }
 
 // lacking is what has to be sent, histories first.
@@ -75,12 +84,15 @@ func (r *relay) lacking(ctx context.Context) ([]walcore.FileName, error) {
 		return nil, err
 	}
 	r.newest = chain.Newest
+	if r.need != 0 && chain.SegmentSize != 0 {
+		r.start = walcore.SegmentAt(max(chain.Timeline, 1), r.need, chain.SegmentSize)
+	}
 	theirs, err := r.to.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r.note(ours)
-	r.note(theirs)
+	r.there = oldest(theirs)
+	r.oldest = oldest(slices.Concat(ours, theirs))
 	again, err := r.outgrown(ctx)
 	if err != nil {
 		return nil, err
@@ -91,6 +103,9 @@ func (r *relay) lacking(ctx context.Context) ([]walcore.FileName, error) {
 	}
 	var names []walcore.FileName
 	for _, name := range ours {
+		if r.removed(name) {
+			continue
+		}
 		// A history is offered even if it is there: two promotions to the same
 		// timeline differ in nothing but its content.
 		if !has[name] || name.Kind() == walcore.KindHistory || again[name.Segment()] && name.Kind() == walcore.KindSegment {
@@ -111,15 +126,25 @@ func rank(name walcore.FileName) int {
 	return 1
 }
 
-func (r *relay) note(names []walcore.FileName) {
+// oldest is the first segment in WAL order, whatever its timeline.
+func oldest(names []walcore.FileName) walcore.SegmentName {
+	first := walcore.SegmentName("")
 	for _, name := range names {
-		if name.Kind() != walcore.KindSegment {
-			continue
-		}
-		if s := name.Segment(); r.oldest == "" || s.Position() < r.oldest.Position() {
-			r.oldest = s
+		if s := name.Segment(); name.Kind() == walcore.KindSegment && (first == "" || s.Position() < first.Position()) {
+			first = s
 		}
 	}
+	return first
+}
+
+// removed reports whether the destination's server has done with a file and had
+// it removed: it would only be removed again.
+func (r *relay) removed(name walcore.FileName) bool {
+	if r.start == "" || name.Kind() == walcore.KindHistory {
+		return false
+	}
+	at := name.Segment().Position()
+	return at < r.start.Position() && (r.there == "" || at < r.there.Position())
 }
 
 // outgrown are the segments that are provisional there, and whole or longer
@@ -163,19 +188,23 @@ func (r *relay) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !noted {
+	mark := start
+	switch {
+	case r.start != "":
+		start = r.start
+	case !noted:
 		start = r.oldest
 	}
-	if start == "" {
-		return nil // no WAL on either side yet
+	if start == "" || r.newest != "" && r.newest.Position() < start.Position() {
+		return nil // there is no WAL yet that could be missing
 	}
 	chain, err := r.to.Chain(ctx, start)
 	if err != nil {
 		return err
 	}
 	r.result.Chain, r.result.Watermark = chain, settled(chain)
-	if mark := r.result.Watermark; mark != "" && (!noted || mark != start) {
-		if err := r.from.SetWatermark(mark); err != nil {
+	if now := r.result.Watermark; now != "" && (!noted || now != mark) {
+		if err := r.from.SetWatermark(now); err != nil {
 			return err
 		}
 	}

@@ -24,7 +24,7 @@ func fill(t *testing.T, a *walcore.Archive, names ...walcore.SegmentName) {
 func relayOnce(t *testing.T, from, to *walcore.Archive, files int, mark walcore.SegmentName, fails string) string {
 	t.Helper()
 	var out bytes.Buffer
-	result, err := RelayAll(t.Context(), from, connectTo(t, to), &out)
+	result, err := RelayAll(t.Context(), from, connectTo(t, to), 0, &out)
 	if (err == nil) != (fails == "") || err != nil && !strings.Contains(err.Error(), fails) {
 		t.Errorf("got error %v, want %q", err, fails)
 	}
@@ -123,12 +123,60 @@ func TestRelayGoesOnAfterRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	_, err := RelayAll(t.Context(), from, connectTo(t, to), &out)
+	_, err := RelayAll(t.Context(), from, connectTo(t, to), 0, &out)
 	var refused *walcore.RefusedError
 	if !errors.As(err, &refused) || refused.Name != walcore.FileName(seg2) {
 		t.Errorf("got %v, want %s refused", err, seg2)
 	}
 	if got, want := listed(t, to), join(string(seg1), string(tli2), string(seg3.OnTimeline(2))); got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestRelayFromWhatIsNeeded: gaps count from where the destination's server
+// would begin to replay, whatever an old watermark says, and what it has had
+// removed is not sent again.
+func TestRelayFromWhatIsNeeded(t *testing.T) {
+	const size = storetest.Small
+	seg5 := seg4.Next(size)
+	tests := []struct {
+		name        string
+		mark        walcore.SegmentName
+		from, to    []walcore.SegmentName
+		need        walcore.LSN
+		files       int
+		wantMark    walcore.SegmentName
+		fails, want string
+	}{
+		{"cleaned up there, the old watermark is far behind", seg1, []walcore.SegmentName{seg1, seg2, seg5}, []walcore.SegmentName{seg3, seg4},
+			seg3.Start(size) + 0x28, 1, seg5, "", join(string(seg3), string(seg4), string(seg5))},
+		{"an old gap before a new base copy", seg1, []walcore.SegmentName{seg4, seg5}, []walcore.SegmentName{seg1, seg2},
+			seg4.Start(size) + 0x28, 2, seg5, "", join(string(seg1), string(seg2), string(seg4), string(seg5))},
+		{"a gap behind it", "", []walcore.SegmentName{seg5}, []walcore.SegmentName{seg1, seg2, seg3},
+			seg2.Start(size) + 0x28, 1, seg3, string(seg4), join(string(seg1), string(seg2), string(seg3), string(seg5))},
+		{"one got lost there", seg5, []walcore.SegmentName{seg3, seg4, seg5}, []walcore.SegmentName{seg2, seg3, seg5},
+			seg2.Start(size) + 0x28, 1, seg5, "", join(string(seg2), string(seg3), string(seg4), string(seg5))},
+		{"needs what is not archived yet", "", []walcore.SegmentName{seg1, seg2}, nil,
+			seg3.Start(size) + 0x28, 0, "", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			from, to := newArchive(t), newArchive(t)
+			fill(t, from, tt.from...)
+			fill(t, to, tt.to...)
+			if tt.mark != "" {
+				if err := from.SetWatermark(tt.mark); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var out bytes.Buffer
+			result, err := RelayAll(t.Context(), from, connectTo(t, to), tt.need, &out)
+			if (err == nil) != (tt.fails == "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
+				t.Errorf("got error %v, want %q", err, tt.fails)
+			}
+			if got := listed(t, to); result.Files != tt.files || result.Watermark != tt.wantMark || got != tt.want {
+				t.Errorf("got %d files, watermark %q, and there %s; want %d, %q, %s", result.Files, result.Watermark, got, tt.files, tt.wantMark, tt.want)
+			}
+		})
 	}
 }

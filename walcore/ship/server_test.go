@@ -204,7 +204,7 @@ func TestProvisionalSegmentOfARealServer(t *testing.T) {
 	ship := func() {
 		t.Helper()
 		var out bytes.Buffer
-		_, err := ShipWALDir(t.Context(), connectTo(t, archive), filepath.Join(s.data, "pg_wal"), end, control.Timeline, control.Identity(), &out)
+		_, err := ShipWALDir(t.Context(), connectTo(t, archive), filepath.Join(s.data, "pg_wal"), 0, end, control.Timeline, control.Identity(), &out)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,15 +22,18 @@ import (
 // History files go first. Nothing beyond upTo is sent: pg_wal also holds
 // segments that were recycled and have names of the future.
 //
-// timeline is the one that upTo is on; id the cluster's identity, with its
-// segment size. The result is the segments that are in the archive now because
+// from is what the server that restores from the archive has replayed already,
+// 0 where that is unknown: no WAL before it is asked for, and all from it on
+// must be there in the end. An archive may well lack WAL that its own server
+// wrote, when it was the primary. timeline is the one that upTo is on; id the
+// cluster's identity, with its segment size. The result is the segments that are in the archive now because
 // of the call, those included that were there already. An error means that the
 // archive does not hold all WAL up to upTo.
-func ShipWALDir(ctx context.Context, to *Client, walDir string, upTo walcore.LSN, timeline walcore.Timeline, id walcore.Identity, out io.Writer) ([]walcore.SegmentName, error) {
+func ShipWALDir(ctx context.Context, to *Client, walDir string, from, upTo walcore.LSN, timeline walcore.Timeline, id walcore.Identity, out io.Writer) ([]walcore.SegmentName, error) {
 	if !id.SegmentSize.Valid() || timeline == 0 || upTo == 0 {
 		return nil, fmt.Errorf("ship %s up to %s on timeline %d: the segment size, timeline and end must be known", walDir, upTo, uint32(timeline))
 	}
-	d := &walSource{ctx: ctx, to: to, dir: walDir, upTo: upTo, timeline: timeline, id: id, out: out}
+	d := &walSource{ctx: ctx, to: to, dir: walDir, replayed: from, upTo: upTo, timeline: timeline, id: id, out: out}
 	if err := d.list(); err != nil {
 		return nil, err
 	}
@@ -58,6 +61,7 @@ type walSource struct {
 	ctx      context.Context
 	to       *Client
 	dir      string
+	replayed walcore.LSN // 0: unknown
 	upTo     walcore.LSN
 	timeline walcore.Timeline
 	id       walcore.Identity
@@ -67,7 +71,8 @@ type walSource struct {
 	ready map[walcore.FileName]bool
 	// history is that of timeline, empty where it has no file here.
 	history walcore.History
-	from    walcore.SegmentName // where the archive's WAL ended before
+	// need is the first segment that must be in the archive in the end.
+	need walcore.SegmentName
 }
 
 // list reads the directory and its archive_status.
@@ -139,7 +144,6 @@ func (d *walSource) segments() ([]walcore.SegmentName, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.from = begin
 	last := d.last()
 	var names []walcore.SegmentName
 	for _, file := range d.names {
@@ -170,26 +174,44 @@ func (d *walSource) leads(name walcore.SegmentName) bool {
 	return ok && name.End(d.id.SegmentSize) <= fork
 }
 
-// begin is the segment that the archive's WAL ends in, or the first of the
-// run in the directory that leads to the last where the archive is empty.
+// begin is the segment to begin with, and settles what is needed: the segment
+// that the archive's WAL ends in, counted from where it has been replayed to.
+// Where the archive is empty and nothing is known, it is the first of the run
+// in the directory that leads to the last.
 func (d *walSource) begin() (walcore.SegmentName, error) {
-	chain, err := d.to.Chain(d.ctx, "")
+	last := d.last()
+	if d.replayed != 0 {
+		d.need = min(walcore.SegmentAt(d.timeline, d.replayed, d.id.SegmentSize), last)
+	}
+	chain, err := d.to.Chain(d.ctx, d.need)
 	if err != nil {
 		return "", err
 	}
-	last := d.last()
+	begin := d.need
 	if chain.Last != "" {
-		return min(chain.Last.OnTimeline(d.timeline), last), nil
+		begin = min(chain.Last.OnTimeline(d.timeline), last)
 	}
-	begin := last
+	if begin == "" {
+		begin = d.firstOfRun()
+	}
+	if d.need == "" {
+		d.need = begin
+	}
+	return begin, nil
+}
+
+// firstOfRun is the first segment of the gap-free run in the directory that
+// ends with the last.
+func (d *walSource) firstOfRun() walcore.SegmentName {
+	begin := d.last()
 	for {
 		number := begin.Number(d.id.SegmentSize)
 		if number == 0 {
-			return begin, nil
+			return begin
 		}
 		before := walcore.MakeSegmentName(d.timeline, number-1, d.id.SegmentSize)
 		if _, found := slices.BinarySearch(d.names, walcore.FileName(before)); !found {
-			return begin, nil
+			return begin
 		}
 		begin = before
 	}
@@ -259,7 +281,7 @@ func (d *walSource) inspect(name walcore.SegmentName, f *os.File) (PutOptions, e
 // verify asks the archive whether its WAL leads to upTo now. Where a newer
 // timeline has begun there, this one's end is no longer on its chain.
 func (d *walSource) verify() error {
-	chain, err := d.to.Chain(d.ctx, d.from)
+	chain, err := d.to.Chain(d.ctx, d.need)
 	if err != nil || chain.Timeline > d.timeline {
 		return err
 	}

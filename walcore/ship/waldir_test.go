@@ -65,7 +65,7 @@ func TestShipWALDir(t *testing.T) {
 			a := newArchive(t)
 			fill(t, a, tt.there...)
 			var out bytes.Buffer
-			got, err := ShipWALDir(t.Context(), connectTo(t, a), walDir(t, tt.files), tt.upTo, 1, walcore.Identity{SystemID: storetest.SystemID, SegmentSize: storetest.Small}, &out)
+			got, err := ShipWALDir(t.Context(), connectTo(t, a), walDir(t, tt.files), 0, tt.upTo, 1, walcore.Identity{SystemID: storetest.SystemID, SegmentSize: storetest.Small}, &out)
 			if tt.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.fails) {
 					t.Errorf("got error %v, want %q", err, tt.fails)
@@ -83,6 +83,69 @@ func TestShipWALDir(t *testing.T) {
 				t.Errorf("got the chain %+v, %v, want the end %s", chain, err, tt.upTo)
 			}
 		})
+	}
+}
+
+// TestShipWALDirBehindAnOldGap: the destination was the primary of timeline 2
+// and wrote that WAL itself, so its archive lacks it. What it has replayed is
+// not asked for; what lies behind that is.
+func TestShipWALDirBehindAnOldGap(t *testing.T) {
+	const size = storetest.Small
+	seg5 := seg4.Next(size)
+	half, end := storetest.Segment{Name: seg5.OnTimeline(3), Ending: storetest.Shutdown}.Build()
+	histories := map[walcore.FileName][]byte{
+		tli2:               []byte("1\t0/200000\tx\n"),
+		"00000003.history": []byte("1\t0/200000\tx\n2\t0/400000\tx\n"),
+	}
+	files := map[string][]byte{
+		string(seg4.OnTimeline(3)): segment(storetest.Segment{Name: seg4.OnTimeline(3)}),
+		string(seg5.OnTimeline(3)): half,
+	}
+	for name, data := range histories {
+		files[string(name)] = data
+	}
+	tests := []struct {
+		name  string
+		from  walcore.LSN
+		fails string
+	}{
+		{"replayed", seg4.Start(size) + 0x28, ""},
+		{"replayed further than here", end + 0x1000, ""},
+		{"not replayed", seg3.Start(size) + 0x28, "neither"},
+		{"unknown", 0, "neither"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a := newArchive(t)
+			fill(t, a, seg1)
+			for name, data := range histories {
+				mustPut(t, a, name, data, 0)
+			}
+			var out bytes.Buffer
+			_, err := ShipWALDir(t.Context(), connectTo(t, a), walDir(t, files), tt.from, end, 3, walcore.Identity{SegmentSize: size}, &out)
+			if (err == nil) != (tt.fails == "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
+				t.Errorf("got error %v, want %q", err, tt.fails)
+			}
+		})
+	}
+}
+
+// TestShipWALDirMendsAGap: a segment that the archive lacks behind what was
+// replayed is sent, although the archive's WAL goes on after it.
+func TestShipWALDirMendsAGap(t *testing.T) {
+	half, end := storetest.Segment{Name: seg4, Ending: storetest.Shutdown}.Build()
+	a := newArchive(t)
+	fill(t, a, seg1, seg3)
+	dir := walDir(t, map[string][]byte{
+		string(seg2): segment(storetest.Segment{Name: seg2}), string(seg3): segment(storetest.Segment{Name: seg3}), string(seg4): half,
+	})
+	var out bytes.Buffer
+	_, err := ShipWALDir(t.Context(), connectTo(t, a), dir, seg1.Start(storetest.Small)+0x28, end, 1, walcore.Identity{SegmentSize: storetest.Small}, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := listed(t, a), join(string(seg1), string(seg2), string(seg3), string(seg4)); got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
@@ -110,7 +173,7 @@ func TestShipWALDirOfASecondTimeline(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	got, err := ShipWALDir(t.Context(), connectTo(t, a), dir, end, 2, walcore.Identity{SegmentSize: storetest.Small}, &out)
+	got, err := ShipWALDir(t.Context(), connectTo(t, a), dir, 0, end, 2, walcore.Identity{SegmentSize: storetest.Small}, &out)
 	want := []walcore.SegmentName{seg1, seg2.OnTimeline(2), seg3.OnTimeline(2)}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
