@@ -190,7 +190,14 @@ func (v *vm) invokeGo(L *lua.LState, s *signature, args []reflect.Value) (result
 
 // describe puts a change into words for a plan.
 func (v *vm) describe(L *lua.LState, s *signature, args []reflect.Value) string {
-	if s.Describe != nil && args != nil {
+	if s.Describe != nil && args == nil {
+		plain := make([]any, L.GetTop())
+		for i := range plain {
+			plain[i] = v.partlyKnown(L.Get(i+1), 0)
+		}
+		return s.Describe(plain)
+	}
+	if s.Describe != nil {
 		plain := make([]any, len(args))
 		for i, arg := range args {
 			plain[i] = arg.Interface()
@@ -205,6 +212,27 @@ func (v *vm) describe(L *lua.LState, s *signature, args []reflect.Value) string 
 		}
 	}
 	return b.String()
+}
+
+// partlyKnown is a value for Describe, with an Unknown for all that is not
+// known.
+func (v *vm) partlyKnown(value lua.LValue, depth int) any {
+	if u, ok := unknownOf(value); ok {
+		return Unknown{From: u.from}
+	}
+	table, ok := value.(*lua.LTable)
+	if ok && table.Len() == 0 && depth < maxDepth {
+		object := map[string]any{}
+		for key, item := table.Next(lua.LNil); key != lua.LNil; key, item = table.Next(key) {
+			object[key.String()] = v.partlyKnown(item, depth+1)
+		}
+		return object
+	}
+	plain, err := v.plain(value, depth)
+	if err != nil {
+		return v.inWords(value, false, depth)
+	}
+	return plain
 }
 
 // pushUnknown gives a script unknown values for the results of a change.

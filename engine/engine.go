@@ -63,8 +63,9 @@ type Func struct {
 	// name. A duration is written as a string with a unit ("30s", "5min").
 	Fn any
 	// Describe puts a call into words for a plan. It gets the converted
-	// arguments, the option struct included. Nil means the generic form,
-	// which also serves where an argument is itself unknown.
+	// arguments, the option struct included. Where one of them is unknown, it
+	// gets all as plain values, the options as a map[string]any, and an Unknown
+	// in the place of each that is. Nil means the generic form.
 	Describe func(args []any) string
 	// Plans marks a function that is called in a plan as well, where it only
 	// plans (Planning tells). Its first result is then a string, the lines to

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // withRunbooks adds the module runbook, as the program does: run loads another
@@ -72,7 +73,7 @@ func runNested(t *testing.T, w *world, steps string, opts RunOptions) (string, e
 	host := withRunbooks(w, nestedTexts())
 	r := mustLoad(t, bookText(steps), host)
 	var out bytes.Buffer
-	opts.Out = &out
+	opts.Out, opts.announceAfter = &out, time.Hour
 	_, err := r.Run(t.Context(), nil, opts)
 	return out.String(), err
 }
@@ -97,18 +98,14 @@ func TestNestedRunIsUndoneWithItsStep(t *testing.T) {
 	diff(t, "output", out, `==> flush  [1/2]
     ==> checks
         ok      is primary
-    ==> block  [1/2]
-        done in 0.2 s
-    ==> stop  [2/2]
-        done in 0.2 s
+    ==> block  [1/2]  done in 0.2 s
+    ==> stop  [2/2]  done in 0.2 s
     done in 1.5 s
 ==> trigger  [2/2]
     failed after 0.2 s: no answer
 ==> undo flush
-    ==> undo stop
-        undone in 0.2 s
-    ==> undo block
-        undone in 0.2 s
+    ==> undo stop  undone in 0.2 s
+    ==> undo block  undone in 0.2 s
     undone in 1.0 s
 `)
 	if got := strings.Join(events, "\n"); !strings.Contains(got, "demo/flush/flush: step began stop") {

@@ -52,7 +52,7 @@ func (w *indenter) endLine() {
 // output that nobody can read any more, so its errors are dropped: a broken
 // pipe in the middle of a switchover must not stop it half way.
 type printer struct {
-	to    io.Writer
+	to    *heading
 	color bool
 	quiet bool
 }
@@ -64,7 +64,7 @@ const (
 )
 
 func (p *printer) paint(code, text string) string {
-	if !p.color {
+	if !p.color || code == "" {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
@@ -79,6 +79,18 @@ func (p *printer) line(format string, args ...any) {
 
 func (p *printer) always(format string, args ...any) {
 	fmt.Fprintf(p.to, format+"\n", args...)
+}
+
+// begin prints the title of a step or its undo, end how that ended.
+func (p *printer) begin(title, rest string) { p.to.begin(p.paint(bold, "==> "+title) + rest) }
+
+func (p *printer) end(code, word, how string) { p.to.end(p.paint(code, word) + how) }
+
+// mark draws a line across the output.
+func (p *printer) mark(text string) {
+	if text != "" {
+		p.line("%s", p.paint(bold, "-- "+text+" --"))
+	}
 }
 
 // body is where the output of a step or a check goes.

@@ -39,6 +39,10 @@ type PlannedStep struct {
 	// Lines are the changes in words, in order. Lines of a runbook inside
 	// the step are indented by two blanks.
 	Lines []string `json:"lines,omitempty"`
+	// Mark is a line to draw before the step.
+	Mark string `json:"mark,omitempty"`
+	// Says is what the step would print, as far as that is known now.
+	Says []string `json:"says,omitempty"`
 	// Asks is the question that the step puts to the operator.
 	Asks string `json:"asks,omitempty"`
 	// Unknown says what the rest of the step depends on.
@@ -159,7 +163,7 @@ func (p *planner) recordNested(text string) {
 }
 
 func (p *planner) planStep(ctx context.Context, def *stepDef) error {
-	p.plan.Steps = append(p.plan.Steps, PlannedStep{Name: def.Name, Irreversible: def.Irreversible})
+	p.plan.Steps = append(p.plan.Steps, PlannedStep{Name: def.Name, Irreversible: def.Irreversible, Mark: def.Mark})
 	p.step = &p.plan.Steps[len(p.plan.Steps)-1]
 	p.results[def.Name] = p.vm.unknown("the result of step " + def.Name)
 	ctx, cancel := context.WithTimeoutCause(ctx, planTimeout, fmt.Errorf("planning took longer than %s", planTimeout))
@@ -196,7 +200,7 @@ func (p *planner) settle(ctx context.Context, def *stepDef) (bool, error) {
 			p.results[def.Name] = lua.LNil
 			return true, nil
 		case !wanted:
-			p.note("as things stand now it would be skipped")
+			p.note("not needed as things stand now")
 		}
 	}
 	if def.doneIf == nil {

@@ -64,7 +64,7 @@ Checks
 
 Steps
    1. nothing
-        only looks
+        says: looking
    2. skipped: skipped
    3. already: already done
    4. checkpoint
@@ -82,7 +82,7 @@ Steps
         asks: Promote db2?
         pg_ctl.promote db2
    9. again
-        (as things stand now it would be skipped)
+        (not needed as things stand now)
         (already done as things stand now, before the changes above)
         start the server on db1
   10. depends
@@ -107,14 +107,14 @@ Steps
 func TestUnknown(t *testing.T) {
 	const depends = "unknown from here: depends on the result of pg_ctl.promote"
 	for _, use := range []string{
-		`local x = u.field`, `local x = u[1]`, `u.field = 1`, `u()`, `u:method()`,
+		`u.field = 1`, `if u.field then end`, `local x = u.a.b + 1`, `local x = u[u]`, `u()`, `u:method()`,
 		`local x = u + 1`, `local x = 1 - u`, `local x = -u`, `local x = #u`, `local x = u .. "x"`, `local x = "x" .. u`,
 		`local x = u == 1`, `local x = "shut down" == u`, `local x = u ~= nil`, `local x = u < 1`, `local x = 1 >= u`,
 		`if u then end`, `if not u then end`, `local x = u and 1`, `local x = u or 1`, `while u do break end`,
 		`repeat until u`, `for i = 1, u do end`, `for k, v in pairs(u) do end`, `for k in u do end`,
 		`local x = tostring(u)`, `local x = type(u)`, `local x = string.format("%s", u)`, `local x = table.concat({ u })`,
 		`local x = select("#", u)`, `local x = next(u)`, `fail("%s", u)`, `error(u)`, `assert(u)`,
-		`pcall(function() if u then end end)`, `xpcall(function() return u.x end, function() end)`,
+		`pcall(function() if u then end end)`, `xpcall(function() return u.x + 1 end, function() end)`,
 		`local x = pg_ctl.control(u)`, `local x = test.options("a", { mode = u })`, `local x = psql.value("a", "b", u)`,
 		`local x = lsn(u)`, `local t = { u } if t[1] then end`,
 	} {
@@ -128,14 +128,14 @@ psql.exec(c.node, "reached") end } }`)
 		}
 	}
 	for _, use := range []string{
-		`local x = u`, `local t = { a = u }`, `say("%s", u)`, `psql.exec(c.node, "x", u)`, `pg_ctl.start(u)`,
+		`local x = u`, `local x = u.field`, `local x = u[1].y`, `psql.exec(c.node, "x", u.field)`, `local t = { a = u }`, `say("%s", u)`, `psql.exec(c.node, "x", u)`, `pg_ctl.start(u)`,
 		`pg_ctl.stop(c.node, { mode = u })`, `pcall(function(x) return x end, u)`, `local function f(x) return x end f(u)`,
 	} {
 		plan := planOf(t, (&world{}).host(), `steps = { step { "one", run = function(c)
 local u = pg_ctl.promote(c.node)
 `+use+`
 psql.exec(c.node, "reached") return u end },
-step { "two", run = function(c) psql.exec(c.node, "step two") return c.results.one.x end } }`)
+step { "two", run = function(c) psql.exec(c.node, "step two") return c.results.one.x + 1 end } }`)
 		text := plan.Text()
 		if !strings.Contains(text, `"reached"`) || !strings.Contains(text, `"step two"`) || plan.Steps[0].Unknown != "" {
 			t.Errorf("%s:\n%s", use, text)
@@ -148,8 +148,8 @@ step { "two", run = function(c) psql.exec(c.node, "step two") return c.results.o
 
 func TestPlanOfStepsWithoutResult(t *testing.T) {
 	plan := planOf(t, (&world{}).host(), `steps = {
-  step { "a", run = function(c) local x = pg_ctl.promote(c.node).x end },
-  step { "b", run = function(c) return c.results.a.y end },
+  step { "a", run = function(c) local x = pg_ctl.promote(c.node).x + 1 end },
+  step { "b", run = function(c) return c.results.a.y + 1 end },
   step { "c", run = function(c) return c.results.d end },
   step { "d", run = function(c) end },
 }`)

@@ -35,11 +35,20 @@ func (p *Plan) Nested() string {
 	fmt.Fprintf(&b, "runbook %s\n", p.Runbook)
 	for _, c := range p.Checks {
 		if !c.OK {
-			fmt.Fprintf(&b, "  check fails now  %s\n", c.sentence())
+			fmt.Fprintf(&b, "  must hold by then: %s\n", c.byThen())
 		}
 	}
 	p.stepsText(&b)
 	return b.String()
+}
+
+// byThen is a check that does not hold yet, which is no failure where the steps
+// before it are there to make it hold.
+func (c PlannedCheck) byThen() string {
+	if c.Message == c.Name {
+		return c.Name
+	}
+	return fmt.Sprintf("%s (now: %s)", c.Name, c.Message)
 }
 
 func (c PlannedCheck) sentence() string {
@@ -64,6 +73,9 @@ func (p *Plan) stepsText(b *strings.Builder) {
 	width := len(fmt.Sprint(len(p.Steps)))
 	passed := false
 	for i, s := range p.Steps {
+		if s.Mark != "" && s.Outcome == "" {
+			fmt.Fprintf(b, "  -- %s --\n", s.Mark)
+		}
 		if s.Irreversible && !passed && s.Outcome == "" {
 			fmt.Fprintf(b, "  %s\n", noReturn)
 			passed = true
@@ -101,6 +113,10 @@ func (s *PlannedStep) body() []string {
 		lines = append(lines, "unknown from here: depends on "+s.Unknown)
 	case s.Problem != "":
 		lines = append(lines, "as things stand now it fails: "+s.Problem)
+	case len(s.Lines) == 0 && len(s.Says) > 0:
+		for _, text := range s.Says {
+			lines = append(lines, "says: "+text)
+		}
 	case len(s.Lines) == 0:
 		lines = append(lines, "only looks")
 	}

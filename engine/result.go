@@ -23,6 +23,8 @@ type RunOptions struct {
 	StopUndo <-chan struct{}
 	// UndoTimeout bounds the undo of each step; 0 means 10 minutes.
 	UndoTimeout time.Duration
+
+	announceAfter time.Duration // see heading; 0 is the usual
 }
 
 // EventKind names what has happened in a run.

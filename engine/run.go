@@ -95,6 +95,7 @@ func (r *runner) inherit(ctx context.Context) {
 		if o.UndoTimeout == 0 {
 			o.UndoTimeout = around.UndoTimeout
 		}
+		o.announceAfter = around.announceAfter
 	}
 	if o.Out == nil {
 		o.Out = r.rb.book.host.Out
@@ -105,7 +106,7 @@ func (r *runner) inherit(ctx context.Context) {
 	if o.UndoTimeout == 0 {
 		o.UndoTimeout = defaultUndoTimeout
 	}
-	r.out = &printer{to: o.Out, color: o.Terminal, quiet: o.Quiet}
+	r.out = &printer{to: newHeading(o.Out, o.announceAfter), color: o.Terminal, quiet: o.Quiet}
 }
 
 func (t *trial) name() string {
@@ -134,6 +135,7 @@ func (r *runner) all(ctx context.Context) (err error) {
 	if err := r.event(Event{Kind: RunBegan}); err != nil {
 		return err
 	}
+	defer r.out.to.show()
 	err = r.checks(ctx)
 	if err == nil {
 		err = r.steps(ctx)
@@ -180,7 +182,10 @@ func (r *runner) steps(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return r.giveUp(ctx, def, context.Cause(ctx))
 		}
-		r.out.line("%s  %s", r.out.paint(bold, "==> "+def.Name), fmt.Sprintf("[%d/%d]", i+1, len(r.vm.def.steps)))
+		r.out.mark(def.Mark)
+		if !r.out.quiet {
+			r.out.begin(def.Name, fmt.Sprintf("  [%d/%d]", i+1, len(r.vm.def.steps)))
+		}
 		if err := r.step(ctx, def); err != nil {
 			return r.giveUp(ctx, def, err)
 		}

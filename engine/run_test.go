@@ -28,7 +28,7 @@ func run(t *testing.T, host Host, text string, opts RunOptions) (*Result, string
 	host.Now = ticking()
 	r := mustLoad(t, bookText(text), host)
 	var out bytes.Buffer
-	opts.Out = &out
+	opts.Out, opts.announceAfter = &out, time.Hour
 	result, err := r.Run(t.Context(), nil, opts)
 	return result, out.String(), err
 }
@@ -56,12 +56,9 @@ steps = {
 	diff(t, "output", strings.ReplaceAll(out, "\r", "<CR>"), `==> checks
     asking db1
     ok      is primary
-==> checkpoint  [1/4]
-    done in 0.1 s
-==> skip me  [2/4]
-    skipped
-==> is up  [3/4]
-    already done
+==> checkpoint  [1/4]  done in 0.1 s
+==> skip me  [2/4]  skipped
+==> is up  [3/4]  already done
 ==> stop  [4/4]
     stopping db1
     10%<CR>    20%<CR>    100%
@@ -242,22 +239,15 @@ func TestUndoInReverse(t *testing.T) {
 	if got := hint.Of(err); got != "look there" {
 		t.Errorf("hint: got %q", got)
 	}
-	diff(t, "output", out, `==> a  [1/6]
-    done in 0.1 s
-==> b  [2/6]
-    done in 0.1 s
-==> c  [3/6]
-    done in 0.1 s
-==> was done  [4/6]
-    already done
+	diff(t, "output", out, `==> a  [1/6]  done in 0.1 s
+==> b  [2/6]  done in 0.1 s
+==> c  [3/6]  done in 0.1 s
+==> was done  [4/6]  already done
 ==> d  [5/6]
     failed after 0.1 s: no answer
-==> undo d
-    undone in 0.1 s
-==> undo c
-    undone in 0.1 s
-==> undo a
-    undone in 0.1 s
+==> undo d  undone in 0.1 s
+==> undo c  undone in 0.1 s
+==> undo a  undone in 0.1 s
 `)
 	var outcomes []Outcome
 	for _, s := range result.Steps {
@@ -287,7 +277,7 @@ func TestUndoGoesOnAfterAFailure(t *testing.T) {
 	if !strings.HasSuffix(names(w), "undo c kept, undo a") {
 		t.Errorf("calls: %s", names(w))
 	}
-	if !strings.Contains(out, "==> undo c\n    failed after 0.1 s: node is gone\n==> undo a\n    undone") {
+	if !strings.Contains(out, "==> undo c\n    failed after 0.1 s: node is gone\n==> undo a  undone in 0.1 s") {
 		t.Errorf("output:\n%s", out)
 	}
 }

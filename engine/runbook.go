@@ -51,12 +51,14 @@ type StepInfo struct {
 	Name         string `json:"name"`
 	Line         int    `json:"line"`
 	Irreversible bool   `json:"irreversible,omitempty"`
-	HasUndo      bool   `json:"undo,omitempty"`
-	HasDoneIf    bool   `json:"done_if,omitempty"`
-	Asks         bool   `json:"asks,omitempty"`
-	Timeout      string `json:"timeout,omitempty"`
-	Retries      int    `json:"retries,omitempty"`
-	Hint         string `json:"hint,omitempty"`
+	// Mark is a line to draw before the step.
+	Mark      string `json:"mark,omitempty"`
+	HasUndo   bool   `json:"undo,omitempty"`
+	HasDoneIf bool   `json:"done_if,omitempty"`
+	Asks      bool   `json:"asks,omitempty"`
+	Timeout   string `json:"timeout,omitempty"`
+	Retries   int    `json:"retries,omitempty"`
+	Hint      string `json:"hint,omitempty"`
 }
 
 // Source is the text that the runbook was loaded from.

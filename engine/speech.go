@@ -23,12 +23,14 @@ func (v *vm) openSpeech() {
 	v.globals.RawSetString("require", v.function(v.require))
 }
 
-// say prints one line of live output. A plan does not print it.
+// say prints one line of live output. A plan keeps what a step says that only
+// looks.
 func (v *vm) say(L *lua.LState) int {
 	if v.place == loading {
 		v.mistake(L, "say may only be called inside a step or check")
 	}
 	if v.plan != nil {
+		v.planSay(L)
 		return 0
 	}
 	line := v.sentence(L, 1)
@@ -40,6 +42,19 @@ func (v *vm) say(L *lua.LState) int {
 		v.fail(L, err)
 	}
 	return 0
+}
+
+// planSay notes what is said, where that is known already.
+func (v *vm) planSay(L *lua.LState) {
+	if v.place != running {
+		return
+	}
+	for i := 1; i <= L.GetTop(); i++ {
+		if _, depends := unknownOf(L.Get(i)); depends {
+			return
+		}
+	}
+	v.plan.step.Says = append(v.plan.step.Says, strings.TrimRight(v.sentence(L, 1), "\n"))
 }
 
 // sentence is a text with the arguments put in, or any one value.

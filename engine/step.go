@@ -47,9 +47,13 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 func (r *runner) ended(entry StepResult, took time.Duration) {
 	switch entry.Outcome {
 	case Done:
-		r.out.line("    %s in %s", r.out.paint(green, "done"), elapsed(took))
+		if !r.out.quiet {
+			r.out.end(green, "done", tookText(took))
+		}
 	case AlreadyDone, Skipped:
-		r.out.line("    %s", entry.Outcome)
+		if !r.out.quiet {
+			r.out.end("", string(entry.Outcome), "")
+		}
 	case Failed:
 		r.out.always("    %s after %s: %s", r.out.paint(red, "failed"), elapsed(took), entry.Error)
 	}
@@ -116,6 +120,7 @@ func (r *runner) confirmed(ctx context.Context, def *stepDef) error {
 		fmt.Fprintf(Output(ctx), "%s yes\n", question)
 		return nil
 	}
+	r.out.to.show()
 	if r.rb.book.host.Confirm == nil {
 		return hint.Wrap(errors.New("it asks a question and there is no terminal to answer it"), "agree beforehand with --yes")
 	}
@@ -165,6 +170,9 @@ func (r *runner) attempts(ctx context.Context, t *trial) (any, int, error) {
 		return nil, 0, err
 	}
 	if t.def.Irreversible {
+		if !r.past {
+			r.out.line("    %s", r.out.paint(bold, noReturn))
+		}
 		if err := r.passNoReturn(t.def.Name); err != nil {
 			return nil, 0, err
 		}

@@ -81,7 +81,7 @@ func (r *runner) stopped() bool {
 // undoStep undoes one step: by its own undo, or else by undoing the runbooks
 // that ran within it.
 func (r *runner) undoStep(ctx context.Context, t *trial) (left []string, err error) {
-	r.out.always("%s", r.out.paint(bold, "==> undo "+t.def.Name))
+	r.out.begin("undo "+t.def.Name, "")
 	began := r.rb.book.host.now()
 	unrecorded := r.event(Event{Kind: UndoBegan, Step: t.def.Name})
 	// A run that can no longer be recorded is undone all the same.
@@ -92,7 +92,7 @@ func (r *runner) undoStep(ctx context.Context, t *trial) (left []string, err err
 		e.Outcome, e.Error = UndoFailed, err.Error()
 		r.out.always("    %s after %s: %s", r.out.paint(red, "failed"), elapsed(took), err)
 	} else {
-		r.out.always("    %s in %s", r.out.paint(green, "undone"), elapsed(took))
+		r.out.end(green, "undone", tookText(took))
 	}
 	if t.finished {
 		r.result.Steps[t.entry].Outcome = e.Outcome
@@ -143,7 +143,7 @@ func (r *runner) takeBackInner(ctx context.Context, t *trial, body *indenter) (l
 	var failures []error
 	for i := len(t.inner) - 1; i >= 0; i-- {
 		inner := t.inner[i]
-		inner.out.to = body
+		inner.out.to = newHeading(body, r.opts.announceAfter)
 		rest, err := inner.undo(ctx)
 		left = append(left, under(t.def.Name, rest)...)
 		failures = append(failures, err)

@@ -122,6 +122,14 @@ func parseBool(text string) (bool, error) {
 	return false, errors.New("want true or false")
 }
 
+// tookText is " in 0.3 s", or empty where that is too little to tell.
+func tookText(d time.Duration) string {
+	if d < 10*time.Millisecond {
+		return ""
+	}
+	return " in " + elapsed(d)
+}
+
 // elapsed prints how long something took, for people.
 func elapsed(d time.Duration) string {
 	switch {

@@ -7,16 +7,23 @@ import (
 )
 
 // unknown stands in a plan for what a change would have returned. It can be
-// kept, passed on and returned; whatever would look at it ends the planning of
-// the step.
+// kept, passed on and returned, and a field of it is as unknown; whatever would
+// look at it ends the planning of the step.
 type unknown struct{ from string }
+
+// Unknown is what Func.Describe gets in the place of an argument, or of an
+// option, that a plan cannot know.
+type Unknown struct{ From string }
+
+// String is what a plan shows where nobody puts it better.
+func (u Unknown) String() string { return "<" + u.From + ">" }
 
 // String is what a plan shows where an unknown value is an argument.
 func (u unknown) String() string { return "<" + u.from + ">" }
 
 // lookedAt are the events of a metatable that would tell something about an
 // unknown value.
-var lookedAt = []string{"__index", "__newindex", "__call", "__add", "__sub", "__mul", "__div",
+var lookedAt = []string{"__newindex", "__call", "__add", "__sub", "__mul", "__div",
 	"__mod", "__pow", "__unm", "__len", "__concat", "__eq", "__lt", "__le", "__tostring"}
 
 func (v *vm) openUnknown() {
@@ -28,6 +35,12 @@ func (v *vm) openUnknown() {
 		}
 		return 0
 	})
+	v.unknowns.RawSetString("__index", v.L.NewFunction(func(L *lua.LState) int {
+		v.known(L.Get(2))
+		u, _ := unknownOf(L.Get(1))
+		L.Push(v.unknown(u.from))
+		return 1
+	}))
 	for _, event := range lookedAt {
 		v.unknowns.RawSetString(event, stop)
 	}
