@@ -9,10 +9,13 @@ return runbook {
   runs_on = "any",
   lock = "cluster",
 
+  params = {
+    accept_split = param.boolean { default = false, help = "start although the standby cannot be asked and may have been promoted" },
+  },
+
   steps = {
     step { "start", run = function(c)
-      standby.bring_back(c.node, { partner = c.partner })
-      archive.set_active(c.node, { active = true })
+      standby.bring_back(c.node, { partner = c.partner, accept_split = c.params.accept_split })
       say("%s accepts writes again and ships its WAL to %s", c.node, c.partner)
     end },
   },

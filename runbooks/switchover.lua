@@ -47,7 +47,6 @@ return runbook {
       undo = function(c)
         local pair = c.results.roles
         standby.bring_back(pair.primary, { partner = pair.standby })
-        archive.set_active(pair.primary, { active = true })
       end,
     },
 

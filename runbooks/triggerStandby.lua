@@ -36,9 +36,15 @@ return runbook {
       rivals.fence(c.node, { accept_split = c.params.accept_split })
     end },
 
-    step { "archiving", run = function(c)
-      archive.set_active(c.node, { active = c.params.archiving })
-    end },
+    step { "archiving",
+      run = function(c)
+        return archive.set_active(c.node, { active = c.params.archiving })
+      end,
+      undo = function(c)
+        local before = c.results.archiving
+        if before then archive.set_active(c.node, { active = before.was }) end
+      end,
+    },
 
     step { "start", when = function(c) return not pg_ctl.status(c.node).running end, run = function(c)
       pg_ctl.start(c.node)

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,14 +16,22 @@ import (
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
+
+	// Grace is how long the command has to end after SIGTERM, with its output
+	// still copied; 0 means two seconds. A command that has something to take
+	// back needs more. GiveUp, when closed, ends the grace at once.
+	Grace  time.Duration
+	GiveUp <-chan struct{}
 }
 
 // Run runs a command, a line for the login shell of the user on the node, and
 // copies its streams while it runs. It returns nil when the command has exited
 // with 0, and *ExitError when it failed.
 //
-// When ctx ends, the command gets SIGTERM and its streams are closed. (sshd
-// passes no signals to root's commands; those see the closed streams only.)
+// When ctx ends, the command gets SIGTERM and, once it has ended or the grace is
+// over, its streams are closed. (sshd passes no signals to root's commands;
+// those see the closed streams only.) The error then tells why ctx ended, and
+// is an *ExitError too where the command has told how it ended.
 //
 // A daemon that the command leaves behind may keep the streams open: Run
 // returns about a second after the command has exited. Out and Err are not
@@ -48,7 +57,7 @@ func (c *Client) Run(ctx context.Context, command string, streams Streams) error
 		both.Go(func() { s.copyOutput(stderr, s.channel.Stderr()) })
 		both.Wait()
 	})
-	interrupted := s.wait(ctx, copied)
+	interrupted := s.wait(ctx, copied, streams)
 	s.hangUp()
 	failed := errors.Join(out.shut(), stderr.shut())
 	settle(fed)
@@ -80,10 +89,10 @@ func (s *session) feed(in io.Reader) {
 
 // wait returns when the command and its output have ended. It reports whether
 // ctx ended first.
-func (s *session) wait(ctx context.Context, copied <-chan struct{}) (interrupted bool) {
+func (s *session) wait(ctx context.Context, copied <-chan struct{}, streams Streams) (interrupted bool) {
 	select {
 	case <-ctx.Done():
-		s.terminate()
+		s.terminate(cmp.Or(streams.Grace, termGrace), streams.GiveUp)
 		return true
 	case <-s.ended:
 		// What had arrived by then is still to be written.

@@ -71,7 +71,7 @@ func (c *Client) open(ctx context.Context, command string) (*session, error) {
 		case opened <- result{s, err}:
 		case <-ctx.Done():
 			if s != nil {
-				s.terminate()
+				s.terminate(termGrace, nil)
 			}
 		}
 	})
@@ -258,21 +258,22 @@ func (s *session) signal(name string) error {
 // terminate ends the command: by SIGTERM, and where that does not help by
 // closing its standard streams. It does not wait for a far side that has
 // stopped answering.
-func (s *session) terminate() {
+func (s *session) terminate(patience time.Duration, giveUp <-chan struct{}) {
 	done := make(chan struct{})
 	s.client.spawn(func() {
 		defer close(done)
 		_ = s.signal("TERM") // the channel may have ended
-		grace := time.NewTimer(termGrace)
+		grace := time.NewTimer(patience)
 		defer grace.Stop()
 		select {
 		case <-s.exited:
 		case <-s.ended:
 		case <-grace.C:
+		case <-giveUp:
 		}
 		_ = s.channel.Close()
 	})
-	limit := time.NewTimer(2 * termGrace)
+	limit := time.NewTimer(patience + termGrace)
 	defer limit.Stop()
 	select {
 	case <-done:
@@ -288,5 +289,24 @@ func (s *session) hangUp() {
 
 // interrupted is the error of a command that ctx has ended.
 func (s *session) interrupted(ctx context.Context) error {
-	return fmt.Errorf("%s on %s: %w", shorten(s.command), s.hop.target, context.Cause(ctx))
+	why := fmt.Errorf("%s on %s: %w", shorten(s.command), s.hop.target, context.Cause(ctx))
+	select {
+	case <-s.exited:
+	default:
+		return why
+	}
+	var exit *ExitError
+	if errors.As(s.result(), &exit) {
+		return &interruptedError{why: why, exit: exit}
+	}
+	return why
 }
+
+// interruptedError is a command that ctx has ended and that told how it ended.
+type interruptedError struct {
+	why  error
+	exit *ExitError
+}
+
+func (e *interruptedError) Error() string   { return e.why.Error() }
+func (e *interruptedError) Unwrap() []error { return []error{e.why, e.exit} }

@@ -65,7 +65,7 @@ func (c *Client) StartStream(ctx context.Context, command string, stderr io.Writ
 		closed: make(chan struct{}),
 	}
 	s.close = sync.OnceValue(s.finish)
-	s.stop = context.AfterFunc(ctx, inner.terminate)
+	s.stop = context.AfterFunc(ctx, func() { inner.terminate(termGrace, nil) })
 	c.spawn(func() {
 		defer close(s.copied)
 		inner.copyOutput(s.stderr, inner.channel.Stderr())
@@ -285,7 +285,7 @@ func (s *Stream) outlive() (late bool) {
 	case <-s.session.ended:
 	case <-s.ctx.Done():
 	case <-grace.C:
-		s.session.terminate()
+		s.session.terminate(termGrace, nil)
 		return true
 	}
 	return false

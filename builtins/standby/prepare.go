@@ -25,7 +25,7 @@ func (n Node) Preparable(ctx context.Context, erase bool) error {
 	case state.Running:
 		return hint.Wrap(fmt.Errorf("a %s server is running on %s (%s)", state.Role, n.Name, n.Server.PGData),
 			"configStandby clears pg_wal and would destroy it; stop the server first if this node really is to become a standby")
-	case state.Role == RoleStoppedPrimary && !erase:
+	case (state.Role == RoleStoppedPrimary || state.WasPrimary()) && !erase:
 		return hint.Wrap(fmt.Errorf("%s was a primary: its control file says %q, last written %s", n.Server.PGData, state.Control.State, state.Control.ModifiedAt.Format("2006-01-02 15:04:05 MST")),
 			"its WAL may hold transactions that no other node has; if they may be given up, repeat with --erase")
 	}

@@ -83,7 +83,7 @@ func (n Node) PromotionUnderway(ctx context.Context, timeline walcore.Timeline) 
 		return "", err
 	}
 	switch {
-	case state.Role == RoleEmpty:
+	case state.Role == RoleEmpty, state.Copy && state.Control.Timeline <= timeline:
 		return "", nil
 	case state.Role == RolePrimary:
 		return fmt.Sprintf("%s is a primary (timeline %d)", n.Name, state.Control.Timeline), nil

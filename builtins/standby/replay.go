@@ -2,7 +2,11 @@ package standby
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/warmrun/warmrun/builtins/pgctl"
@@ -130,6 +134,39 @@ func (n Node) Replayed(ctx context.Context) (Opened, error) {
 		return Opened{}, err
 	}
 	return Opened{LSN: max(control.MinRecoveryPoint, control.Checkpoint), Timeline: max(control.MinRecoveryTimeline, control.Timeline)}, nil
+}
+
+// Progress is how far a server's control file says it is.
+type Progress struct {
+	// Needs is where it would begin to replay if it were started now.
+	Needs walcore.LSN `json:"needs"`
+	// Replayed is what it has replayed at least.
+	Replayed walcore.LSN `json:"replayed"`
+}
+
+// Progress reads the control file. A base copy that has not begun to replay
+// needs the WAL from its backup_label on; where there is no data directory yet
+// everything is zero.
+func (n Node) Progress() (Progress, error) {
+	control, err := n.Server.Control()
+	if errors.Is(err, fs.ErrNotExist) {
+		return Progress{}, nil
+	}
+	if err != nil {
+		return Progress{}, err
+	}
+	label, err := os.Open(filepath.Join(n.Server.PGData, "backup_label"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Progress{Needs: control.Redo, Replayed: max(control.Redo, control.MinRecoveryPoint)}, nil
+	}
+	if err != nil {
+		return Progress{}, err
+	}
+	backup, err := walcore.ParseBackupLabel(label)
+	if err := errors.Join(err, label.Close()); err != nil {
+		return Progress{}, fmt.Errorf("%s: %w", label.Name(), err)
+	}
+	return Progress{Needs: backup.StartLSN, Replayed: backup.StartLSN}, nil
 }
 
 // Follows waits until the server has replayed an LSN that exists only on the

@@ -61,9 +61,12 @@ const (
 
 // State is what one look at the node showed.
 type State struct {
-	Role    Role                `json:"role"`
-	Running bool                `json:"running"`
-	Fenced  bool                `json:"fenced"` // standby.signal or recovery.conf is in place
+	Role    Role `json:"role"`
+	Running bool `json:"running"`
+	Fenced  bool `json:"fenced"` // standby.signal or recovery.conf is in place
+	// Copy: the data directory is a base copy that has not begun to replay. Its
+	// control file still tells what the server it was taken from did.
+	Copy    bool                `json:"copy"`
 	PGData  string              `json:"pgdata"`
 	Control walcore.ControlFile `json:"control"`
 }
@@ -91,8 +94,27 @@ func (n Node) Inspect(ctx context.Context) (State, error) {
 		return state, err
 	}
 	state.Fenced = kind == walcore.RecoveryStandby
+	if _, err := os.Stat(filepath.Join(n.Server.PGData, "backup_label")); err == nil {
+		state.Copy = !state.Running
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return state, err
+	}
 	state.Role = roleOf(state)
 	return state, nil
+}
+
+// WasPrimary reports whether a stopped server last ran as a primary: its WAL
+// may then be ahead of every archive. The signal file does not count, for it
+// may have been left to fence the server off.
+func (s State) WasPrimary() bool {
+	if s.Running || s.Role == RoleEmpty || s.Copy && s.Fenced {
+		return false
+	}
+	switch s.Control.State {
+	case walcore.StateShutDown, walcore.StateInProduction, walcore.StateShuttingDown, walcore.StateInCrashRecovery:
+		return true
+	}
+	return false
 }
 
 func roleOf(s State) Role {

@@ -215,7 +215,7 @@ func (p *process) session(g globals) (*session, error) {
 		return nil, err
 	}
 	s := newSession(site, p.out, p.err)
-	s.yes = g.Yes
+	s.yes, s.stopUndo = g.Yes, p.stopUndo
 	return s, nil
 }
 

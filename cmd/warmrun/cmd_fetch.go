@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/atomicfile"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/ship"
 )
@@ -53,7 +54,9 @@ func (c *fetchCommand) Run(ctx context.Context, p *process, g *globals) error {
 			failures = append(failures, fmt.Errorf("%s: %w", n.Name, err))
 			continue
 		}
-		return own.Nudge(ctx, name)
+		// The next one may be searched for at once: the pause is for what is
+		// nowhere.
+		return errors.Join(own.Nudge(ctx, name), atomicfile.Remove(s.site.Local("fetch.lock")))
 	}
 	return fmt.Errorf("%s is in no other archive: %w", name, errors.Join(failures...))
 }
@@ -93,7 +96,7 @@ func (s *session) startFetch(_ context.Context, name walcore.FileName) error {
 	if _, err := fmt.Fprintln(f, name); err != nil {
 		return err
 	}
-	cmd := exec.Command("/proc/self/exe", "--home", s.site.Home, "fetch", string(name))
+	cmd := exec.Command("/proc/self/exe", "--home", s.site.Home, "--pgdata", s.site.Self.PGData, "fetch", string(name))
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

@@ -30,7 +30,7 @@ func TestNestedOutput(t *testing.T) {
 		if marks != 1 {
 			t.Errorf("pieces of %d: got %d marks of no return, want 1", size, marks)
 		}
-		err := explainNested("db1", "flushPrimary", w.complaints.String(), &remote.ExitError{Status: 4})
+		err := explainNested(t.Context(), "db1", "flushPrimary", w.complaints.String(), &remote.ExitError{Status: 4})
 		if err == nil || !strings.Contains(err.Error(), "flushPrimary on db1: it broke") || hint.Of(err) != "mend it" {
 			t.Errorf("pieces of %d: got error %v with hint %q", size, err, hint.Of(err))
 		}

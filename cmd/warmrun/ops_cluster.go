@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/warmrun/warmrun/builtins/standby"
 	"github.com/warmrun/warmrun/engine"
@@ -139,11 +141,11 @@ func findFormerPair(ctx context.Context, s *session) (formerPair, error) {
 
 func describeStates(states map[cluster.NodeName]standby.State) string {
 	text := ""
-	for name, state := range states {
+	for _, name := range slices.Sorted(maps.Keys(states)) {
 		if text != "" {
 			text += ", "
 		}
-		text += fmt.Sprintf("%s: %s", name, state.Role)
+		text += fmt.Sprintf("%s: %s", name, states[name].Role)
 	}
 	return text
 }

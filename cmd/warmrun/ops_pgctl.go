@@ -77,6 +77,9 @@ func stopServer(ctx context.Context, s *session, o stopOptions) (none, error) {
 			if err = server.Stop(ctx, pgctl.StopOptions{Mode: pgctl.ModeSmart, Timeout: o.Drain}); err == nil {
 				return none{}, nil
 			}
+			if ctx.Err() != nil {
+				return none{}, err
+			}
 			say(ctx, s, "Clients are still connected after %s: stopping fast", o.Drain)
 		}
 	}

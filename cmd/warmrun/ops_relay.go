@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
@@ -47,12 +48,16 @@ func relayPush(ctx context.Context, s *session, o toOption) (ship.RelayResult, e
 	if err != nil {
 		return ship.RelayResult{}, err
 	}
+	progress, err := progressOf(ctx, s, o.To)
+	if err != nil {
+		return ship.RelayResult{}, err
+	}
 	client, err := ship.Connect(ctx, s.agent(o.To))
 	if err != nil {
 		return ship.RelayResult{}, fmt.Errorf("reach the archive on %s: %w", o.To, err)
 	}
 	defer client.Close()
-	return ship.RelayAll(ctx, archive, client, s.live(ctx))
+	return ship.RelayAll(ctx, archive, client, progress.Needs, s.live(ctx))
 }
 
 // relayRun relays, and where the other side then lacks something that this
@@ -61,7 +66,7 @@ func relayPush(ctx context.Context, s *session, o toOption) (ship.RelayResult, e
 func relayRun(ctx context.Context, s *session, o toOption) (ship.RelayResult, error) {
 	result, err := relayPush(ctx, s, o)
 	partner, ok := s.site.Partner()
-	if err == nil || !ok || partner.Name == o.To {
+	if err == nil || !ok || partner.Name == o.To || remote.Unreachable(err) {
 		return result, err
 	}
 	say(ctx, s, "%v; trying the archive on %s", err, partner.Name)

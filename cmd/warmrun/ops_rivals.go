@@ -114,6 +114,9 @@ func fenceRivals(ctx context.Context, s *session, promoted cluster.NodeName, acc
 			continue
 		}
 		state, err := stateOf(ctx, s, n.Name)
+		if err != nil && n.Role == cluster.RolePair && !acceptSplit {
+			return fmt.Errorf("%s has answered before and can no longer be asked: %w", n.Name, err)
+		}
 		if err != nil {
 			continue // checkRivals has said what that means
 		}
@@ -134,16 +137,6 @@ func fenceRivals(ctx context.Context, s *session, promoted cluster.NodeName, acc
 	return nil
 }
 
-// wasPrimary reports whether a stopped data directory was last a primary's:
-// its WAL then may be ahead of every archive.
-func wasPrimary(state standby.State) bool {
-	switch state.Control.State {
-	case walcore.StateShutDown, walcore.StateInProduction, walcore.StateShuttingDown, walcore.StateInCrashRecovery:
-		return !state.Running && state.Role != standby.RoleEmpty
-	}
-	return false
-}
-
 func salvageRivals(ctx context.Context, s *session, to cluster.NodeName) (salvaged, error) {
 	result := salvaged{}
 	for _, n := range s.site.Nodes {
@@ -155,7 +148,7 @@ func salvageRivals(ctx context.Context, s *session, to cluster.NodeName) (salvag
 			say(ctx, s, "%s cannot be reached: its last WAL cannot be salvaged (%v)", n.Name, err)
 			continue
 		}
-		if !wasPrimary(state) {
+		if !state.WasPrimary() {
 			continue
 		}
 		say(ctx, s, "%s answers and its server is down: shipping what it had not archived", n.Name)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/engine"
@@ -85,13 +86,20 @@ func runNestedThere(ctx context.Context, s *session, name cluster.NodeName, book
 	}
 	passed := func() error { return engine.NoReturn(ctx) }
 	watch := &nestedOutput{rest: live, noReturn: passed}
-	err = client.Run(ctx, s.command(node, words...), remote.Streams{Out: live, Err: watch})
-	err = errors.Join(explainNested(name, book, watch.complaints.String(), err), watch.err)
+	err = client.Run(ctx, s.command(node, words...), remote.Streams{
+		Out: live, Err: watch, Grace: nestedUndo, GiveUp: s.stopUndo,
+	})
+	err = errors.Join(explainNested(ctx, name, book, watch.complaints.String(), err), watch.err)
 	if err != nil && !engine.Planning(ctx) && mayHavePassed(ctx, s, book, err) {
 		err = errors.Join(err, passed())
 	}
 	return plan.String(), err
 }
+
+// nestedUndo is how long a nested run on another node may take to undo what it
+// has done, once this one was interrupted. Only then is the rest undone here:
+// two undos at once would be in each other's way.
+const nestedUndo = 15 * time.Minute
 
 // noReturnMark is what a nested run prints on standard error right before it
 // does what cannot be undone; the run around it then goes only forward too.
@@ -157,11 +165,15 @@ func (w *nestedOutput) take(line string) error {
 
 // explainNested turns the failure of a runbook elsewhere into the same error
 // that it would have been here.
-func explainNested(node cluster.NodeName, book, complaints string, err error) error {
+func explainNested(ctx context.Context, node cluster.NodeName, book, complaints string, err error) error {
 	if err == nil {
 		return nil
 	}
 	var exit *remote.ExitError
+	if !errors.As(err, &exit) && ctx.Err() != nil {
+		return hint.Wrap(fmt.Errorf("%s on %s did not end in time: %w", book, node, err),
+			"whether it still runs is unknown; look first: warmrun status")
+	}
 	if !errors.As(err, &exit) {
 		return hint.Wrap(fmt.Errorf("the connection to %s broke while it ran %s: %w", node, book, err),
 			"whether it ended is unknown; look first: warmrun status")

@@ -50,10 +50,6 @@ type withOption struct {
 	With cluster.NodeName `json:"with"`
 }
 
-type partnerOption struct {
-	Partner cluster.NodeName `json:"partner"`
-}
-
 // flushed is the outcome of shipping a stopped server's last WAL.
 type flushed struct {
 	standby.Point
@@ -130,20 +126,8 @@ func standbyOperations() []operation {
 			func(ctx context.Context, s *session, o underwayOptions) (string, error) {
 				return s.self().PromotionUnderway(ctx, o.Timeline)
 			}),
-		onNode("standby", "start_primary", engine.Change, "remove the signal file and start as a primary; bring_back checks first",
-			func(ctx context.Context, s *session, _ none) (none, error) {
-				if err := s.self().Unfence(); err != nil {
-					return none{}, err
-				}
-				_, err := startServer(ctx, s, 0)
-				return none{}, err
-			}),
-		here("standby", "bring_back", engine.Change, "start the old primary as a primary again, once it is proved that nobody was promoted", []string{"node"},
-			func(s *session) any {
-				return func(ctx context.Context, node string, o partnerOption) error {
-					return bringBack(ctx, s, cluster.NodeName(node), o.Partner)
-				}
-			}),
+		onNode("standby", "progress", engine.Read, "what the node's server has replayed, and what a restart needs",
+			func(_ context.Context, s *session, _ none) (standby.Progress, error) { return s.self().Progress() }),
 		here("standby", "same_cluster", engine.Read, "that two nodes have the same system identifier", []string{"node"},
 			func(s *session) any {
 				return func(ctx context.Context, node string, o withOption) (bool, error) {
@@ -151,10 +135,6 @@ func standbyOperations() []operation {
 				}
 			}),
 	}
-}
-
-type underwayOptions struct {
-	Timeline walcore.Timeline `json:"timeline"`
 }
 
 // shipLast ships a stopped server's WAL through the point where it ends, and
@@ -165,12 +145,26 @@ func shipLast(ctx context.Context, s *session, point standby.Point, to cluster.N
 	if err != nil {
 		return result, err
 	}
+	progress, err := progressOf(ctx, s, to)
+	if err != nil {
+		return result, err
+	}
 	client, err := ship.Connect(ctx, s.agent(to))
 	if err != nil {
 		return result, fmt.Errorf("reach the archive on %s: %w", to, err)
 	}
-	result.Segments, err = ship.ShipWALDir(ctx, client, walcore.WALDir(s.site.Self.PGData), point.End, point.Timeline, control.Identity(), s.live(ctx))
+	result.Segments, err = ship.ShipWALDir(ctx, client, walcore.WALDir(s.site.Self.PGData), progress.Replayed, point.End, point.Timeline, control.Identity(), s.live(ctx))
 	return result, errors.Join(err, client.Close())
+}
+
+// progressOf is how far the server on a node is.
+func progressOf(ctx context.Context, s *session, node cluster.NodeName) (standby.Progress, error) {
+	progress, err := callOn(ctx, s, node, "standby.progress", none{},
+		func(_ context.Context, s *session, _ none) (standby.Progress, error) { return s.self().Progress() })
+	if err != nil {
+		return progress, fmt.Errorf("ask %s what it has replayed: %w", node, err)
+	}
+	return progress, nil
 }
 
 // archiveEndResult is where the WAL of an archive ends.
@@ -232,43 +226,4 @@ func sameCluster(ctx context.Context, s *session, a, b cluster.NodeName) (bool, 
 			"take a new base copy with copyToStandby")
 	}
 	return true, nil
-}
-
-// bringBack starts the old primary only after its partner's own files prove
-// that no promotion happened or is pending. Where the partner cannot be asked
-// it refuses: an unknown promotion is not a failed one.
-func bringBack(ctx context.Context, s *session, node, partner cluster.NodeName) error {
-	control, err := controlOf(ctx, s, node)
-	if err != nil {
-		return err
-	}
-	for _, other := range s.site.Nodes {
-		if other.Name == node {
-			continue
-		}
-		reason, err := callOn(ctx, s, other.Name, "standby.underway", underwayOptions{control.Timeline},
-			func(ctx context.Context, s *session, o underwayOptions) (string, error) {
-				return s.self().PromotionUnderway(ctx, o.Timeline)
-			})
-		if err != nil && other.Name != partner {
-			say(ctx, s, "%s cannot be asked whether it was promoted (%v); it is not part of the pair", other.Name, err)
-			continue
-		}
-		if err != nil {
-			return hint.Wrap(fmt.Errorf("%s stays stopped: %s cannot be asked whether it was promoted: %w", node, other.Name, err),
-				"when you are sure that %s was not promoted: warmrun startPrimary on %s", other.Name, node)
-		}
-		if reason != "" {
-			return hint.Wrap(fmt.Errorf("%s stays stopped: %s", node, reason), "two primaries must not run; look at: warmrun status")
-		}
-	}
-	_, err = callOn(ctx, s, node, "standby.start_primary", none{},
-		func(ctx context.Context, s *session, _ none) (none, error) {
-			if err := s.self().Unfence(); err != nil {
-				return none{}, err
-			}
-			_, err := startServer(ctx, s, 0)
-			return none{}, err
-		})
-	return err
 }

@@ -36,6 +36,9 @@ type session struct {
 	yes  bool
 	run  string // the outermost run this command is part of
 
+	// stopUndo, when closed, ends also the undo of runs on other nodes.
+	stopUndo <-chan struct{}
+
 	// serving is true in `warmrun call`: standard output is the reply.
 	serving bool
 
