@@ -65,6 +65,7 @@ type Cluster struct {
 	root     string // below it lies everything
 	settings []string
 	key      string // the private key that opens every node
+	binary   string // the program, as it was built
 }
 
 // Node is one machine of the cluster. Paths are those that the node sees.
@@ -92,6 +93,7 @@ func New(t testing.TB, o Options) *Cluster {
 	c.account = testAccount(t)
 	c.pgBin, c.version = findServer(t, o.PGBin)
 	c.root = c.makeRoot()
+	c.binary = c.build()
 	c.key = filepath.Join(c.root, "ssh", "client_key")
 	c.mkdir(filepath.Dir(c.key))
 	sshdtest.WriteKey(t, c.key, "")
@@ -263,7 +265,7 @@ func (c *Cluster) end() {
 		if err := n.cut(ctx); err != nil {
 			c.t.Errorf("%s: %v", n.Name, err)
 		}
-		if c.t.Failed() {
+		if c.t.Failed() && n.Exists(n.Log) {
 			c.t.Logf("the server on %s said last:\n%s", n.Name, n.LogTail(25))
 		}
 	}

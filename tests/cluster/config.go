@@ -16,7 +16,7 @@ local replication all peer map=site
 // the site's global files, the others with their saved postgresql.conf only.
 func (c *Cluster) configure() {
 	c.t.Helper()
-	program, err := os.ReadFile(c.build())
+	program, err := os.ReadFile(c.binary)
 	if err != nil {
 		c.t.Fatal(err)
 	}
