@@ -158,7 +158,7 @@ func (d *demo) relay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.show(ctx, "db1", "status")
+	return d.quote(ctx, "primary", "db1", "status")
 }
 
 func (d *demo) switchover(ctx context.Context) error {
@@ -181,7 +181,7 @@ func (d *demo) failover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return d.announced(ctx, "db2", "failover", "--yes")
+		return d.quote(ctx, " is lost", "db2", "failover", "--yes")
 	})
 }
 
@@ -214,7 +214,7 @@ func (d *demo) disaster(ctx context.Context) error {
 		return err
 	}
 	written := d.ledger.Snapshot()
-	if err := d.announced(ctx, "dr", "failover", "--accept-split", "--yes"); err != nil {
+	if err := d.quote(ctx, " is lost", "dr", "failover", "--accept-split", "--yes"); err != nil {
 		return err
 	}
 	took := time.Since(start)
@@ -365,23 +365,15 @@ func (d *demo) run(ctx context.Context, detail io.Writer, node string, args ...s
 	return nil
 }
 
-// show runs a command whose output is worth seeing.
-func (d *demo) show(ctx context.Context, node string, args ...string) error {
-	output, err := d.output(ctx, node, args...)
-	if err == nil && !d.verbose {
-		d.detail(output)
-	}
-	return err
-}
-
-// announced runs a failover and shows what it says of rows that are lost.
-func (d *demo) announced(ctx context.Context, node string, args ...string) error {
+// quote runs a command and shows the one sentence of its output that matters
+// here: the first line with phrase in it.
+func (d *demo) quote(ctx context.Context, phrase, node string, args ...string) error {
 	output, err := d.output(ctx, node, args...)
 	if err != nil || d.verbose {
 		return err
 	}
 	for line := range strings.Lines(output) {
-		if strings.Contains(line, " is lost") {
+		if strings.Contains(line, phrase) {
 			d.detail(wrap(strings.TrimSpace(line), columns-6))
 			break
 		}
