@@ -234,14 +234,14 @@ Nothing is changed by planning.
 
 Steps
   1. flush
-         runbook flush
+         runbook flush, on db1
            1. block
                 psql.exec db1 "block"
            2. stop
                 psql.exec db1 "stop fast"
   2. trigger
        asks: Promote db2?
-         runbook trigger
+         runbook trigger, on db1
            1. prepare
                 psql.exec db1 "prepare"
            -- no return from here --

@@ -16,11 +16,13 @@ const planTimeout = 2 * time.Minute
 
 // Plan is what a run would do, as far as that can be known beforehand.
 type Plan struct {
-	Runbook string            `json:"runbook"`
-	Summary string            `json:"summary"`
-	Params  map[string]string `json:"params,omitempty"`
-	Checks  []PlannedCheck    `json:"checks"`
-	Steps   []PlannedStep     `json:"steps"`
+	Runbook string `json:"runbook"`
+	Summary string `json:"summary"`
+	// On is the node that the runbook runs on, where the host names it.
+	On     string            `json:"on,omitempty"`
+	Params map[string]string `json:"params,omitempty"`
+	Checks []PlannedCheck    `json:"checks"`
+	Steps  []PlannedStep     `json:"steps"`
 }
 
 // PlannedCheck is a check as it stands now.
@@ -88,6 +90,7 @@ func (r *Runbook) Plan(ctx context.Context, args map[string]string) (*Plan, erro
 	}
 	p := &planner{rb: r, vm: v, params: values, results: map[string]lua.LValue{}, outer: scopeOf(ctx).pl}
 	p.plan = &Plan{Runbook: r.Name, Summary: r.Summary, Params: texts}
+	p.plan.On, _ = r.book.host.Vars["node"].(string)
 	v.plan = p
 	if err := p.checks(ctx); err != nil {
 		return nil, err

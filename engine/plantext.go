@@ -32,7 +32,11 @@ func (p *Plan) Text() string {
 // steps.
 func (p *Plan) Nested() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "runbook %s\n", p.Runbook)
+	fmt.Fprintf(&b, "runbook %s", p.Runbook)
+	if p.On != "" {
+		fmt.Fprintf(&b, ", on %s", p.On)
+	}
+	b.WriteString("\n")
 	for _, c := range p.Checks {
 		if !c.OK {
 			fmt.Fprintf(&b, "  must hold by then: %s\n", c.byThen())

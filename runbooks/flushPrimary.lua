@@ -57,7 +57,7 @@ return runbook {
       archive.drain(c.node, { timeout = c.params.ship_timeout })
     end },
 
-    step { "stop",
+    step { "stop", mark = "the outage begins: clients cannot write from here",
       timeout = "1h",
       run = function(c)
         say("Blocking new connections to the server (%s for clients to finish, then a fast stop)", c.params.drain)

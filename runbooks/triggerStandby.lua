@@ -58,7 +58,7 @@ return runbook {
       say("Recovery is complete and the server running; %s has been removed.", trigger.path)
     end },
 
-    step { "verify", retries = 10, delay = "1s", run = function(c)
+    step { "verify", mark = "the outage ends: clients can write again, on this node", retries = 10, delay = "1s", run = function(c)
       local now = standby.opened(c.node)
       say("%s accepts writes on timeline %d at %s", c.node, now.timeline, now.lsn)
       return now

@@ -35,7 +35,7 @@ func (p *process) runRunbook(ctx context.Context, s *session, book *engine.Runbo
 		if c.within != "" {
 			text = plan.Nested()
 		}
-		_, err = fmt.Fprint(p.out, text)
+		_, err = fmt.Fprint(p.out, fold(text, columnsOf(p.out)))
 		return err
 	}
 	if err := checkRunsOn(ctx, s, book); err != nil {

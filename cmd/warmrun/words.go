@@ -5,48 +5,61 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/warmrun/warmrun/engine"
 )
 
 // planWords says in a DBA's words what each change does, for plans. {node} is
-// the node it works on, {key} a key of its option table; a part in brackets is
-// left out where its option is not set.
+// the node it works on, {2} the second argument, {key} a key of its option
+// table. {key|words} are the words for what is not known yet, {key?yes:no} is
+// for true and false; a part in brackets is left out where its option is not
+// set.
 func planWords() map[string]string {
 	return map[string]string{
 		"pg_ctl.start":           "start the server on {node}",
-		"pg_ctl.stop":            "stop the server on {node}[: new connections are refused, clients have {drain} to finish, then a fast stop]",
+		"pg_ctl.stop":            "stop the server on {node}[: no new connections, clients have {drain} to finish, then a fast stop]",
 		"pg_ctl.restart":         "restart the server on {node}",
 		"pg_ctl.reload":          "reload the configuration of {node}",
 		"pg_ctl.promote":         "promote {node}",
-		"archive.set_active":     "archiving_active on {node}: {active}",
+		"psql.exec":              "run on {node}: {2}",
+		"ssh.run":                "run on {node} in a shell: {2}",
+		"archive.set_active":     "{active?activate:deactivate} archiving on {node}",
 		"archive.switch":         "end the current WAL segment on {node}",
 		"archive.drain":          "wait until {node} has archived everything[, at most {timeout}]",
-		"archive.wait":           "wait until the archive on {node} has [segment {segment}][the history of timeline {history}]",
+		"archive.wait":           "wait until the archive on {node} has [segment {segment|(the last one of the step before)}][the history of timeline {history|(the new one)}]",
 		"archive.pull":           "fetch into the archive on {node} what {from} has",
 		"standby.prepare":        "make data directory and archive on {node}, clear pg_wal, remove a trigger",
 		"standby.configure":      "write standby.signal and the recovery settings on {node}: it can start only as a standby",
 		"standby.trigger":        "write the trigger file on {node}",
 		"standby.promote":        "promote {node} and wait until it accepts writes",
 		"standby.clear_trigger":  "remove the trigger file on {node}",
-		"standby.prove_replay":   "prove that {node} has replayed everything up to {lsn}",
-		"standby.follows":        "wait until {node} has replayed {lsn}",
+		"standby.opened":         "see that {node} accepts writes, and on which timeline",
+		"standby.shutdown_point": "read where the WAL of {node} ends: its shutdown checkpoint",
+		"standby.prove_replay":   "prove that {node} has replayed everything up to {lsn|that end}",
+		"standby.replayed":       "see how far {node} has replayed",
+		"standby.follows":        "wait until {node} has replayed up to {lsn|there}",
 		"standby.flush":          "ship the WAL of {node} through its shutdown checkpoint to {to}, and nothing beyond",
 		"standby.salvage":        "ship what {node} had flushed and not archived to {to}",
+		"standby.archive_end":    "see where the WAL in the archive on {node} ends",
 		"standby.replay_archive": "wait until {node} has replayed its archive",
 		"standby.start_primary":  "remove standby.signal on {node} and start it as a primary",
 		"standby.bring_back":     "start {node} as a primary again, once it is proved that {partner} was not promoted",
 		"copy.push":              "copy {source} on {node} to {to}:{target}",
 		"copy.logs":              "save the server log files of {node} on {to}",
-		"base.copy":              "take a base copy of {node} onto {to} over {streams} streams",
+		"base.copy":              "take a base copy of {node} onto {to}[ over {streams} streams]",
 		"relay.run":              "relay the archive of {node} to {to} and check it for gaps",
 		"relay.push":             "relay the archive of {node} to {to}",
-		"relay.try":              "relay the archive of {node} to {to} where it can be reached",
-		"rivals.fence":           "make every stopped old primary able to start only as a standby",
+		"relay.try":              "relay the archive of {node} to {to}, if it can be reached",
+		"rivals.fence":           "see that a stopped old primary can start only as a standby",
 		"rivals.salvage":         "fetch to {node} what a dead primary had flushed and not archived",
 		"rivals.collect":         "fetch to {node} what other archives have and it lacks",
-		"fence.raise":            "write the fence into every archive: timeline {timeline} ends at {lsn}",
+		"fence.raise":            "write the fence into every archive: timeline {timeline|(the old one)} ends at {lsn|that end}",
 		"fence.lower":            "take the fence out of every archive",
+		"fence.set":              "write the fence into the archive on {node}: timeline {timeline|(the old one)} ends at {lsn|that end}",
+		"fence.clear":            "take the fence out of the archive on {node}",
 		"cluster.install_here":   "install this program in the home directory of {node}",
 		"cluster.distribute":     "copy this program and global/ to {node}",
+		"cluster.adopt":          "take the files that distrib has brought into use on {node}",
 	}
 }
 
@@ -60,12 +73,16 @@ func describer(full string) func(args []any) string {
 	return func(args []any) string { return describeCall(template, args) }
 }
 
+// notKnown stands for a value that a plan cannot know.
+const notKnown = "\x00"
+
 func describeCall(template string, args []any) string {
 	values := map[string]string{"node": "this node"}
 	if len(args) > 0 {
-		values["node"] = fmt.Sprint(args[0])
+		values["node"] = wordFor(args[0])
 	}
 	if len(args) > 1 {
+		values["2"] = wordFor(args[1])
 		addOptions(values, args[len(args)-1])
 	}
 	var out strings.Builder
@@ -82,8 +99,28 @@ func describeCall(template string, args []any) string {
 	return out.String()
 }
 
-// addOptions takes the options that are set from an option struct.
+// wordFor is an argument that is no option table, on one line.
+func wordFor(arg any) string {
+	if _, depends := arg.(engine.Unknown); depends {
+		return notKnown
+	}
+	return strings.Join(strings.Fields(fmt.Sprint(arg)), " ")
+}
+
+// addOptions takes the options that are set: those of an option struct, or of
+// a map where a plan does not know all of them.
 func addOptions(values map[string]string, options any) {
+	if known, ok := options.(map[string]any); ok {
+		plain := map[string]any{}
+		for key, value := range known {
+			if _, depends := value.(engine.Unknown); depends {
+				values[key] = notKnown
+				continue
+			}
+			plain[key] = value
+		}
+		options = plain
+	}
 	raw, err := json.Marshal(options)
 	if err != nil {
 		return
@@ -111,29 +148,48 @@ func addOptions(values map[string]string, options any) {
 // fill replaces the placeholders; with optional set, text with one that has no
 // value is dropped.
 func fill(text string, values map[string]string, optional bool) string {
+	var out strings.Builder
 	for {
-		start := strings.Index(text, "{")
-		end := strings.Index(text, "}")
-		if start < 0 || end < start {
-			return text
+		before, rest, found := strings.Cut(text, "{")
+		key, after, closed := strings.Cut(rest, "}")
+		if !found || !closed {
+			out.WriteString(text)
+			return out.String()
 		}
-		value, ok := values[text[start+1:end]]
-		if !ok && optional {
+		key, otherwise, _ := strings.Cut(key, "|")
+		key, choice, isChoice := strings.Cut(key, "?")
+		value, ok := values[key]
+		switch yes, no, _ := strings.Cut(choice, ":"); {
+		case isChoice && value == "true":
+			value = yes
+		case isChoice:
+			value = no
+		case !ok && optional:
 			return ""
-		}
-		if !ok {
+		case ok && value != notKnown:
+		case otherwise != "":
+			value = otherwise
+		default:
 			value = "(as found then)"
 		}
-		text = text[:start] + value + text[end+1:]
+		out.WriteString(before + value)
+		text = after
 	}
 }
 
 // durationOr prints the options that are durations, which JSON has in
-// nanoseconds.
+// nanoseconds, as they are written: "60s" and "10m", not "10m0s".
 func durationOr(key string, v float64) string {
 	switch key {
 	case "drain", "timeout":
-		return time.Duration(v).String()
+		text := time.Duration(v).String()
+		if strings.HasSuffix(text, "m0s") {
+			text = strings.TrimSuffix(text, "0s")
+		}
+		if strings.HasSuffix(text, "h0m") {
+			text = strings.TrimSuffix(text, "0m")
+		}
+		return text
 	}
 	return fmt.Sprint(v)
 }
