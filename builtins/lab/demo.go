@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/warmrun/warmrun/builtins/lab/ledger"
@@ -56,9 +58,18 @@ func Demo(ctx context.Context, o DemoOptions) (err error) {
 		o.Out = io.Discard
 	}
 	d := &demo{screen: &screen{out: o.Out, terminal: o.Terminal, verbose: o.Verbose, unicode: o.Unicode, color: o.Color}}
+	// A terminal that is closed ends the demo like Ctrl-C, and output that
+	// nobody reads any more ("| head") does not end it at all: either way there
+	// are servers to stop.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+	defer stop()
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
 	if o.Dir == "" {
+		sweep(ctx)
 		// One of its own: somebody's lab may be up.
-		o.Dir = filepath.Join(os.TempDir(), "warmrun-demo-"+strconv.Itoa(os.Getpid()))
+		o.Dir = filepath.Join(os.TempDir(), demoPrefix+strconv.Itoa(os.Getpid()))
 	}
 	start := time.Now()
 	if err := d.up(ctx, o.Options); err != nil {
@@ -79,6 +90,27 @@ func Demo(ctx context.Context, o DemoOptions) (err error) {
 		d.logs()
 	}
 	return err
+}
+
+// demoPrefix begins the name of a demo's directory; its process id ends it.
+const demoPrefix = "warmrun-demo-"
+
+// sweep removes what a demo that was killed has left behind.
+func sweep(ctx context.Context) {
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), demoPrefix+"*"))
+	if err != nil {
+		return // the pattern is well formed
+	}
+	for _, dir := range dirs {
+		s, err := readState(dir)
+		if err != nil {
+			continue // another user's, or no lab at all
+		}
+		if process, err := s.Process.find(); err == nil && process == nil {
+			// What cannot be removed does not stand in the way of a new one.
+			_ = remove(ctx, s)
+		}
+	}
 }
 
 func (d *demo) up(ctx context.Context, o Options) error {
