@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -36,9 +37,9 @@ type grammar struct {
 	Version versionCommand `cmd:"" group:"Commands:" help:"Print the version."`
 	Agent   agentCommand   `cmd:"" group:"Commands:" help:"Receive WAL for this node's archive on standard input (started over ssh)."`
 
-	Call      callCommand      `cmd:"" hidden:"" help:"Run one operation for another node."`
-	SyncAgent syncAgentCommand `cmd:"" hidden:"" name:"sync-agent" help:"The far end of a copy, on standard input."`
-	Fetch     fetchCommand     `cmd:"" hidden:"" help:"Fetch a WAL file from another node's archive."`
+	Call      callCommand      `cmd:"" hidden:"" group:"Commands:" help:"Run one operation for another node."`
+	SyncAgent syncAgentCommand `cmd:"" hidden:"" group:"Commands:" name:"sync-agent" help:"The far end of a copy, on standard input."`
+	Fetch     fetchCommand     `cmd:"" hidden:"" group:"Commands:" help:"Fetch a WAL file from another node's archive."`
 }
 
 // errHelpShown ends the parse after help or usage was printed.
@@ -86,12 +87,13 @@ func (p *process) parseAndRun(ctx context.Context, books []*engine.Runbook) erro
 	if err != nil {
 		return err
 	}
+	parser.Model.HelpFlag.Help = "Show this help."
 	selected, err := parse(parser, p.args)
 	if errors.Is(err, errHelpShown) {
 		return nil
 	}
 	if err != nil {
-		return usageError{hint.Wrap(err, "see: warmrun %s", strings.TrimSpace(firstWord(p.args)+" --help"))}
+		return p.explainUsage(err, books)
 	}
 	for _, book := range books {
 		if selected.Selected() != nil && selected.Selected().Name == book.Name {
@@ -111,34 +113,87 @@ func parse(parser *kong.Kong, args []string) (selected *kong.Context, err error)
 			err = errHelpShown
 		}
 	}()
-	if len(args) == 0 {
-		args = []string{"--help"}
+	if firstWord(args) == "" {
+		args = append(args, "--help")
 	}
 	return parser.Parse(args)
+}
+
+// explainUsage names what is near where a command was mistyped, and else the
+// place to read on.
+func (p *process) explainUsage(err error, books []*engine.Runbook) error {
+	word := firstWord(p.args)
+	known := nativeNames()
+	for _, book := range books {
+		known = append(known, book.Name)
+	}
+	if slices.Contains(known, word) {
+		return usageError{hint.Wrap(err, "see: warmrun %s --help", word)}
+	}
+	if !strings.HasPrefix(err.Error(), "unexpected argument "+word) {
+		return usageError{hint.Wrap(err, "see: warmrun --help")}
+	}
+	unknown := fmt.Errorf("there is no command or runbook %q", word)
+	if nearest := hint.Nearest(word, known); nearest != "" {
+		return usageError{hint.Wrap(unknown, "did you mean: warmrun %s", nearest)}
+	}
+	return usageError{hint.Wrap(unknown, "warmrun --help lists them all")}
 }
 
 // flagsOf makes the struct that kong reads a runbook's flags from.
 func flagsOf(book *engine.Runbook) reflect.Type {
 	fields := []reflect.StructField{
 		{Name: "Plan", Type: reflect.TypeFor[bool](), Tag: `help:"Show what would be done, and do nothing."`},
-		{Name: "Words", Type: reflect.TypeFor[[]string](), Tag: `arg:"" optional:"" name:"word" help:"The name of a boolean flag, as in 'triggerStandby fast', or 'debug' to print the settings and exit."`},
+		{Name: "Words", Type: reflect.TypeFor[[]string](), Tag: reflect.StructTag(fmt.Sprintf(`arg:"" optional:"" name:"word" help:%q`, wordsHelp(book)))},
 	}
 	for i, param := range book.Params {
 		kind := reflect.TypeFor[*string]()
+		tag := fmt.Sprintf(`name:%q help:%q placeholder:%q`, param.Flag(), paramHelp(param), placeholder(param))
 		if param.Type == "boolean" {
 			kind = reflect.TypeFor[*bool]()
+			tag = fmt.Sprintf(`name:%q help:%q`, param.Flag(), paramHelp(param))
 		}
-		help := param.Help
-		if param.HasDefault && param.Type != "boolean" {
-			help += fmt.Sprintf(" (default: %s)", param.Default)
-		}
-		tag := fmt.Sprintf(`name:%q help:%q placeholder:%q`, param.Flag(), strings.ReplaceAll(help, "$", "$$"), strings.ToUpper(param.Type))
-		if param.Type == "boolean" {
-			tag = fmt.Sprintf(`name:%q help:%q negatable:""`, param.Flag(), strings.ReplaceAll(help, "$", "$$"))
+		if param.Type == "boolean" && param.Default == "true" {
+			tag += ` negatable:""`
 		}
 		fields = append(fields, reflect.StructField{Name: fmt.Sprintf("Param%d", i), Type: kind, Tag: reflect.StructTag(tag)})
 	}
 	return reflect.StructOf(fields)
+}
+
+// wordsHelp says which bare words a runbook takes, as 2warm's scripts did.
+func wordsHelp(book *engine.Runbook) string {
+	help := "'debug' prints the settings in use and exits."
+	for _, param := range book.Params {
+		if param.Type == "boolean" && param.Default != "true" {
+			return fmt.Sprintf("The name of an option without its dashes, as in 'warmrun %s %s'; ", book.Name, param.Flag()) + help
+		}
+	}
+	return help
+}
+
+// paramHelp is a sentence, as the help of other flags is.
+func paramHelp(param engine.Param) string {
+	help := strings.TrimSuffix(param.Help, ".")
+	if help != "" {
+		help = strings.ToUpper(help[:1]) + help[1:]
+	}
+	switch {
+	case param.Required:
+		help += " (required)"
+	case param.Type == "boolean" && param.Default == "true":
+		help += " (default: yes)"
+	case param.HasDefault && param.Type != "boolean" && param.Default != "":
+		help += fmt.Sprintf(" (default: %s)", param.Default)
+	}
+	return strings.ReplaceAll(strings.TrimSpace(help)+".", "$", "$$")
+}
+
+func placeholder(param engine.Param) string {
+	if len(param.Choices) > 0 {
+		return strings.Join(param.Choices, "|")
+	}
+	return strings.ToUpper(param.Type)
 }
 
 // runbookCommand runs a runbook with the flags that were given.
@@ -231,6 +286,17 @@ func (p *process) looseSession(g globals) (*session, error) {
 // isNative reports whether a word is a command of the binary itself: such a
 // call must not load any runbook.
 func isNative(word string) bool {
+	return commands(func(name string, _ bool) bool { return name == word }) != nil
+}
+
+// nativeNames are the commands that the help shows.
+func nativeNames() []string {
+	return commands(func(_ string, hidden bool) bool { return !hidden })
+}
+
+// commands are the fixed commands that a test picks.
+func commands(picks func(name string, hidden bool) bool) []string {
+	var names []string
 	t := reflect.TypeFor[grammar]()
 	for i := range t.NumField() {
 		field := t.Field(i)
@@ -241,11 +307,11 @@ func isNative(word string) bool {
 		if name == "" {
 			name = strings.ToLower(field.Name)
 		}
-		if name == word {
-			return true
+		if _, hidden := field.Tag.Lookup("hidden"); picks(name, hidden) {
+			names = append(names, name)
 		}
 	}
-	return false
+	return names
 }
 
 // firstWord is the first argument that is no flag, which names the command.

@@ -44,10 +44,11 @@ func exitCode(err error) int {
 	var locked lockedError
 	var remote *remoteError
 	var step *engine.StepError
+	var param *engine.ParamError
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &param):
 		return exitUsage
 	case errors.As(err, &step) && (step.PastReturn || len(step.Left) > 0):
 		return exitOperator

@@ -29,7 +29,7 @@ func (p *process) runRunbook(ctx context.Context, s *session, book *engine.Runbo
 	if c.plan {
 		plan, err := book.Plan(ctx, c.args)
 		if err != nil {
-			return err
+			return explainStep(err, book)
 		}
 		text := plan.Text()
 		if c.within != "" {
@@ -60,11 +60,15 @@ func (p *process) runRunbook(ctx context.Context, s *session, book *engine.Runbo
 			return err
 		},
 	})
-	return explainStep(err)
+	return explainStep(err, book)
 }
 
 // explainStep adds to a failed run what state it has left.
-func explainStep(err error) error {
+func explainStep(err error, book *engine.Runbook) error {
+	var param *engine.ParamError
+	if errors.As(err, &param) && hint.Of(err) == "" {
+		return hint.Wrap(err, "nothing was done; see: warmrun %s --help", book.Name)
+	}
 	var step *engine.StepError
 	if !errors.As(err, &step) || hint.Of(err) != "" {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -121,6 +122,25 @@ func chooseSelf(site *Site, name NodeName, s Surroundings) error {
 		"write this node's name into %s", site.Local("node"))
 }
 
+// tomlKeys lists the keys that a table may have, with those of the tables in
+// it, as a message names them: "node.ssh.port".
+func tomlKeys(table reflect.Type, above string) []string {
+	var keys []string
+	for i := range table.NumField() {
+		field := table.Field(i)
+		key, inner := above+field.Tag.Get("toml"), field.Type
+		if inner.Kind() == reflect.Slice {
+			inner = inner.Elem()
+		}
+		if inner.Kind() == reflect.Struct {
+			keys = append(keys, tomlKeys(inner, key+".")...)
+			continue
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
+
 // explainTOML turns a decoder's error into one line that names the place.
 func explainTOML(path string, err error) error {
 	var strict *toml.StrictMissingError
@@ -128,7 +148,11 @@ func explainTOML(path string, err error) error {
 		first := strict.Errors[0]
 		row, _ := first.Position()
 		key := strings.Join(first.Key(), ".")
-		return hint.Wrap(fmt.Errorf("%s:%d: unknown key %q", path, row, key), "see the README for the keys of cluster.toml; check the spelling")
+		err := fmt.Errorf("%s:%d: unknown key %q", path, row, key)
+		if nearest := hint.Nearest(key, tomlKeys(reflect.TypeFor[document](), "")); nearest != "" {
+			return hint.Wrap(err, "did you mean %s? nothing has been changed", nearest)
+		}
+		return hint.Wrap(err, "see the README for the keys of cluster.toml; check the spelling")
 	}
 	var decode *toml.DecodeError
 	if errors.As(err, &decode) {
