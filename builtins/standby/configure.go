@@ -50,17 +50,27 @@ func (n Node) Fence(ctx context.Context) error {
 // nobody else was promoted.
 func (n Node) Unfence() error { return n.Server.UnconfigureStandby() }
 
-func (n Node) configureRecovery() error {
+// RecoveryTemplate is what the site's template says of recovery, filled in for this
+// node: configStandby writes it, with what the server's version needs besides.
+func (n Node) RecoveryTemplate() (pgctl.RecoverySettings, error) {
 	text, err := os.ReadFile(n.Template)
 	if errors.Is(err, fs.ErrNotExist) {
 		text, err = []byte(defaultTemplate), nil
 	}
 	if err != nil {
-		return err
+		return pgctl.RecoverySettings{}, err
 	}
 	settings, err := pgctl.ParseRecoveryTemplate(string(text), n.Vars)
 	if err != nil {
-		return fmt.Errorf("%s: %w", n.Template, err)
+		return settings, fmt.Errorf("%s: %w", n.Template, err)
+	}
+	return settings, nil
+}
+
+func (n Node) configureRecovery() error {
+	settings, err := n.RecoveryTemplate()
+	if err != nil {
+		return err
 	}
 	if settings.TargetTimeline == "" {
 		// "latest" is the server's default only from 12 on.

@@ -211,7 +211,7 @@ func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Ru
 	}
 	for _, word := range flags.FieldByName("Words").Interface().([]string) {
 		if word == "debug" {
-			return printEnv(p.out, s.site)
+			return s.environment().print(p.out)
 		}
 		name := strings.ReplaceAll(word, "-", "_")
 		if !hasBoolean(book, name) {
