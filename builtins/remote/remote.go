@@ -104,6 +104,17 @@ func (c *Client) spawn(f func()) {
 	c.work.Go(f)
 }
 
+// Broken reports whether the connection has ended, so that nothing more can be
+// had from it.
+func (c *Client) Broken() bool {
+	select {
+	case <-c.last().gone:
+		return true
+	default:
+		return false
+	}
+}
+
 // last is the hop that ends at the node.
 func (c *Client) last() *hop { return c.hops[len(c.hops)-1] }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,14 +71,18 @@ func explainStep(err error, book *engine.Runbook) error {
 		return hint.Wrap(err, "nothing was done; see: warmrun %s --help", book.Name)
 	}
 	var step *engine.StepError
-	if !errors.As(err, &step) || hint.Of(err) != "" {
+	if !errors.As(err, &step) {
 		return err
 	}
-	switch {
+	switch own := hint.Of(err); {
+	case len(step.Left) > 0:
+		// What was left half done matters more than what was wrong at first.
+		next := cmp.Or(hint.Of(step.UndoErr), own, "look at: warmrun status")
+		return hint.Wrap(err, "not undone: %s (%v); %s", strings.Join(step.Left, ", "), step.UndoErr, next)
+	case own != "":
+		return err
 	case step.PastReturn:
 		return hint.Wrap(err, "the line of no return was passed and nothing was undone; look at: warmrun status")
-	case len(step.Left) > 0:
-		return hint.Wrap(err, "these steps could not be undone: %s (%v); look at: warmrun status", strings.Join(step.Left, ", "), step.UndoErr)
 	case step.Undone:
 		return hint.Wrap(err, "everything that had been done was undone; mend the cause and run it again")
 	}

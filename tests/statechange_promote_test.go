@@ -1,0 +1,198 @@
+package tests
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/warmrun/warmrun/tests/cluster"
+)
+
+// sequence: roles change three times, then the primary dies. The node that
+// takes over was the primary of a timeline in between, whose WAL its archive
+// never had.
+func (s *state) sequence() {
+	primary, standby := s.DB1, s.DB2
+	for _, change := range [][]string{{"switchover", "--drain", "0s"}, {"switchback", "--drain", "0s", "--yes"}, {"switchover", "--drain", "0s"}} {
+		s.write(primary)
+		primary.Must(change...)
+		primary, standby = standby, primary
+		s.write(primary)
+		s.follows(standby, primary)
+	}
+	s.write(primary)
+	primary.KillServer()
+	said := standby.Must("failover", "--yes")
+	if !strings.Contains(said.Stdout, "Nothing is lost") {
+		s.Errorf("%s\nwant it to say that nothing is lost", said)
+	}
+	s.checkRows(standby)
+	s.write(standby)
+
+	// The dead one is fenced: whoever starts it gets a standby.
+	primary.StartServer()
+	if got := primary.SQL("SELECT pg_is_in_recovery()::text"); got != "true" {
+		s.Errorf("the old primary was started and is in recovery: %s, want true", got)
+	}
+	s.follows(primary, standby)
+	if standby != s.DB1 {
+		s.Fatal("db1 should be the primary now")
+	}
+}
+
+// triggeredByHand: the two halves of a switchover, typed one by one.
+func (s *state) triggeredByHand() {
+	s.refused(s.DB2, 1, "db1 is running and accepts writes", "triggerStandby")
+	s.refused(s.DB2, 1, "db1 is running and accepts writes", "triggerStandby", "--accept-split")
+	trigger := filepath.Join(s.DB2.Home, "local", "trigger")
+	if s.DB2.Exists(trigger) {
+		s.Error("a refused triggerStandby has left its trigger file")
+	}
+	s.asBefore(s.DB1, s.DB2)
+
+	s.write(s.DB1)
+	s.DB1.Must("flushPrimary", "--drain", "0s")
+	s.checkFlushed(s.DB1, s.DB2)
+	s.DB2.Must("triggerStandby", "fast")
+	if s.DB2.Exists(trigger) {
+		s.Error("triggerStandby has left its trigger file")
+	}
+	s.write(s.DB2)
+	s.checkRows(s.DB2)
+	if active(s.DB2) {
+		s.Error("a triggerStandby of its own has left archiving active")
+	}
+	s.refused(s.DB1, 1, "db2", "startPrimary")
+	s.checkFenced(s.DB1)
+	s.refused(s.DB1, 1, "was a primary", "configStandby")
+	s.DB1.StartServer()
+	if got := s.DB1.SQL("SELECT pg_is_in_recovery()::text"); got != "true" {
+		s.Errorf("pg_ctl start after flushPrimary: in recovery: %s, want true", got)
+	}
+	s.refused(s.DB1, 1, "startPrimary", "startPrimary")
+	s.DB1.StopServer("fast")
+	s.refused(s.DB1, 1, "startPrimary", "startPrimary")
+}
+
+// hostGone: db1 is rebuilt, then the primary's host vanishes. db1 is promoted
+// only when told to accept that db2 may still be writing.
+func (s *state) hostGone() {
+	s.DB1.Must("configStandby", "--erase")
+	s.DB2.Must("copyToStandby", "--start")
+	s.follows(s.DB1, s.DB2)
+	s.DB2.Cut()
+	s.refused(s.DB1, 1, "--accept-split", "triggerStandby")
+	if got := s.DB1.SQL("SELECT pg_is_in_recovery()::text"); got != "true" {
+		s.Errorf("db1 is in recovery: %s, want true", got)
+	}
+	if result := s.DB1.Must("triggerStandby", "--accept-split"); !strings.Contains(result.Stdout, "RISK: db2 cannot be reached") {
+		s.Errorf("%s\nwant the risk printed", result)
+	}
+	s.write(s.DB1)
+	s.checkRows(s.DB1)
+	s.DB2.Uncut()
+}
+
+// rebuilding: what configStandby and copyToStandby refuse, and what a copy that
+// is cut off leaves behind.
+func (s *state) rebuilding() {
+	wal := s.DB2.Path(filepath.Join(s.DB2.PGData, "pg_wal"))
+	count := func() int {
+		s.Helper()
+		entries, err := os.ReadDir(wal)
+		if err != nil {
+			s.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := count()
+	s.refused(s.DB2, 1, "was a primary", "configStandby")
+	if got := count(); got != before {
+		s.Errorf("pg_wal had %d entries and has %d", before, got)
+	}
+	s.DB2.Must("configStandby", "--erase")
+
+	s.refused(s.DB2, 1, "copyToStandby", "copyToStandby")
+	archive := s.DB2.Path(s.DB2.Archive())
+	if err := os.Rename(archive, archive+".away"); err != nil {
+		s.Fatal(err)
+	}
+	if result := s.refused(s.DB1, 1, "db2 has no archive", "copyToStandby"); strings.Contains(result.Stdout, "Starting online backup") {
+		s.Errorf("a backup was started:\n%s", result)
+	}
+	if err := os.Rename(archive+".away", archive); err != nil {
+		s.Fatal(err)
+	}
+	if err := os.Chmod(archive, 0); err != nil {
+		s.Fatal(err)
+	}
+	s.refused(s.DB1, 1, "permission denied", "copyToStandby")
+	if err := os.Chmod(archive, 0o700); err != nil {
+		s.Fatal(err)
+	}
+	s.cutCopy()
+	s.DB1.Must("copyToStandby", "--start")
+	s.asBefore(s.DB1, s.DB2)
+}
+
+// cutCopy kills the far end of a copy: the backup must be over on the server,
+// and archiving as it was, which was not active.
+func (s *state) cutCopy() {
+	s.Helper()
+	if active(s.DB1) {
+		s.Fatal("archiving is active on db1, and this part wants it inactive before")
+	}
+	s.DB1.SQL("CREATE TABLE big AS SELECT repeat(i::text, 200) FROM generate_series(1, 20000) i")
+	run := s.start(s.DB1, "copyToStandby")
+	killed := false
+	cluster.Eventually(s, time.Minute, "files are copied", func() (bool, error) {
+		if s.backups() > 0 {
+			for _, pid := range commandsOf(s.DB2, "sync-agent") {
+				killed = syscall.Kill(pid, syscall.SIGKILL) == nil || killed
+			}
+		}
+		return killed, nil
+	})
+	result := run.end()
+	s.failed(result, 1, "base copy")
+	if got := s.backups(); got != 0 {
+		s.Errorf("%d backups are left on the server", got)
+	}
+	if active(s.DB1) {
+		s.Error("archiving was made active and stayed so")
+	}
+}
+
+// backups counts the sessions on db1's server that make a backup, which ends
+// with its session.
+func (s *state) backups() int {
+	s.Helper()
+	n, err := strconv.Atoi(s.DB1.SQL("SELECT count(*)::text FROM pg_stat_activity WHERE application_name = 'warmrun' AND query LIKE '%backup_start%'"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	return n
+}
+
+// commandsOf lists the processes of warmrun on the node that run a command.
+func commandsOf(n *cluster.Node, command string) []int {
+	entries, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, dir := range entries {
+		exe, err := os.Readlink(filepath.Join(dir, "exe"))
+		if err != nil || exe != n.Path(n.Binary()) {
+			continue
+		}
+		line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if pid, errPID := strconv.Atoi(filepath.Base(dir)); err == nil && errPID == nil && strings.Contains(string(line), "\x00"+command) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
