@@ -173,6 +173,8 @@ func (s *Stream) Write(p []byte) (int, error) {
 			return total, s.session.interrupted(s.ctx)
 		case <-s.closed:
 			return total, net.ErrClosed
+		case <-s.session.ended:
+			return total, s.atEnd(s.brokenPipe())
 		default:
 		}
 		n := copy(s.outgoing, p[total:])
