@@ -75,6 +75,11 @@ type State struct {
 // It asks the server nothing: it works for one that accepts no connections.
 func (n Node) Inspect(ctx context.Context) (State, error) {
 	state := State{PGData: n.Server.PGData}
+	// What is no data directory at all, such as a file, is told from one that
+	// is not there yet.
+	if _, err := n.Server.Version(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return state, err
+	}
 	control, err := n.Server.Control()
 	if errors.Is(err, fs.ErrNotExist) {
 		state.Role = RoleEmpty

@@ -27,15 +27,15 @@ type globals struct {
 type grammar struct {
 	globals
 
-	Archive   archiveCommand   `cmd:"" group:"PostgreSQL calls these:" help:"Ship one WAL file: archive_command = 'warmrun archive %p %f'."`
-	Restore   restoreCommand   `cmd:"" group:"PostgreSQL calls these:" help:"Restore one WAL file: restore_command = 'warmrun restore %f %p %r'."`
-	PgStandby pgStandbyCommand `cmd:"" name:"pg_standby" passthrough:"" group:"PostgreSQL calls these:" help:"Restore with pg_standby's own arguments, waiting until the file is there."`
-
 	Status  statusCommand  `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
 	Env     envCommand     `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
 	Lab     labCommand     `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
 	Version versionCommand `cmd:"" group:"Commands:" help:"Print the version."`
-	Agent   agentCommand   `cmd:"" group:"Commands:" help:"Receive WAL for this node's archive on standard input (started over ssh)."`
+
+	Archive   archiveCommand   `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Ship one WAL file: archive_command = 'warmrun archive %p %f'."`
+	Restore   restoreCommand   `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Restore one WAL file: restore_command = 'warmrun restore %f %p %r'."`
+	PgStandby pgStandbyCommand `cmd:"" name:"pg_standby" passthrough:"" group:"Called by PostgreSQL and by other nodes:" help:"Restore with pg_standby's own arguments, waiting until the file is there."`
+	Agent     agentCommand     `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Receive WAL for this node's archive on standard input, over ssh."`
 
 	Call      callCommand      `cmd:"" hidden:"" group:"Commands:" help:"Run one operation for another node."`
 	SyncAgent syncAgentCommand `cmd:"" hidden:"" group:"Commands:" name:"sync-agent" help:"The far end of a copy, on standard input."`
@@ -183,7 +183,7 @@ func paramHelp(param engine.Param) string {
 		help += " (required)"
 	case param.Type == "boolean" && param.Default == "true":
 		help += " (default: yes)"
-	case param.HasDefault && param.Type != "boolean" && param.Default != "":
+	case param.HasDefault && param.Type != "boolean" && param.Default != "" && !strings.Contains(help, "("+param.Default+":"):
 		help += fmt.Sprintf(" (default: %s)", param.Default)
 	}
 	return strings.ReplaceAll(strings.TrimSpace(help)+".", "$", "$$")

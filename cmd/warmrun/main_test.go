@@ -2,14 +2,21 @@ package main
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the scripts run this test binary as warmrun.
+// TestMain lets the scripts run this test binary as warmrun, and under the
+// names of 2warm's scripts.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"warmrun": main})
+	commands := map[string]func(){"warmrun": main}
+	for _, name := range []string{"archiveWALFile", "restoreWALFile", "configSetup", "configStandby", "triggerStandby", "distrib2warm", "rsyncDR", "flushPrimary", "pg_standby"} {
+		commands[name] = main
+	}
+	testscript.Main(m, commands)
 }
 
 // TestScripts tries the command line as a person or a server would.
@@ -17,6 +24,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: false,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"linkto": linkNames},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PGDATA", "")
 			env.Setenv("WARMRUN_HOME", "")
@@ -25,4 +33,16 @@ func TestScripts(t *testing.T) {
 			return os.Chmod(env.WorkDir, 0o755)
 		},
 	})
+}
+
+// linkNames links the program into a 2warm tree under names of its scripts.
+func linkNames(ts *testscript.TestScript, neg bool, names []string) {
+	if neg {
+		ts.Fatalf("linkto NAME...")
+	}
+	for _, name := range names {
+		program, err := exec.LookPath(name)
+		ts.Check(err)
+		ts.Check(os.Symlink(program, ts.MkAbs(filepath.Join("../2warm/global/replication", name))))
+	}
 }

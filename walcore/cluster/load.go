@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // Load finds the home directory and reads what it says of the site.
@@ -25,6 +27,8 @@ func Load(s Surroundings) (*Site, error) {
 	case err == nil:
 		site.Layout = LayoutTOML
 		err = loadTOML(site, data, NodeName(name), s)
+	case errors.Is(err, fs.ErrPermission):
+		err = hint.Wrap(err, "make it readable for the user that runs the server: archive_command and restore_command need it")
 	case errors.Is(err, fs.ErrNotExist):
 		site.Layout = Layout2warm
 		err = load2warm(site, NodeName(name), s)
