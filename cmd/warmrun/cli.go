@@ -21,6 +21,7 @@ type globals struct {
 	PGData string `name:"pgdata" help:"The data directory (default: $$PGDATA, then what the site says)." placeholder:"DIR" group:"Global flags:"`
 	Yes    bool   `short:"y" help:"Agree to every question." group:"Global flags:"`
 	Within string `hidden:""`
+	Color  bool   `hidden:""` // somebody looks at the terminal that the calling run writes to
 }
 
 // grammar is the fixed part of the command line; runbooks are added to it.
@@ -203,7 +204,7 @@ func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Ru
 		return err
 	}
 	defer s.Close()
-	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within}
+	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within, color: g.Color || isTerminal(p.out)}
 	for i, param := range book.Params {
 		if given := flags.FieldByName(fmt.Sprintf("Param%d", i)); !given.IsNil() {
 			command.args[param.Name] = fmt.Sprint(given.Elem().Interface())

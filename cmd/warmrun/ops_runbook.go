@@ -83,6 +83,9 @@ func runNestedThere(ctx context.Context, s *session, name cluster.NodeName, book
 		live = &plan
 	} else {
 		words = append(words, "--yes", "--within", s.run)
+		if s.color {
+			words = append(words, "--color")
+		}
 	}
 	passed := func() error { return engine.NoReturn(ctx) }
 	watch := &nestedOutput{rest: live, noReturn: passed}

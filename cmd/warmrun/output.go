@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -47,26 +45,6 @@ func columnsOf(stream any) int {
 		return 0
 	}
 	return columns
-}
-
-// fold breaks the lines of a text that are wider than a terminal, and indents
-// what goes on below by two blanks more. No columns is no limit.
-func fold(text string, columns int) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
-		indent := len(line) - len(strings.TrimLeft(line, " "))
-		for columns > indent+20 && utf8.RuneCountInString(line) > columns {
-			at := strings.LastIndexByte(string([]rune(line)[:columns+1]), ' ')
-			if at <= indent+2 {
-				break // one long word
-			}
-			b.WriteString(line[:at] + "\n")
-			line = strings.Repeat(" ", indent+2) + line[at+1:]
-		}
-		b.WriteString(line + "\n")
-	}
-	return b.String()
 }
 
 // passphrasePrompt asks for the passphrase of an encrypted key, or is nil

@@ -21,7 +21,7 @@ func TestUnreadableClusterTOML(t *testing.T) {
 	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte("[[node]]\nname = \"db1\"\nhome = \"" + home + "\"\npgdata = \"/none\"\n"), 0); err != nil {
+	if err := os.WriteFile(path, []byte("[[node]]\nname = \"db1\"\nhome = \""+home+"\"\npgdata = \"/none\"\n"), 0); err != nil {
 		t.Fatal(err)
 	}
 	if os.Geteuid() == 0 {

@@ -23,6 +23,7 @@ type runCommand struct {
 	args   map[string]string
 	plan   bool
 	within string // the run that called this one from another node
+	color  bool
 }
 
 // runRunbook runs or plans a loaded runbook.
@@ -42,7 +43,7 @@ func (p *process) runRunbook(ctx context.Context, s *session, book *engine.Runbo
 	if err := checkRunsOn(ctx, s, book); err != nil {
 		return err
 	}
-	s.run = c.within
+	s.run, s.color = c.within, c.color
 	if s.run == "" {
 		s.run = newRunID(book.Name, string(s.site.Self.Name), time.Now())
 	}
@@ -52,7 +53,7 @@ func (p *process) runRunbook(ctx context.Context, s *session, book *engine.Runbo
 	}
 	defer unlock()
 	_, err = book.Run(ctx, c.args, engine.RunOptions{
-		Out: p.out, Terminal: isTerminal(p.out), AssumeYes: s.yes, StopUndo: p.stopUndo,
+		Out: foldTo(p.out), Terminal: c.color, AssumeYes: s.yes, StopUndo: p.stopUndo,
 		Observe: func(e engine.Event) error {
 			if e.Kind != engine.NoReturnPassed || c.within == "" {
 				return nil

@@ -35,6 +35,8 @@ type session struct {
 	err  io.Writer
 	yes  bool
 	run  string // the outermost run this command is part of
+	// color lets runs on other nodes write in colour.
+	color bool
 
 	// stopUndo, when closed, ends also the undo of runs on other nodes.
 	stopUndo <-chan struct{}
