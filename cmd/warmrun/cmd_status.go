@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +37,7 @@ func (c *statusCommand) Run(ctx context.Context, p *process, g *globals) error {
 	group.Wait()
 	report := health.Gather(nodes...)
 	if !c.JSON {
-		return report.Render(p.out, columnsOf(p.out))
+		return report.Render(foldTo(p.out), columnsOf(p.out))
 	}
 	encoder := json.NewEncoder(p.out)
 	encoder.SetIndent("", "  ")
@@ -63,7 +64,7 @@ func nodeStatus(ctx context.Context, s *session, n cluster.Node) health.NodeStat
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}
-	return health.Unreachable(n, err)
+	return health.Unreachable(n, errors.New(strings.TrimPrefix(err.Error(), fmt.Sprintf("reach %s: ", n.Name))))
 }
 
 func localStatus(ctx context.Context, s *session, _ none) (health.NodeStatus, error) {
