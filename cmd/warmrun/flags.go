@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/warmrun/warmrun/engine"
+)
+
+// flagsOf makes the struct that kong reads a runbook's flags from.
+func flagsOf(book *engine.Runbook) reflect.Type {
+	fields := []reflect.StructField{
+		{Name: "Plan", Type: reflect.TypeFor[bool](), Tag: `help:"Show what would be done, and do nothing."`},
+		{Name: "Words", Type: reflect.TypeFor[[]string](), Tag: reflect.StructTag(fmt.Sprintf(`arg:"" optional:"" name:"word" help:%q`, wordsHelp(book)))},
+	}
+	for i, param := range book.Params {
+		kind := reflect.TypeFor[*string]()
+		tag := fmt.Sprintf(`name:%q help:%q placeholder:%q`, param.Flag(), paramHelp(param), placeholder(param))
+		if param.Type == "boolean" {
+			kind = reflect.TypeFor[*bool]()
+			tag = fmt.Sprintf(`name:%q help:%q`, param.Flag(), paramHelp(param))
+		}
+		if param.Type == "boolean" && param.Default == "true" {
+			tag += ` negatable:""`
+		}
+		fields = append(fields, reflect.StructField{Name: fmt.Sprintf("Param%d", i), Type: kind, Tag: reflect.StructTag(tag)})
+	}
+	return reflect.StructOf(fields)
+}
+
+// wordsHelp says which bare words a runbook takes, as 2warm's scripts did.
+func wordsHelp(book *engine.Runbook) string {
+	help := "'debug' prints the settings in use and exits."
+	for _, param := range book.Params {
+		if param.Type == "boolean" && param.Default != "true" {
+			return fmt.Sprintf("The name of an option without its dashes, as in 'warmrun %s %s'; ", book.Name, param.Flag()) + help
+		}
+	}
+	return help
+}
+
+// paramHelp is a sentence, as the help of other flags is.
+func paramHelp(param engine.Param) string {
+	help := strings.TrimSuffix(param.Help, ".")
+	if help != "" {
+		help = strings.ToUpper(help[:1]) + help[1:]
+	}
+	switch {
+	case param.Required:
+		help += " (required)"
+	case param.Type == "boolean" && param.Default == "true":
+		help += " (default: yes)"
+	case param.HasDefault && param.Type != "boolean" && param.Default != "" && !strings.Contains(help, "("+param.Default+":"):
+		help += fmt.Sprintf(" (default: %s)", param.Default)
+	}
+	return strings.ReplaceAll(strings.TrimSpace(help)+".", "$", "$$")
+}
+
+func placeholder(param engine.Param) string {
+	if len(param.Choices) > 0 {
+		return strings.Join(param.Choices, "|")
+	}
+	return strings.ToUpper(param.Type)
+}
