@@ -17,6 +17,7 @@ return runbook {
     drain = param.duration { default = "60s", help = "how long clients may finish on their own before a fast stop" },
     stop_timeout = param.duration { default = "10m", help = "how long the fast stop may take; it is never made immediate" },
     max_backlog = param.integer { default = 16, help = "refuse to stop while more segments than this wait to be archived" },
+    relay = param.boolean { default = true, help = "bring the DR node up to date, too, before this ends" },
     ship_timeout = param.duration { default = "10m", help = "how long shipping the last segments may take" },
   },
 
@@ -84,7 +85,7 @@ return runbook {
       return flushed
     end },
 
-    step { "relay", when = function(c) return c.dr ~= nil end, run = function(c)
+    step { "relay", when = function(c) return c.dr ~= nil and c.params.relay end, run = function(c)
       relay.try(c.partner, { to = c.dr })
     end },
 

@@ -23,7 +23,8 @@ return runbook {
     check { "the former primary follows already, or may be rebuilt", hint = "what only it has (see: warmrun status) is given up by a rebuild; if that is right, repeat with --erase",
       function(c)
         local pair = cluster.primary_and_other()
-        return pair.follows or c.params.erase, pair.other .. " does not follow " .. pair.primary .. " and would have to be rebuilt"
+        local why = pair.why ~= "" and ": " .. pair.why or ""
+        return pair.follows or c.params.erase, pair.other .. " does not follow " .. pair.primary .. " and would have to be rebuilt" .. why
       end },
   },
 

@@ -28,8 +28,8 @@ return runbook {
     end },
     check { "the standby replays this primary's WAL", function(c)
       local pair = cluster.pair()
-      standby.same_cluster(pair.primary, { with = pair.standby })
-      return true
+      local descent = standby.follows_primary(pair.standby, { primary = pair.primary })
+      return descent.ok, descent.reason
     end },
   },
 
@@ -42,7 +42,8 @@ return runbook {
 
     step { "flush", timeout = "3h",
       run = function(c)
-        return runbooks.run(c.results.roles.primary, "flushPrimary", { drain = c.params.drain, max_backlog = c.params.max_backlog })
+        -- Clients wait from the stop on: the DR node is relayed to afterwards.
+        return runbooks.run(c.results.roles.primary, "flushPrimary", { drain = c.params.drain, max_backlog = c.params.max_backlog, relay = false })
       end,
       undo = function(c)
         local pair = c.results.roles
@@ -53,7 +54,7 @@ return runbook {
     step { "prove", timeout = "3h", run = function(c)
       local pair = c.results.roles
       local point = standby.shutdown_point(pair.primary)
-      local proof = standby.prove_replay(pair.standby, { lsn = point.end_lsn, checkpoint = point.checkpoint, timeout = c.params.replay_timeout })
+      local proof = standby.prove_replay(pair.standby, { lsn = point.end_lsn, timeline = point.timeline, checkpoint = point.checkpoint, timeout = c.params.replay_timeout })
       say("%s has replayed everything up to %s (%s)", pair.standby, point.end_lsn, proof.how)
       return point
     end },
@@ -72,7 +73,7 @@ return runbook {
 
     step { "follow", timeout = "3h", run = function(c)
       local pair = c.results.roles
-      follow.rejoin(pair.primary, pair.standby)
+      follow.rejoin(pair.primary, pair.standby, c.results.prove)
     end },
 
     step { "relay", when = function(c) return c.dr ~= nil end, run = function(c)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/warmrun/warmrun/tests/cluster"
+	"github.com/warmrun/warmrun/walcore"
 )
 
 // sequence: roles change three times, then the primary dies. The node that
@@ -45,6 +46,7 @@ func (s *state) sequence() {
 
 // triggeredByHand: the two halves of a switchover, typed one by one.
 func (s *state) triggeredByHand() {
+	s.refused(s.DB2, 1, "running", "configStandby")
 	s.refused(s.DB2, 1, "db1 is running and accepts writes", "triggerStandby")
 	s.refused(s.DB2, 1, "db1 is running and accepts writes", "triggerStandby", "--accept-split")
 	trigger := filepath.Join(s.DB2.Home, "local", "trigger")
@@ -75,6 +77,20 @@ func (s *state) triggeredByHand() {
 	s.refused(s.DB1, 1, "startPrimary", "startPrimary")
 	s.DB1.StopServer("fast")
 	s.refused(s.DB1, 1, "startPrimary", "startPrimary")
+	s.linkWAL(s.DB1)
+	s.refused(s.DB1, 1, "symbolic link", "configStandby")
+}
+
+// linkWAL moves a stopped server's pg_wal to another place, with a link to it.
+func (s *state) linkWAL(n *cluster.Node) {
+	s.Helper()
+	wal, elsewhere := n.Path(filepath.Join(n.PGData, "pg_wal")), n.Path(filepath.Join(n.Dir, "wal"))
+	if err := os.Rename(wal, elsewhere); err != nil {
+		s.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere, wal); err != nil {
+		s.Fatal(err)
+	}
 }
 
 // hostGone: db1 is rebuilt, then the primary's host vanishes. db1 is promoted
@@ -83,6 +99,9 @@ func (s *state) hostGone() {
 	s.DB1.Must("configStandby", "--erase")
 	s.DB2.Must("copyToStandby", "--start")
 	s.follows(s.DB1, s.DB2)
+	if info, err := os.Lstat(s.DB1.Path(filepath.Join(s.DB1.PGData, "pg_wal"))); err != nil || info.Mode().Type() != os.ModeSymlink {
+		s.Errorf("pg_wal on db1 is %v, %v, want it to stay a link", info, err)
+	}
 	s.DB2.Cut()
 	s.refused(s.DB1, 1, "--accept-split", "triggerStandby")
 	if got := s.DB1.SQL("SELECT pg_is_in_recovery()::text"); got != "true" {
@@ -136,6 +155,28 @@ func (s *state) rebuilding() {
 	s.cutCopy()
 	s.DB1.Must("copyToStandby", "--start")
 	s.asBefore(s.DB1, s.DB2)
+	s.rebuildDR()
+}
+
+// rebuildDR: WAL was written while nobody shipped it, so the DR node cannot go
+// on. Every relay says so, until a new base copy makes the gap a thing of the
+// past. The history of the timeline was written then, too, and is everywhere.
+func (s *state) rebuildDR() {
+	s.Helper()
+	s.refused(s.DB2, 1, "is missing after", "rsyncDR")
+	s.DR.StopServer("fast")
+	s.DR.Must("configStandby")
+	s.DB1.Must("copyToDR", "--start")
+	s.drFollows()
+	timeline, err := strconv.Atoi(primaryTimeline(s.DB1))
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, n := range s.Nodes() {
+		if name := walcore.Timeline(timeline).HistoryName(); !n.Exists(filepath.Join(n.Archive(), string(name))) {
+			s.Errorf("%s is not in the archive on %s", name, n.Name)
+		}
+	}
 }
 
 // cutCopy kills the far end of a copy: the backup must be over on the server,

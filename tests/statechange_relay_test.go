@@ -121,6 +121,7 @@ func (s *state) standbyDown() {
 		s.Errorf("%s does not wait on the primary for the standby", missed)
 	}
 	s.DB2.Uncut()
+	s.shipped(s.DB2) // new WAL wakes the archiver, which pauses for a minute now and then
 	s.archived(s.DB2, missed)
 	s.DB2.StartServer()
 	s.follows(s.DB2, s.DB1)

@@ -56,7 +56,7 @@ func (c *fetchCommand) Run(ctx context.Context, p *process, g *globals) error {
 		}
 		// The next one may be searched for at once: the pause is for what is
 		// nowhere.
-		return errors.Join(own.Nudge(ctx, name), atomicfile.Remove(s.site.Local("fetch.lock")))
+		return errors.Join(atomicfile.Remove(s.site.Local("fetch.lock")), own.Nudge(ctx, name))
 	}
 	return fmt.Errorf("%s is in no other archive: %w", name, errors.Join(failures...))
 }

@@ -178,7 +178,7 @@ func collect(ctx context.Context, s *session, to cluster.NodeName) (int, error) 
 			say(ctx, s, "the archive on %s cannot be reached; going on with what is here", n.Name)
 			continue
 		}
-		got, err := callOn(ctx, s, to, "archive.pull", fromOption{n.Name}, pullArchive)
+		got, err := callOn(ctx, s, to, "archive.pull", pullOptions{From: n.Name}, pullArchive)
 		if err != nil {
 			return total, fmt.Errorf("fetch WAL from the archive on %s: %w", n.Name, err)
 		}
@@ -187,13 +187,15 @@ func collect(ctx context.Context, s *session, to cluster.NodeName) (int, error) 
 	return total, nil
 }
 
-type fromOption struct {
+type pullOptions struct {
 	From cluster.NodeName `json:"from"`
+	// Histories fetches these only.
+	Histories bool `json:"histories"`
 }
 
 // pullArchive fetches every history, and every segment that lies at or after
 // the one this node would recover from, that it does not have.
-func pullArchive(ctx context.Context, s *session, o fromOption) (int, error) {
+func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
 	own, err := walcore.OpenArchive(s.site.Self.Archive)
 	if err != nil {
 		return 0, err
@@ -217,7 +219,7 @@ func pullArchive(ctx context.Context, s *session, o fromOption) (int, error) {
 	first := walcore.SegmentAt(1, control.Redo, control.SegmentSize).Position()
 	got := 0
 	for _, name := range theirs {
-		if segment := name.Segment(); segment != "" && segment.Position() < first {
+		if segment := name.Segment(); segment != "" && (o.Histories || segment.Position() < first) {
 			continue
 		}
 		f, err := own.Open(name)
