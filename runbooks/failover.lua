@@ -46,7 +46,7 @@ return runbook {
 
     step { "loss",
       run = function(c)
-        local loss = rivals.loss(c.node, { salvaged = c.results.salvage })
+        local loss = rivals.loss(c.node, { salvaged = c.results.salvage, fast = c.params.fast })
         say("%s", loss.sentence)
         return loss
       end },
@@ -61,10 +61,8 @@ return runbook {
     -- this point is refused in every archive that could be told.
     step { "fence",
       run = function(c)
-        local archived, replayed = standby.archive_end(c.node), standby.replayed(c.node)
-        local cut = archived.lsn
-        if replayed.lsn > cut then cut = replayed.lsn end
-        return fence.raise(c.node, { timeline = math.max(archived.timeline, replayed.timeline), lsn = cut, by = "failover" })
+        local cut = standby.recovery_end(c.node, { fast = c.params.fast })
+        return fence.raise(c.node, { timeline = cut.timeline, lsn = cut.lsn, by = "failover" })
       end,
       undo = function(c)
         local cut = c.results.fence

@@ -16,6 +16,7 @@ return runbook {
   params = {
     fast = param.boolean { default = false, help = "open now, without replaying WAL that is in the archive but not replayed yet (also: triggerStandby fast)" },
     accept_split = param.boolean { default = false, help = "promote although another node cannot be reached and may still accept writes" },
+    accept_loss = param.boolean { default = false, help = "promote although a dead primary that answers has transactions which this node lacks" },
     archiving = param.boolean { default = false, help = "leave archiving active on the new primary (switchover and failover do)" },
     timeout = param.duration { default = "1h", help = "how long replaying what is left may take" },
   },
@@ -26,7 +27,7 @@ return runbook {
       return true
     end },
     check { "no other node accepts writes", function(c)
-      rivals.check(c.node, { accept_split = c.params.accept_split })
+      rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss })
       return true
     end },
   },

@@ -38,12 +38,17 @@ func (n Node) Configure(ctx context.Context) error {
 }
 
 // Fence is Configure for an old primary: only the recovery settings and the
-// signal file, nothing else of its configuration is touched.
+// signal file, nothing else of its configuration is touched. It looks twice: a
+// service manager that restarted the server just before the signal file was
+// durable has made it writable, and then it is not fenced.
 func (n Node) Fence(ctx context.Context) error {
 	if err := n.checkStopped(ctx); err != nil {
 		return err
 	}
-	return n.configureRecovery()
+	if err := n.configureRecovery(); err != nil {
+		return err
+	}
+	return n.checkStopped(ctx)
 }
 
 // Unfence lets the node start as a primary again. The caller has proved that

@@ -139,3 +139,20 @@ func walNames(dir string) ([]string, error) {
 	}
 	return names, nil
 }
+
+// Receivable reports why a base copy must not be written over this node: a
+// server runs on it, or it was a primary and its WAL is still there.
+func (n Node) Receivable(ctx context.Context) error {
+	state, err := n.Inspect(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case state.Running:
+		return hint.Wrap(fmt.Errorf("a %s server is running on %s (%s)", state.Role, n.Name, n.Server.PGData), "stop it and run configStandby on %s first", n.Name)
+	case state.WasPrimary() && state.WAL > 0:
+		return hint.Wrap(fmt.Errorf("%s on %s was a primary's and still holds %d WAL files", n.Server.PGData, n.Name, state.WAL),
+			"they may hold transactions that no other node has; if they may be given up: warmrun configStandby --erase on %s", n.Name)
+	}
+	return nil
+}

@@ -75,48 +75,86 @@ type Proof struct {
 	How string      `json:"how"`
 }
 
-// ProveReplay waits until the server has replayed everything before lsn, and
-// returns how that is known: from SQL on a hot standby, else from the control
-// file after a fast stop whose restart point is the primary's checkpoint. In
-// the second case the server is started again.
-func (n Node) ProveReplay(ctx context.Context, lsn, checkpoint walcore.LSN, timeout time.Duration) (Proof, error) {
-	conn, hot := n.hotStandby(ctx)
-	if !hot {
-		return n.proveByRestart(ctx, lsn, checkpoint, timeout)
+// ProveReplay waits until the server has replayed everything of a stopped
+// primary, whose WAL ends at the point, and returns how that is known: from SQL
+// and the control file on a hot standby, else from the control file after a
+// fast stop whose restart point is the primary's checkpoint. In the second case
+// the server is started again. A server that is past the point, or on another
+// timeline, has replayed something else: that is an error, never a proof.
+func (n Node) ProveReplay(ctx context.Context, point Point, timeout time.Duration) (Proof, error) {
+	status, err := n.Server.Status(ctx)
+	if err != nil {
+		return Proof{}, err
+	}
+	if status.Ready == pgctl.ReadyStandby {
+		return n.proveByRestart(ctx, point, timeout)
+	}
+	conn, err := n.SQL(ctx)
+	if err != nil {
+		return Proof{}, fmt.Errorf("ask %s how far it is: %w", n.Name, err)
 	}
 	defer conn.Close(ctx)
-	var replayed walcore.LSN
-	err := poll(ctx, timeout, fmt.Sprintf("%s to replay %s", n.Name, lsn), func(ctx context.Context) (bool, string, error) {
+	err = poll(ctx, timeout, fmt.Sprintf("%s to replay %s", n.Name, point.End), func(ctx context.Context) (bool, string, error) {
 		state, err := conn.State(ctx)
-		if err != nil {
-			return false, "", err
+		if err == nil && state.ReplayLSN > point.End {
+			err = n.strayed(Opened{LSN: state.ReplayLSN, Timeline: state.Timeline}, point)
 		}
-		replayed = state.ReplayLSN
-		return replayed >= lsn, fmt.Sprintf("replayed %s", replayed), nil
+		return state.ReplayLSN == point.End, fmt.Sprintf("replayed %s", state.ReplayLSN), err
 	})
-	return Proof{LSN: replayed, How: "it says so itself, in SQL"}, err
+	if err != nil {
+		return Proof{}, err
+	}
+	at, err := n.Position(ctx)
+	if err == nil && (at.LSN != point.End || at.Timeline != point.Timeline) {
+		err = n.strayed(at, point)
+	}
+	return Proof{LSN: at.LSN, How: "it says so itself, in SQL and in its control file"}, err
+}
+
+func (n Node) strayed(at Opened, point Point) error {
+	return hint.Wrap(fmt.Errorf("%s has replayed up to %s on timeline %d, but the primary's WAL ends at %s on timeline %d: it follows something else", n.Name, at.LSN, at.Timeline, point.End, point.Timeline),
+		"it must be rebuilt from the primary: warmrun switchback --erase --rebuild-only")
 }
 
 // proveByRestart relies on the restart point that a fast stop in recovery
 // makes at the last checkpoint record replayed (ShutdownXLOG in xlog.c).
-func (n Node) proveByRestart(ctx context.Context, lsn, checkpoint walcore.LSN, timeout time.Duration) (Proof, error) {
-	if checkpoint == 0 {
-		return Proof{}, hint.Wrap(fmt.Errorf("%s accepts no connections and %s does not end with a checkpoint: there is no proof that it was replayed", n.Name, lsn), "set hot_standby = on on the standby")
+func (n Node) proveByRestart(ctx context.Context, point Point, timeout time.Duration) (Proof, error) {
+	if !point.Clean {
+		return Proof{}, hint.Wrap(fmt.Errorf("%s accepts no connections and %s does not end with a checkpoint: there is no proof that it was replayed", n.Name, point.End), "set hot_standby = on on the standby")
 	}
-	err := poll(ctx, timeout, fmt.Sprintf("%s to replay %s", n.Name, lsn), func(ctx context.Context) (bool, string, error) {
-		if err := n.Server.Stop(ctx, pgctl.StopOptions{Mode: "fast", Timeout: timeout}); err != nil {
-			return false, "", err
-		}
-		control, err := n.Server.Control()
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	pause := time.NewTicker(restartPause)
+	defer pause.Stop()
+	for {
+		control, err := n.restart(bounded)
 		if err != nil {
-			return false, "", err
+			return Proof{}, err
 		}
-		if err := n.Server.Start(ctx, pgctl.StartOptions{Timeout: timeout, LogFile: n.LogFile}); err != nil {
-			return false, "", err
+		if control.Checkpoint == point.Checkpoint && control.Timeline == point.Timeline {
+			return Proof{LSN: point.End, How: "its restart point is the primary's shutdown checkpoint"}, nil
 		}
-		return control.Checkpoint == checkpoint, fmt.Sprintf("its restart point is %s", control.Checkpoint), nil
-	})
-	return Proof{LSN: lsn, How: "its restart point is the primary's shutdown checkpoint"}, err
+		select {
+		case <-bounded.Done():
+			return Proof{}, fmt.Errorf("gave up waiting for %s to replay %s after %s: its restart point is %s on timeline %d", n.Name, point.End, timeout, control.Checkpoint, control.Timeline)
+		case <-pause.C:
+		}
+	}
+}
+
+// restartPause gives a server that is restarted to see how far it is the time
+// to get further.
+const restartPause = 10 * time.Second
+
+// restart stops the server fast, which makes a restart point, reads the control
+// file and starts it again, also when the time is up meanwhile.
+func (n Node) restart(ctx context.Context) (walcore.ControlFile, error) {
+	if err := n.Server.Stop(ctx, pgctl.StopOptions{Timeout: 10 * time.Minute}); err != nil {
+		return walcore.ControlFile{}, err
+	}
+	control, err := n.Server.Control()
+	start := n.Server.Start(context.WithoutCancel(ctx), pgctl.StartOptions{Timeout: 10 * time.Minute, LogFile: n.LogFile})
+	return control, errors.Join(err, start)
 }
 
 // Replayed is how far the server has come, with the timeline it is on.
@@ -171,9 +209,9 @@ func (n Node) Progress() (Progress, error) {
 
 // Follows waits until the server has replayed an LSN that exists only on the
 // new timeline, behind the fork: the proof that it follows it. No function of
-// a server in recovery tells the timeline that it replays. Without hot standby the control
-// file's minimum recovery point, which the server moves forward as it replays,
-// is asked instead.
+// a server in recovery tells the timeline that it replays. Without hot standby
+// the control file's minimum recovery point, which the server moves forward as
+// it replays, is asked instead.
 func (n Node) Follows(ctx context.Context, lsn walcore.LSN, timeout time.Duration) error {
 	return poll(ctx, timeout, fmt.Sprintf("%s to replay %s", n.Name, lsn), func(ctx context.Context) (bool, string, error) {
 		status, err := n.Server.Status(ctx)
@@ -192,8 +230,8 @@ func (n Node) Follows(ctx context.Context, lsn walcore.LSN, timeout time.Duratio
 }
 
 // ReplayArchive waits until the server has replayed the record that begins at
-// last, the last whole one in its archive. A server that accepts no connections is not waited for:
-// a smart promotion replays what is left before it opens (xlogrecovery.c
+// last, the last whole one in its archive. A server that accepts no connections
+// is not waited for: a smart promotion replays what is left before it opens (xlogrecovery.c
 // looks for a promotion request only after the archive had nothing more).
 func (n Node) ReplayArchive(ctx context.Context, last walcore.LSN, timeout time.Duration) (Proof, error) {
 	conn, hot := n.hotStandby(ctx)

@@ -65,8 +65,11 @@ type State struct {
 	Running bool `json:"running"`
 	Fenced  bool `json:"fenced"` // standby.signal or recovery.conf is in place
 	// Copy: the data directory is a base copy that has not begun to replay. Its
-	// control file still tells what the server it was taken from did.
-	Copy    bool                `json:"copy"`
+	// control file still tells what the server it was taken from did, also for
+	// a moment after it was started.
+	Copy bool `json:"copy"`
+	// WAL counts the files in the pg_wal of a stopped server.
+	WAL     int                 `json:"wal"`
 	PGData  string              `json:"pgdata"`
 	Control walcore.ControlFile `json:"control"`
 }
@@ -100,9 +103,16 @@ func (n Node) Inspect(ctx context.Context) (State, error) {
 	}
 	state.Fenced = kind == walcore.RecoveryStandby
 	if _, err := os.Stat(filepath.Join(n.Server.PGData, "backup_label")); err == nil {
-		state.Copy = !state.Running
+		state.Copy = true
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return state, err
+	}
+	if !state.Running {
+		names, err := walNames(walcore.WALDir(n.Server.PGData))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return state, err
+		}
+		state.WAL = len(names)
 	}
 	state.Role = roleOf(state)
 	return state, nil
@@ -144,7 +154,7 @@ func recovering(s State) bool {
 	case walcore.StateInArchiveRecovery:
 		return true
 	case walcore.StateInProduction:
-		return false
+		return s.Fenced && s.Copy
 	}
 	return s.Fenced
 }

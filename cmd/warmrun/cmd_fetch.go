@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -18,8 +19,8 @@ import (
 	"github.com/warmrun/warmrun/walcore/ship"
 )
 
-// fetchPause is the least time between two searches for WAL that is missing
-// here: an idle standby asks for its next segment every second.
+// fetchPause is the least time between two searches for the same WAL that is
+// missing here: an idle standby asks for its next segment every second.
 const fetchPause = 30 * time.Second
 
 // fetchCommand looks for a segment in the other nodes' archives and puts it
@@ -61,13 +62,38 @@ func (c *fetchCommand) Run(ctx context.Context, p *process, g *globals) error {
 	return fmt.Errorf("%s is in no other archive: %w", name, errors.Join(failures...))
 }
 
+// fetchFrom fetches what another archive has at the position of name, on any
+// timeline, and the histories that are missing here: the server asks for one
+// timeline after the other, and each search takes its time.
 func fetchFrom(ctx context.Context, s *session, own *walcore.Archive, from cluster.NodeName, name walcore.FileName) error {
 	client, err := ship.Connect(ctx, s.agent(from))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	return client.Fetch(ctx, own, name)
+	theirs, err := client.List(ctx)
+	if err != nil {
+		return err
+	}
+	found := false
+	for _, file := range theirs {
+		here := file.Kind() == walcore.KindSegment && file.Segment().Position() == name.Segment().Position()
+		if !here && file.Kind() != walcore.KindHistory {
+			continue
+		}
+		if f, err := own.Open(file); err == nil {
+			_ = f.Close() // only looked for
+			continue
+		}
+		if err := client.Fetch(ctx, own, file); err != nil {
+			return err
+		}
+		found = found || here
+	}
+	if !found {
+		return fmt.Errorf("%s: %w", name, walcore.ErrNotArchived)
+	}
+	return nil
 }
 
 // startFetch leaves `warmrun fetch NAME` behind in the background when a later
@@ -79,7 +105,7 @@ func (s *session) startFetch(_ context.Context, name walcore.FileName) error {
 		return nil
 	}
 	mark := s.site.Local("fetch.lock")
-	if info, err := os.Stat(mark); err == nil && time.Since(info.ModTime()).Abs() < fetchPause {
+	if searched(mark, segment) {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(mark), 0o755); err != nil {
@@ -103,6 +129,17 @@ func (s *session) startFetch(_ context.Context, name walcore.FileName) error {
 		return err
 	}
 	return cmd.Process.Release()
+}
+
+// searched reports whether the segment's position was searched for just now.
+func searched(mark string, segment walcore.SegmentName) bool {
+	info, err := os.Stat(mark)
+	if err != nil || time.Since(info.ModTime()).Abs() >= fetchPause {
+		return false
+	}
+	text, err := os.ReadFile(mark)
+	last, parseErr := walcore.ParseSegmentName(strings.TrimSpace(string(text)))
+	return err == nil && parseErr == nil && last.Position() == segment.Position()
 }
 
 // gapAt reports whether one of the next segments is here although this one is

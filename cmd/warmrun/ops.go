@@ -74,7 +74,7 @@ type none struct{}
 func operations() []operation {
 	var all []operation
 	for _, part := range [][]operation{
-		pgctlOperations(), psqlOperations(), archiveOperations(), standbyOperations(), bringBackOperations(),
+		pgctlOperations(), psqlOperations(), archiveOperations(), standbyOperations(), lineageOperations(), bringBackOperations(),
 		clusterOperations(), copyOperations(), rivalOperations(), relayOperations(), statusOperations(), sshOperations(), runbookOperations(),
 	} {
 		all = append(all, part...)

@@ -120,6 +120,10 @@ func archiveAccepts(_ context.Context, s *session, o acceptsOptions) (none, erro
 		return none{}, hint.Wrap(fmt.Errorf("the archive %s on %s belongs to another cluster (system identifier %d, this one is %d)", self.Archive, self.Name, stamp.SystemID, o.SystemID),
 			"give each cluster an archive of its own; after pg_upgrade move the old archive aside")
 	}
+	if stamped && stamp.SegmentSize != o.SegmentSize {
+		return none{}, hint.Wrap(fmt.Errorf("the archive %s on %s holds segments of %d bytes, this cluster writes %d", self.Archive, self.Name, stamp.SegmentSize, o.SegmentSize),
+			"move the old archive aside")
+	}
 	probe, err := os.CreateTemp(self.Archive, ".warmrun-probe-*")
 	if err != nil {
 		return none{}, hint.Wrap(fmt.Errorf("the archive %s on %s cannot be written: %w", self.Archive, self.Name, err), "make it writable for the server's user")

@@ -23,7 +23,8 @@ type pair struct {
 type formerPair struct {
 	Primary cluster.NodeName `json:"primary"`
 	Other   cluster.NodeName `json:"other"`
-	Follows bool             `json:"follows"` // the other runs as a standby
+	Follows bool             `json:"follows"` // the other runs as a standby of this primary
+	Why     string           `json:"why"`     // why a running standby does not follow
 }
 
 func clusterOperations() []operation {
@@ -60,6 +61,7 @@ func clusterOperations() []operation {
 		here("cluster", "distribute", engine.Change, "bring this program and the global files to a node", []string{"node"}, func(s *session) any {
 			return func(ctx context.Context, node string) error { return distribute(ctx, s, cluster.NodeName(node)) }
 		}),
+		onNode("cluster", "partner", engine.Read, "the name of the node's partner", partnerName),
 		onNode("cluster", "adopt", engine.Change, "take the files that distrib has brought into use", adopt),
 	}
 }
@@ -134,7 +136,11 @@ func findFormerPair(ctx context.Context, s *session) (formerPair, error) {
 		return formerPair{}, hint.Wrap(fmt.Errorf("the pair has %d running primaries (%s)", primaries, describeStates(states)), "exactly one node must be the primary: warmrun status")
 	}
 	if found.Follows {
-		found.Follows = states[found.Other].Control.SystemID == states[found.Primary].Control.SystemID
+		descent, err := followsPrimary(ctx, s, found.Other, found.Primary)
+		if err != nil {
+			return formerPair{}, err
+		}
+		found.Follows, found.Why = descent.OK, descent.Reason
 	}
 	return found, nil
 }

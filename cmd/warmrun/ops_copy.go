@@ -37,6 +37,7 @@ func copyOperations() []operation {
 				return filesync.Push(ctx, s.syncAgent(o.To), o.Source, o.Target, filesync.Options{Delete: o.Delete, Verbose: s.live(ctx)})
 			}),
 		onNode("copy", "logs", engine.Change, "save the node's server log files on another node", saveLogs),
+		onNode("base", "receivable", engine.Read, "that a base copy may be written over the node", receivable),
 		onNode("base", "copy", engine.Change, "take a base copy of the node's running server onto another node", baseCopy),
 	}
 }
@@ -86,6 +87,10 @@ func saveLogs(ctx context.Context, s *session, o toOption) (filesync.Summary, er
 	return summary, err
 }
 
+func receivable(ctx context.Context, s *session, _ none) (none, error) {
+	return none{}, s.self().Receivable(ctx)
+}
+
 func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result, error) {
 	to, err := s.site.Node(o.To)
 	if err != nil {
@@ -109,10 +114,7 @@ func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result
 		Keep:         append(insidePGDATA(to), insidePGDATA(s.site.Self)...),
 		Out:          s.live(ctx),
 		CheckTarget: func(ctx context.Context) error {
-			state, err := stateOf(ctx, s, o.To)
-			if err == nil && state.Running {
-				err = fmt.Errorf("a server runs on %s", o.To)
-			}
+			_, err := callOn(ctx, s, o.To, "base.receivable", none{}, receivable)
 			return err
 		},
 	})

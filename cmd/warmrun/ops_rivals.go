@@ -21,6 +21,14 @@ type acceptSplitOption struct {
 	AcceptSplit bool `json:"accept_split"`
 }
 
+// checkRivalsOptions bend the check before a promotion.
+type checkRivalsOptions struct {
+	AcceptSplit bool `json:"accept_split"`
+	// NothingLeft also asks that no dead primary that answers has WAL which the
+	// node to be promoted lacks.
+	NothingLeft bool `json:"nothing_left"`
+}
+
 // salvaged is what was had from the old primary, if anything.
 type salvaged struct {
 	Complete bool        `json:"complete"` // every byte it had flushed is here
@@ -30,6 +38,7 @@ type salvaged struct {
 
 type lossOptions struct {
 	Salvaged salvaged `json:"salvaged"`
+	Fast     bool     `json:"fast"` // what is archived and not replayed is given up too
 }
 
 // lossResult says what a promotion now would give up.
@@ -43,8 +52,8 @@ type lossResult struct {
 func rivalOperations() []operation {
 	return []operation{
 		here("rivals", "check", engine.Read, "that no other node accepts writes, as far as they can be reached", []string{"node"}, func(s *session) any {
-			return func(ctx context.Context, node string, o acceptSplitOption) error {
-				return checkRivals(ctx, s, cluster.NodeName(node), o.AcceptSplit)
+			return func(ctx context.Context, node string, o checkRivalsOptions) error {
+				return checkRivals(ctx, s, cluster.NodeName(node), o)
 			}
 		}),
 		here("rivals", "fence", engine.Change, "make every stopped old primary unable to start as a primary", []string{"node"}, func(s *session) any {
@@ -64,7 +73,7 @@ func rivalOperations() []operation {
 		}),
 		here("rivals", "loss", engine.Read, "what is lost when the node is promoted now", []string{"node"}, func(s *session) any {
 			return func(ctx context.Context, node string, o lossOptions) (lossResult, error) {
-				return announceLoss(ctx, s, cluster.NodeName(node), o.Salvaged)
+				return announceLoss(ctx, s, cluster.NodeName(node), o)
 			}
 		}),
 		onNode("archive", "pull", engine.Change, "fetch into the node's archive what another node's archive has", pullArchive),
@@ -86,7 +95,13 @@ func rivalOperations() []operation {
 
 // checkRivals refuses a promotion beside a node that accepts writes, and one
 // beside a node of the pair that cannot be asked unless told to accept that.
-func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, acceptSplit bool) error {
+func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o checkRivalsOptions) error {
+	if err := learnPair(ctx, s); err != nil {
+		if !o.AcceptSplit {
+			return hint.Wrap(err, "make sure that neither node of the pair runs, then repeat with --accept-split")
+		}
+		say(ctx, s, "RISK: %v. If that node still runs, it goes on accepting writes, and they will be lost.", err)
+	}
 	for _, n := range s.site.Nodes {
 		if n.Name == promoted {
 			continue
@@ -95,7 +110,7 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, acc
 		switch {
 		case err != nil && n.Role == cluster.RoleDR:
 			say(ctx, s, "%s cannot be asked (%v); it is the DR node and is taken to be a standby", n.Name, err)
-		case err != nil && acceptSplit:
+		case err != nil && o.AcceptSplit:
 			say(ctx, s, "RISK: %s cannot be reached (%v). If its server still runs, it goes on accepting writes, and they will be lost.", n.Name, err)
 		case err != nil:
 			return hint.Wrap(fmt.Errorf("%s cannot be asked whether it accepts writes: %w", n.Name, err),
@@ -103,9 +118,56 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, acc
 		case state.Role == standby.RolePrimary:
 			return hint.Wrap(fmt.Errorf("%s is running and accepts writes (timeline %d)", n.Name, state.Control.Timeline),
 				"to change places without loss: warmrun switchover; to take over anyway, stop it first: pg_ctl -D %s stop -m fast", state.PGData)
+		case o.NothingLeft && state.WasPrimary() && state.WAL > 0:
+			if err := checkNothingLeft(ctx, s, promoted, n.Name); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// checkNothingLeft refuses a promotion that would give up WAL which a dead
+// primary still has and shows.
+func checkNothingLeft(ctx context.Context, s *session, promoted, rival cluster.NodeName) error {
+	last, err := callOn(ctx, s, rival, "standby.last_point", none{}, lastPoint)
+	if err != nil {
+		return fmt.Errorf("see where the WAL of %s ends: %w", rival, err)
+	}
+	end, err := callOn(ctx, s, promoted, "standby.recovery_end", recoveryEndOptions{}, recoveryEnd)
+	if err != nil {
+		return err
+	}
+	if last.Timeline >= end.Timeline && last.End > end.LSN {
+		return hint.Wrap(fmt.Errorf("%s has WAL up to %s that %s lacks, which ends at %s: its transactions would be lost", rival, last.End, promoted, end.LSN),
+			"warmrun failover fetches them first; to give them up, repeat with --accept-loss")
+	}
+	return nil
+}
+
+// learnPair completes the site of a DR node in a 2warm tree, whose othernode
+// names only one node of the pair: that node is asked for its own partner.
+func learnPair(ctx context.Context, s *session) error {
+	partner, ok := s.site.Partner()
+	if s.site.Layout != cluster.Layout2warm || s.site.Self.Role != cluster.RoleDR || !ok {
+		return nil
+	}
+	name, err := callOn(ctx, s, partner.Name, "cluster.partner", none{}, partnerName)
+	if err != nil {
+		return fmt.Errorf("%s cannot be asked who its partner is: %w", partner.Name, err)
+	}
+	if _, err := s.site.Node(name); err == nil || name == "" {
+		return nil
+	}
+	other := partner
+	other.Name, other.Host = name, string(name)
+	s.site.Nodes = append(s.site.Nodes, other)
+	return nil
+}
+
+func partnerName(_ context.Context, s *session, _ none) (cluster.NodeName, error) {
+	partner, _ := s.site.Partner()
+	return partner.Name, nil
 }
 
 func fenceRivals(ctx context.Context, s *session, promoted cluster.NodeName, acceptSplit bool) error {
@@ -138,7 +200,11 @@ func fenceRivals(ctx context.Context, s *session, promoted cluster.NodeName, acc
 }
 
 func salvageRivals(ctx context.Context, s *session, to cluster.NodeName) (salvaged, error) {
-	result := salvaged{}
+	result, unread := salvaged{}, false
+	newest, err := callOn(ctx, s, to, "standby.recovery_end", recoveryEndOptions{}, recoveryEnd)
+	if err != nil {
+		return result, err
+	}
 	for _, n := range s.site.Nodes {
 		if n.Name == to || n.Role != cluster.RolePair {
 			continue
@@ -146,9 +212,14 @@ func salvageRivals(ctx context.Context, s *session, to cluster.NodeName) (salvag
 		state, err := stateOf(ctx, s, n.Name)
 		if err != nil {
 			say(ctx, s, "%s cannot be reached: its last WAL cannot be salvaged (%v)", n.Name, err)
+			unread = true
 			continue
 		}
 		if !state.WasPrimary() {
+			continue
+		}
+		if tli := max(state.Control.Timeline, state.Control.MinRecoveryTimeline); tli < newest.Timeline {
+			say(ctx, s, "%s stopped on timeline %d, which %s has left for %d: nothing to salvage there", n.Name, tli, to, newest.Timeline)
 			continue
 		}
 		say(ctx, s, "%s answers and its server is down: shipping what it had not archived", n.Name)
@@ -164,6 +235,8 @@ func salvageRivals(ctx context.Context, s *session, to cluster.NodeName) (salvag
 			result = salvaged{Complete: true, From: string(n.Name), End: sent.End}
 		}
 	}
+	// A node that could not be read may have been the last primary.
+	result.Complete = result.Complete && !unread
 	return result, nil
 }
 
@@ -241,27 +314,31 @@ func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
 	return got, nil
 }
 
-func announceLoss(ctx context.Context, s *session, node cluster.NodeName, had salvaged) (lossResult, error) {
-	end, err := callOn(ctx, s, node, "standby.archive_end", none{}, archiveEnd)
+func announceLoss(ctx context.Context, s *session, node cluster.NodeName, o lossOptions) (lossResult, error) {
+	end, err := callOn(ctx, s, node, "standby.recovery_end", recoveryEndOptions{Fast: o.Fast}, recoveryEnd)
 	if err != nil {
 		return lossResult{}, err
 	}
-	result := lossResult{LSN: max(end.LSN, had.End)}
+	result := lossResult{LSN: end.LSN}
 	if conn, err := s.sql(ctx, node); err == nil {
 		defer conn.Close(ctx)
 		if state, err := conn.State(ctx); err == nil {
-			result.LastCommit, result.LSN = state.ReplayTimestamp, max(result.LSN, state.ReplayLSN)
+			result.LastCommit = state.ReplayTimestamp
 		}
 	}
-	if had.Complete {
+	if o.Salvaged.Complete && end.LSN >= o.Salvaged.End {
 		result.Exact = true
-		result.Sentence = fmt.Sprintf("Nothing is lost: %s has every byte that %s had flushed, up to %s.", node, had.From, had.End)
+		result.Sentence = fmt.Sprintf("Nothing is lost: %s has every byte that %s had flushed, up to %s.", node, o.Salvaged.From, o.Salvaged.End)
 		return result, nil
 	}
 	when := "at an unknown time"
 	if !result.LastCommit.IsZero() {
 		when = fmt.Sprintf("last commit replayed so far %s, %s ago", result.LastCommit.Format("2006-01-02 15:04:05 MST"), time.Since(result.LastCommit).Round(time.Second))
 	}
-	result.Sentence = fmt.Sprintf("Everything after %s is lost (last received by %s; %s). How much the old primary wrote after that is unknown: it cannot be read.", result.LSN, node, when)
+	if o.Fast {
+		result.Sentence = fmt.Sprintf("Everything after %s is lost: --fast opens %s there, without what is in its archive and not replayed yet (%s).", end.LSN, node, when)
+		return result, nil
+	}
+	result.Sentence = fmt.Sprintf("Everything after %s is lost (last received by %s; %s). How much the old primary wrote after that is unknown: it cannot be read.", end.LSN, node, when)
 	return result, nil
 }

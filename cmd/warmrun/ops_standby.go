@@ -31,12 +31,6 @@ type triggerResult struct {
 	Path string `json:"path"`
 }
 
-type proveOptions struct {
-	LSN        walcore.LSN   `json:"lsn"`
-	Checkpoint walcore.LSN   `json:"checkpoint"`
-	Timeout    time.Duration `json:"timeout"`
-}
-
 type followsOptions struct {
 	LSN     walcore.LSN   `json:"lsn"`
 	Timeout time.Duration `json:"timeout"`
@@ -44,10 +38,6 @@ type followsOptions struct {
 
 type toOption struct {
 	To cluster.NodeName `json:"to"`
-}
-
-type withOption struct {
-	With cluster.NodeName `json:"with"`
 }
 
 // flushed is the outcome of shipping a stopped server's last WAL.
@@ -94,10 +84,6 @@ func standbyOperations() []operation {
 			func(ctx context.Context, s *session, _ none) (standby.Point, error) {
 				return s.self().ShutdownPoint(ctx)
 			}),
-		onNode("standby", "prove_replay", engine.Wait, "wait until the server has replayed an LSN, and say how that is known",
-			func(ctx context.Context, s *session, o proveOptions) (standby.Proof, error) {
-				return s.self().ProveReplay(ctx, o.LSN, o.Checkpoint, orDefault(o.Timeout, 10*time.Minute))
-			}),
 		onNode("standby", "replayed", engine.Wait, "how far the server has replayed",
 			func(ctx context.Context, s *session, _ none) (standby.Opened, error) { return s.self().Replayed(ctx) }),
 		onNode("standby", "follows", engine.Wait, "wait until the server has replayed an LSN of a new timeline",
@@ -114,13 +100,14 @@ func standbyOperations() []operation {
 			}),
 		onNode("standby", "salvage", engine.Change, "ship what the dead server had flushed and not archived",
 			func(ctx context.Context, s *session, o toOption) (flushed, error) {
-				point, err := s.self().LastPoint(ctx)
+				point, err := lastPoint(ctx, s, none{})
 				if err != nil {
 					return flushed{}, err
 				}
 				return shipLast(ctx, s, point, o.To)
 			}),
-		onNode("standby", "archive_end", engine.Wait, "where the gap-free WAL in the node's archive ends", archiveEnd),
+		onNode("standby", "recovery_end", engine.Wait, "where a promotion of the node would open it", recoveryEnd),
+		onNode("standby", "last_point", engine.Read, "where the WAL of the stopped server ends", lastPoint),
 		onNode("standby", "replay_archive", engine.Wait, "wait until the server has replayed its whole archive", replayArchive),
 		onNode("standby", "underway", engine.Read, "whether the node was promoted or may be about to be",
 			func(ctx context.Context, s *session, o underwayOptions) (string, error) {
@@ -128,12 +115,6 @@ func standbyOperations() []operation {
 			}),
 		onNode("standby", "progress", engine.Read, "what the node's server has replayed, and what a restart needs",
 			func(_ context.Context, s *session, _ none) (standby.Progress, error) { return s.self().Progress() }),
-		here("standby", "same_cluster", engine.Read, "that two nodes have the same system identifier", []string{"node"},
-			func(s *session) any {
-				return func(ctx context.Context, node string, o withOption) (bool, error) {
-					return sameCluster(ctx, s, cluster.NodeName(node), o.With)
-				}
-			}),
 	}
 }
 
@@ -167,63 +148,76 @@ func progressOf(ctx context.Context, s *session, node cluster.NodeName) (standby
 	return progress, nil
 }
 
-// archiveEndResult is where the WAL of an archive ends.
-type archiveEndResult struct {
+// recoveryEndOptions say how the recovery is to end.
+type recoveryEndOptions struct {
+	Fast bool `json:"fast"` // where replay is now, whatever the archive has
+}
+
+// recoveryEndResult is where a promotion of this node would open it.
+type recoveryEndResult struct {
 	LSN      walcore.LSN      `json:"lsn"`
 	Timeline walcore.Timeline `json:"timeline"`
-	// Reached is the position that a server has replayed past once nothing in
+	// Reached is the position that the server has replayed past once nothing in
 	// the archive is left to replay: the last whole record begins there. What
 	// follows it may be the beginning of a record whose rest never arrived.
+	// Zero where replay is ahead of the archive.
 	Reached walcore.LSN `json:"reached"`
 }
 
-// archiveEnd finds the end of what a standby can replay from this node's
-// archive.
-func archiveEnd(_ context.Context, s *session, _ none) (archiveEndResult, error) {
-	archive, err := walcore.OpenArchive(s.site.Self.Archive)
+// recoveryEnd finds where a promotion would end this node's recovery: at the
+// end of its archive, or where replay is. A hole between the two is an error,
+// because the server would open in front of it.
+func recoveryEnd(ctx context.Context, s *session, o recoveryEndOptions) (recoveryEndResult, error) {
+	at, err := s.self().Replayed(ctx)
 	if err != nil {
-		return archiveEndResult{}, err
+		return recoveryEndResult{}, err
 	}
-	chain, err := archive.Chain("")
-	if err != nil || chain.Last == "" {
-		return archiveEndResult{}, err
-	}
-	result := archiveEndResult{LSN: chain.End, Timeline: chain.Timeline}
-	f, err := archive.Open(walcore.FileName(chain.Last))
+	result := recoveryEndResult{LSN: at.LSN, Timeline: at.Timeline}
+	archive, err := walcore.OpenArchive(s.site.Self.Archive)
 	if err != nil {
 		return result, err
 	}
-	defer f.Close()
-	extent, err := walcore.ScanSegment(f, chain.Last, walcore.Identity{})
-	if err != nil {
-		return result, fmt.Errorf("read %s in the archive on %s: %w", chain.Last, s.site.Self.Name, err)
+	chain, err := archive.Chain("")
+	if err != nil || chain.Last == "" {
+		return result, err
 	}
-	result.Reached = extent.LastRecord
-	return result, nil
+	result.Timeline = max(result.Timeline, chain.Timeline)
+	if o.Fast || chain.End <= at.LSN {
+		return result, nil
+	}
+	size := chain.SegmentSize
+	if next := walcore.SegmentAt(chain.First.Timeline(), at.LSN, size).Next(size); chain.First.Position() > next.Position() {
+		return result, hint.Wrap(fmt.Errorf("the archive on %s lacks WAL between %s, which is replayed, and %s: a promotion would open there and lose what lies behind", s.site.Self.Name, at.LSN, chain.First),
+			"bring the missing segments into %s; to give up what lies behind the hole: --fast", s.site.Self.Archive)
+	}
+	result.LSN = chain.End
+	result.Reached, err = lastRecord(archive, chain.Last)
+	if err != nil {
+		err = fmt.Errorf("read %s in the archive on %s: %w", chain.Last, s.site.Self.Name, err)
+	}
+	return result, err
+}
+
+// lastRecord is where the last whole record of a segment begins.
+func lastRecord(archive *walcore.Archive, segment walcore.SegmentName) (walcore.LSN, error) {
+	f, err := archive.Open(walcore.FileName(segment))
+	if err != nil {
+		return 0, err
+	}
+	extent, err := walcore.ScanSegment(f, segment, walcore.Identity{})
+	return extent.LastRecord, errors.Join(err, f.Close())
 }
 
 // replayArchive waits until the server is as far as its archive.
 func replayArchive(ctx context.Context, s *session, o timeoutOption) (standby.Proof, error) {
-	end, err := archiveEnd(ctx, s, none{})
-	if err != nil {
-		return standby.Proof{}, err
+	end, err := recoveryEnd(ctx, s, recoveryEndOptions{})
+	if err != nil || end.Reached == 0 {
+		return standby.Proof{LSN: end.LSN, How: "there is nothing more in its archive"}, err
 	}
 	say(ctx, s, "Waiting for %s to replay its archive, which ends at %s", s.site.Self.Name, end.LSN)
 	return s.self().ReplayArchive(ctx, end.Reached, orDefault(o.Timeout, time.Hour))
 }
 
-func sameCluster(ctx context.Context, s *session, a, b cluster.NodeName) (bool, error) {
-	first, err := controlOf(ctx, s, a)
-	if err != nil {
-		return false, fmt.Errorf("read the control file of %s: %w", a, err)
-	}
-	second, err := controlOf(ctx, s, b)
-	if err != nil {
-		return false, fmt.Errorf("read the control file of %s: %w", b, err)
-	}
-	if first.SystemID != second.SystemID {
-		return false, hint.Wrap(fmt.Errorf("%s and %s are different clusters (system identifiers %d and %d)", a, b, first.SystemID, second.SystemID),
-			"take a new base copy with copyToStandby")
-	}
-	return true, nil
+func lastPoint(ctx context.Context, s *session, _ none) (standby.Point, error) {
+	return s.self().LastPoint(ctx)
 }
