@@ -1,0 +1,189 @@
+package tests
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/warmrun/warmrun/tests/cluster"
+)
+
+// refusal is a command that must not be carried out.
+type refusal struct {
+	name string
+	node *cluster.Node
+	args []string
+	code int
+	want string // in the error line
+}
+
+// TestRefusals gives a healthy cluster commands that it must refuse: each gets
+// one line with the error, a hint, the right exit status, and changes nothing.
+func TestRefusals(t *testing.T) {
+	c := cluster.New(t, cluster.Options{})
+	c.DB1.Must("distrib")
+	c.DB2.Must("configStandby")
+	c.DR.Must("configStandby")
+	c.DB1.Must("copyToStandby", "--start")
+	c.DB1.SQL("CREATE TABLE t AS SELECT 1 AS i")
+	c.DB2.WaitReplay(c.DB1, time.Minute)
+
+	for _, r := range []refusal{
+		{"flushPrimary on the standby", c.DB2, []string{"flushPrimary", "--drain", "0s"}, 1, "db2"},
+		{"copyToStandby on the standby", c.DB2, []string{"copyToStandby"}, 1, "db2"},
+		{"triggerStandby on the primary", c.DB1, []string{"triggerStandby"}, 1, "db1"},
+		{"triggerStandby beside a primary", c.DB2, []string{"triggerStandby", "fast", "--yes"}, 1, "accepts writes"},
+		{"failover beside a primary", c.DB2, []string{"failover", "--yes"}, 1, "accepts writes"},
+		{"failover to an empty node", c.DR, []string{"failover", "--accept-split", "--yes"}, 1, "dr"},
+		{"configStandby on the primary", c.DB1, []string{"configStandby"}, 1, "running"},
+		{"configStandby on the primary, by force", c.DB1, []string{"configStandby", "--erase"}, 1, "running"},
+		{"an option that is none", c.DB1, []string{"switchover", "--dran", "1s"}, 2, "dran"},
+		{"a value that is none", c.DB1, []string{"switchover", "--drain", "soon"}, 2, "soon"},
+		{"a runbook that is none", c.DB1, []string{"switchovr"}, 2, "switchovr"},
+	} {
+		t.Run(r.name, func(t *testing.T) { r.check(t, c) })
+	}
+
+}
+
+// TestSpoiltHomes: a home directory that somebody has got wrong.
+func TestSpoiltHomes(t *testing.T) {
+	c := cluster.New(t, cluster.Options{})
+	n := c.DB1
+	toml := filepath.Join(n.Home, "global", "cluster.toml")
+	for _, test := range []struct {
+		spoil func(t *testing.T)
+		refusal
+	}{
+		{edit(n, toml, "pgdata =", "pgdta ="), refusal{"a key misspelt", n, []string{"status"}, 1, "pgdta"}},
+		{edit(n, toml, "[cluster]", "[cluster"), refusal{"no TOML", n, []string{"status"}, 1, toml}},
+		{edit(n, filepath.Join(n.Home, "local", "node"), "db1", "db7"), refusal{"an unknown node", n, []string{"status"}, 1, "db7"}},
+		{func(*testing.T) {}, refusal{"a name that is no WAL file's", n, []string{"archive", "pg_wal/postgresql.conf", "postgresql.conf"}, 2, "postgresql.conf"}},
+		{func(*testing.T) {}, refusal{"no such home", n, []string{"--home", "/nonexistent", "status"}, 1, "/nonexistent"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.spoil(t)
+			test.check(t, c)
+		})
+	}
+}
+
+// edit replaces a text in a file on the node, until the test ends.
+func edit(n *cluster.Node, inside, from, to string) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		path := n.Path(inside)
+		before, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(before), from) {
+			t.Fatalf("%s has no %q in it (%v)", path, from, err)
+		}
+		write(t, path, strings.Replace(string(before), from, to, 1))
+		t.Cleanup(func() { write(t, path, string(before)) })
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// check runs the command and compares what the cluster is before and after it.
+func (r refusal) check(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	before := fingerprint(t, c)
+	result := r.node.Run(r.args...)
+	if result.Code != r.code {
+		t.Errorf("exit status %d, want %d", result.Code, r.code)
+	}
+	var failures, hints []string
+	for line := range strings.Lines(result.Stderr) {
+		if text, ok := strings.CutPrefix(line, "warmrun: error: "); ok {
+			failures = append(failures, text)
+		}
+		if text, ok := strings.CutPrefix(line, "warmrun: hint: "); ok {
+			hints = append(hints, text)
+		}
+	}
+	if len(failures) != 1 || !strings.Contains(failures[0], r.want) {
+		t.Errorf("error lines %q, want one with %q", failures, r.want)
+	}
+	if len(hints) != 1 {
+		t.Errorf("hints %q, want one", hints)
+	}
+	if after := fingerprint(t, c); !maps.Equal(before, after) {
+		t.Errorf("something has changed:\n%s", difference(before, after))
+	}
+	if t.Failed() {
+		t.Logf("%s", result)
+	}
+}
+
+// fingerprint is everything of the nodes that a change of state would touch:
+// what the servers are, and the files that say so. A run's own record is not
+// part of it.
+func fingerprint(t *testing.T, c *cluster.Cluster) map[string]string {
+	t.Helper()
+	print := map[string]string{}
+	for _, n := range c.Nodes() {
+		for _, root := range []string{filepath.Join(n.Home, "local"), filepath.Join(n.Archive(), ".warmrun", "fence"), n.PGData} {
+			depth := root != n.PGData // of PGDATA only what lies at its top
+			walk(t, n, root, depth, print)
+		}
+		state, err := n.TrySQL("SELECT pg_is_in_recovery() || ' ' || timeline_id FROM pg_control_checkpoint()")
+		if err != nil {
+			state = "not running"
+		}
+		print[n.Name+" server"] = state
+	}
+	return print
+}
+
+func walk(t *testing.T, n *cluster.Node, root string, deep bool, print map[string]string) {
+	t.Helper()
+	top := n.Path(root)
+	err := filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // servers make and remove files all the time
+		case err != nil:
+			return err
+		case entry.IsDir() && path != top && (!deep || entry.Name() == "runs"):
+			return filepath.SkipDir
+		case !entry.Type().IsRegular():
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		print[n.Name+" "+path] = fmt.Sprintf("%d bytes, %x", len(data), sha256.Sum256(data))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func difference(before, after map[string]string) string {
+	var b strings.Builder
+	for key, was := range before {
+		if is, ok := after[key]; !ok || is != was {
+			fmt.Fprintf(&b, "  %s: was %s, is %q\n", key, was, is)
+		}
+	}
+	for key, is := range after {
+		if _, ok := before[key]; !ok {
+			fmt.Fprintf(&b, "  %s: was not there, is %s\n", key, is)
+		}
+	}
+	return b.String()
+}
