@@ -115,6 +115,7 @@ func (s *state) drFollows() {
 // standby. Where one node is enough, the standby fetches from the DR node what
 // it missed.
 func (s *state) standbyDown() {
+	down := time.Now()
 	s.DB2.Cut()
 	missed := s.shipped(s.DR)
 	if !s.waits(missed) {
@@ -125,6 +126,7 @@ func (s *state) standbyDown() {
 	s.archived(s.DB2, missed)
 	s.DB2.StartServer()
 	s.follows(s.DB2, s.DB1)
+	s.Logf("the standby is back after %s", time.Since(down))
 
 	for _, n := range s.Nodes() {
 		path := n.Path(filepath.Join(n.Home, "global", "cluster.toml"))
@@ -145,7 +147,9 @@ func (s *state) standbyDown() {
 	s.DB2.StartServer()
 	start := time.Now()
 	s.follows(s.DB2, s.DB1)
-	if took := time.Since(start); took > 30*time.Second {
+	took := time.Since(start)
+	s.Logf("the standby has fetched what it missed after %s", took)
+	if took > 30*time.Second {
 		s.Errorf("the standby took %s to fetch what it had missed", took)
 	}
 	for _, name := range names {
