@@ -90,10 +90,17 @@ type connectError struct {
 func (e *connectError) Error() string { return e.text + ": " + e.err.Error() }
 func (e *connectError) Unwrap() error { return e.err }
 
-// explain makes one line and a hint of a failed attempt. dialed is what opening
-// the socket gave.
-func (t Target) explain(ctx context.Context, err, dialed error) error {
+// dialError is what opening the socket gave, so that it is found again in what
+// pgx makes of it. pgx dials for cancel requests as well, in goroutines of its
+// own, and several at once.
+type dialError struct{ error }
+
+func (e *dialError) Unwrap() error { return e.error }
+
+// explain makes one line and a hint of a failed attempt.
+func (t Target) explain(ctx context.Context, err error) error {
 	var server *pgconn.PgError
+	var dialed *dialError
 	var op *net.OpError
 	cause := err
 	switch {
@@ -101,10 +108,11 @@ func (t Target) explain(ctx context.Context, err, dialed error) error {
 		cause = context.Cause(ctx)
 	case errors.As(err, &server):
 		cause = server
-	case errors.As(dialed, &op) && (op.Net == "unix" || t.Host != ""):
+	case !errors.As(err, &dialed):
+	case errors.As(dialed.error, &op) && (op.Net == "unix" || t.Host != ""):
 		cause = op.Err // the rest of it names the socket once more
-	case dialed != nil:
-		cause = dialed
+	default:
+		cause = dialed.error
 	}
 	e := &connectError{text: fmt.Sprintf("connect to the server at %s as %s", t.where(), t.User), err: cause}
 	// A refused connection to sshd, on the way to the node, does not tell

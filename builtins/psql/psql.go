@@ -80,16 +80,17 @@ func Connect(ctx context.Context, t Target) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	var dialed error
 	dial := config.DialFunc
-	config.DialFunc = func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-		conn, err = dial(ctx, network, address)
-		dialed = err
-		return conn, err
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, &dialError{err}
+		}
+		return conn, nil
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, t.explain(ctx, err, dialed)
+		return nil, t.explain(ctx, err)
 	}
 	c := &Conn{conn: conn, busy: make(chan struct{}, 1), version: versionNumber(conn.PgConn().ParameterStatus("server_version"))}
 	if c.version >= 140000 {

@@ -331,6 +331,28 @@ func testDisconnected(t *testing.T, s *server) {
 	}
 }
 
+// TestGreetingCut: the server ends in the middle of the greeting. pgx then
+// dials once more in the background, for a cancel request, while the reason is
+// being put into words; neither may get in the other's way.
+func TestGreetingCut(t *testing.T) {
+	var answers sync.WaitGroup
+	dial := func(context.Context, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		answers.Go(func() {
+			_, _ = theirs.Read(make([]byte, 1024)) // whatever the client has to say
+			_ = theirs.Close()
+		})
+		return ours, nil
+	}
+	for range 20 {
+		_, err := Connect(timeout(t), Target{SocketDir: "/nowhere", User: "nobody", Dial: dial})
+		if err == nil || NotRunning(err) || !strings.Contains(err.Error(), "EOF") {
+			t.Fatalf("Connect = %v, want the end of the connection as the reason, and a server that may be running", err)
+		}
+	}
+	answers.Wait()
+}
+
 func TestVersionNumber(t *testing.T) {
 	for text, want := range map[string]int{
 		"15.18 (Debian 15.18-0+deb12u1)": 150018, "9.6.24": 90624, "10.0": 100000, "17beta1": 170000,
