@@ -13,7 +13,7 @@ import (
 // TestRefusals: targets that must not be overwritten are left as they are.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	v := primary(t, newSite(t, systemBin, 15))
+	v := primary(t, systemSite(t))
 	other := v.initdb("other")
 	before := fingerprint(t, other.data)
 

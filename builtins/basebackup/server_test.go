@@ -19,12 +19,10 @@ import (
 	"time"
 
 	"github.com/warmrun/warmrun/builtins/filesync"
+	"github.com/warmrun/warmrun/builtins/pgctl"
 	"github.com/warmrun/warmrun/builtins/psql"
 	"github.com/warmrun/warmrun/walcore"
 )
-
-// systemBin is the PostgreSQL of the system, which has all its programs.
-const systemBin = "/usr/lib/postgresql/15/bin"
 
 // serveMode makes the test binary the far end of a copy.
 const serveMode = "WARMRUN_BASEBACKUP_TEST_SERVE"
@@ -51,6 +49,17 @@ type site struct {
 	archive string
 	bin     string // of the servers' version
 	major   int
+}
+
+// systemSite is a site for the newest PostgreSQL of this system, which has all
+// its programs.
+func systemSite(t *testing.T) *site {
+	t.Helper()
+	bin, major, err := pgctl.NewestBinDir(10, "")
+	if err != nil {
+		t.Fatalf("%v: install one (make install-test)", err)
+	}
+	return newSite(t, bin, int(major))
 }
 
 func newSite(t *testing.T, bin string, major int) *site {
@@ -194,7 +203,7 @@ func (s *site) initdb(name string, options ...string) *server {
 	v := s.server(name)
 	args := append([]string{"-D", v.data, "--auth=trust", "-N", "--locale=C", "-E", "UTF8", "-U", "postgres", "-k"}, options...)
 	if out, err := s.command(s.t.Context(), filepath.Join(s.bin, "initdb"), args...).CombinedOutput(); err != nil {
-		s.t.Fatalf("initdb (install the PostgreSQL 15 server, on Debian postgresql-15): %v\n%s", err, out)
+		s.t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	conf, err := os.OpenFile(filepath.Join(v.data, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	must(s.t, err)

@@ -64,13 +64,11 @@ func giveToServer(t *testing.T, dir string) {
 
 func binDir(t *testing.T) string {
 	t.Helper()
-	for v := pgctl.Version(20); v >= 10; v-- {
-		if dir, err := pgctl.FindBinDir(v, ""); err == nil {
-			return dir
-		}
+	dir, _, err := pgctl.NewestBinDir(10, "")
+	if err != nil {
+		t.Fatalf("%v: install one (make install-test)", err)
 	}
-	t.Fatal("no PostgreSQL server found: install the package postgresql (Debian, Ubuntu) or postgresql-server (Fedora, RHEL)")
-	return ""
+	return dir
 }
 
 // request is what to ask Local about the node in dir.

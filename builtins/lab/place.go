@@ -23,11 +23,8 @@ const (
 	longestSocket = 107
 )
 
-// The versions of PostgreSQL that are looked for, the newest first.
-const (
-	newestServer = 30
-	oldestServer = 10
-)
+// oldestServer is the oldest version of PostgreSQL that is looked for.
+const oldestServer = 10
 
 // DefaultDir is where the lab of this user lies when nobody says otherwise.
 func DefaultDir() string {
@@ -87,17 +84,11 @@ func makeDir(dir string) error {
 // findServer finds the newest PostgreSQL server on this machine, or the one in
 // the directory that was given.
 func findServer(given string) (string, pgctl.Version, error) {
-	for major := pgctl.Version(newestServer); major >= oldestServer; major-- {
-		if dir, err := pgctl.FindBinDir(major, given); err == nil {
-			return dir, major, nil
-		}
+	dir, major, err := pgctl.NewestBinDir(oldestServer, given)
+	if err != nil && given != "" {
+		err = hint.Wrap(err, "--pg-bin names the directory that holds pg_ctl and postgres")
 	}
-	if given != "" {
-		return "", 0, hint.Wrap(fmt.Errorf("no PostgreSQL server of version %d or later in %s", oldestServer, given),
-			"--pg-bin names the directory that holds pg_ctl and postgres")
-	}
-	return "", 0, hint.Wrap(errors.New("no PostgreSQL server found on this machine"),
-		"install one (Debian, Ubuntu: apt-get install postgresql; Fedora, RHEL: dnf install postgresql-server), or give --pg-bin with the directory of pg_ctl")
+	return dir, major, err
 }
 
 // listen opens one port on each of several loopback addresses. Linux answers

@@ -24,6 +24,24 @@ func FindBinDir(major Version, given string) (string, error) {
 	return machine{}.findBinDir(major, given)
 }
 
+// newestKnown is far above every version there is, so that a new one is found.
+const newestKnown = 30
+
+// NewestBinDir is FindBinDir of the newest version from oldest on that is on
+// this machine, or that the directory given holds.
+func NewestBinDir(oldest Version, given string) (string, Version, error) {
+	for major := Version(newestKnown); major >= oldest; major-- {
+		if dir, err := FindBinDir(major, given); err == nil {
+			return dir, major, nil
+		}
+	}
+	if given != "" {
+		return "", 0, fmt.Errorf("no PostgreSQL server of version %s or later in %s", oldest, given)
+	}
+	return "", 0, hint.Wrap(fmt.Errorf("no PostgreSQL server of version %s or later found on this machine", oldest),
+		"install one (Debian, Ubuntu: apt-get install postgresql; Fedora, RHEL: dnf install postgresql-server postgresql-contrib)")
+}
+
 func (m machine) findBinDir(major Version, given string) (string, error) {
 	if given != "" {
 		found, err := versionOf(filepath.Join(given, "postgres"))

@@ -34,13 +34,11 @@ func testVersion(t *testing.T) Version {
 // systemVersion is the newest major version of PostgreSQL on this machine.
 func systemVersion(t *testing.T) Version {
 	t.Helper()
-	for v := Version(20); v >= 10; v-- {
-		if _, err := FindBinDir(v, ""); err == nil {
-			return v
-		}
+	_, v, err := NewestBinDir(10, "")
+	if err != nil {
+		t.Fatalf("%v: install one (make install-test)", err)
 	}
-	t.Fatal("no PostgreSQL server found: install the package postgresql (Debian, Ubuntu) or postgresql-server (Fedora, RHEL)")
-	return 0
+	return v
 }
 
 // testDir is a directory that the server's user can reach, with a name short

@@ -13,12 +13,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-const binDir = "/usr/lib/postgresql/15/bin"
+	"github.com/warmrun/warmrun/builtins/pgctl"
+)
 
 // server is a real PostgreSQL server of a test.
 type server struct {
+	bin                string // its programs
 	dir, data, sockets string
 	port               int
 	account            *user.User
@@ -29,7 +30,11 @@ type server struct {
 // newServer makes a cluster that is not yet running.
 func newServer(t *testing.T) *server {
 	t.Helper()
-	s := &server{account: serverAccount(t), port: freePort(t)}
+	bin, _, err := pgctl.NewestBinDir(10, "")
+	if err != nil {
+		t.Fatalf("%v: install one (make install-test)", err)
+	}
+	s := &server{bin: bin, account: serverAccount(t), port: freePort(t)}
 	dir, err := os.MkdirTemp("", "psqltest")
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +60,7 @@ func newServer(t *testing.T) *server {
 	}
 	initdb := s.command("initdb", "-D", s.data, "--auth=peer", "-N", "--locale=C", "-E", "UTF8", "-U", s.account.Username)
 	if out, err := initdb.CombinedOutput(); err != nil {
-		t.Fatalf("initdb (install the PostgreSQL 15 server): %v\n%s", err, out)
+		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	// Whoever runs the test is let in as the superuser; into the database
 	// "tunnel" only peers under their own name.
@@ -99,7 +104,7 @@ func (s *server) credential() *syscall.SysProcAttr {
 }
 
 func (s *server) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(binDir, name), args...)
+	cmd := exec.Command(filepath.Join(s.bin, name), args...)
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	cmd.SysProcAttr = s.credential()
