@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 )
 
 // Offer is a file that a sender has, before it sends it.
@@ -44,6 +45,17 @@ func (a *Archive) Offer(ctx context.Context, o Offer) (identical bool, err error
 		return false, err
 	}
 	return false, a.checkSpace(o.Name, o.Size)
+}
+
+// Knows reports whether there is a file of that name and size, whatever is in
+// it. Where that cannot be told, Offer says why.
+func (a *Archive) Knows(name FileName, size int64) bool {
+	path, err := a.file(name)
+	if err != nil {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Size() == size
 }
 
 // holds reports whether the stored copy is what is offered.

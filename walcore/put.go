@@ -22,8 +22,12 @@ type PutRequest struct {
 	// and that nothing has been written beyond. What Body holds beyond it is
 	// stored as zeros.
 	Provisional LSN
+	// Turn, when set, is called once the file has been flushed, before it gets
+	// its name, and may wait there for files that come before it. An error it
+	// returns fails the Put.
+	Turn func(ctx context.Context) error
 	// Step, when set, is called before each step with its name, one of
-	// PutSteps. An error it returns fails the Put at that step; tests use it.
+	// PutSteps. An error it returns fails the Put at that step.
 	Step func(step string) error
 }
 
@@ -88,6 +92,11 @@ func (a *Archive) Put(ctx context.Context, r PutRequest) (result PutResult, err 
 	}
 	if err := p.flush(); err != nil {
 		return PutResult{}, fmt.Errorf("store %s in %s: %w", r.Name, a.dir, err)
+	}
+	if r.Turn != nil {
+		if err := r.Turn(ctx); err != nil {
+			return PutResult{}, err
+		}
 	}
 	return p.install(ctx)
 }

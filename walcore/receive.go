@@ -35,8 +35,7 @@ func (p *put) receive(ctx context.Context) error {
 	} else if err := p.begin(); err != nil {
 		return err
 	}
-	_, err := io.CopyBuffer(struct{ io.Writer }{p.tmp}, in, buf)
-	return err
+	return copySparse(p.tmp, in, buf)
 }
 
 func (p *put) openStored() error {

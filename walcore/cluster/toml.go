@@ -69,6 +69,11 @@ func complete(n *Node, before []Node) error {
 	default:
 		return hint.Wrap(fmt.Errorf("node %s: role is %q", n.Name, n.Role), "it must be pair or dr")
 	}
+	switch n.Compress {
+	case "", CompressNone, CompressS2, CompressZstd:
+	default:
+		return hint.Wrap(fmt.Errorf("node %s: compress is %q", n.Name, n.Compress), "it must be none, s2 or zstd")
+	}
 	if !filepath.IsAbs(n.PGData) {
 		return hint.Wrap(fmt.Errorf("node %s: pgdata is %q", n.Name, n.PGData), "give the absolute path of the data directory on that node")
 	}

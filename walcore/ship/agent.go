@@ -1,12 +1,14 @@
 package ship
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/cluster"
 )
 
 // AgentConfig is what an agent is told by whoever started it, and never by its
@@ -16,7 +18,8 @@ type AgentConfig struct {
 	// is not there, requests fail with walcore.ErrNoArchive; it is not made.
 	Archive string
 	// Arrived is called for each file that has become durable, after it was
-	// acknowledged; it may wake servers that wait for the file. May be nil.
+	// acknowledged; it may wake servers that wait for the file. Calls may come
+	// from several goroutines at once. May be nil.
 	Arrived func(ctx context.Context, name walcore.FileName)
 	// Log gets a line for each file that was put, refused or not. May be nil.
 	Log func(format string, args ...any)
@@ -60,7 +63,8 @@ const maxWord = 256
 // session is one client's.
 type session struct {
 	*frames
-	cfg AgentConfig
+	cfg     AgentConfig
+	uploads uploads
 }
 
 func (s *session) serve(ctx context.Context) error {
@@ -72,19 +76,21 @@ func (s *session) serve(ctx context.Context) error {
 		return fmt.Errorf("greeting: %w", err)
 	}
 	if err := peer.checkVersion(); err != nil {
-		return errors.Join(err, s.fail(err))
+		return errors.Join(err, s.fail(0, err))
 	}
+	// Files that have come whole are stored even if the client has gone.
+	defer s.uploads.finish()
 	for ctx.Err() == nil {
-		kind, payload, err := s.read()
+		f, err := s.read(s.uploads.memory)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err == nil {
-			err = s.request(ctx, kind, payload)
+			err = s.take(ctx, f)
 		}
 		if errors.Is(err, errProtocol) {
 			// The client may still be there to hear why.
-			err = errors.Join(err, s.fail(err))
+			err = errors.Join(err, s.fail(f.request, err))
 		}
 		if err != nil {
 			return err
@@ -93,12 +99,22 @@ func (s *session) serve(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// take does what one frame asks for. An error it returns ends the session.
+func (s *session) take(ctx context.Context, f frame) error {
+	switch f.kind {
+	case frameRequest:
+		err := s.request(ctx, f.request, f.payload)
+		s.uploads.recycle(f.payload)
+		return err
+	case frameData, frameS2, frameZstd, frameZeros, frameEnd, frameAbort:
+		return s.uploads.feed(f)
+	}
+	return protocolError("a frame of type %q where a request should be", f.kind)
+}
+
 // request answers one request. An error it returns ends the session; a
 // request that fails does not.
-func (s *session) request(ctx context.Context, kind byte, payload []byte) error {
-	if kind != frameRequest {
-		return protocolError("a frame of type %q where a request should be", kind)
-	}
+func (s *session) request(ctx context.Context, id uint32, payload []byte) error {
 	var r request
 	if err := decode(payload, &r); err != nil {
 		return err
@@ -108,24 +124,24 @@ func (s *session) request(ctx context.Context, kind byte, payload []byte) error 
 	}
 	archive, err := walcore.OpenArchive(s.cfg.Archive)
 	if err != nil {
-		return s.fail(err)
+		return s.fail(id, err)
 	}
 	switch r.Op {
 	case opPut:
-		return s.put(ctx, archive, r)
+		return s.put(ctx, id, archive, r)
 	case opGet:
-		return s.get(ctx, archive, r.Name)
+		return s.get(ctx, id, archive, r.Name)
 	case opList:
-		return s.list(archive)
+		return s.list(id, archive)
 	}
 	reply, err := answer(archive, r)
 	if errors.Is(err, errProtocol) {
 		return err
 	}
 	if err != nil {
-		return s.fail(err)
+		return s.fail(id, err)
 	}
-	return s.writeJSON(frameReply, reply)
+	return s.sendJSON(frameReply, id, reply)
 }
 
 // answer does the requests that one reply is enough for.
@@ -158,38 +174,62 @@ func answer(archive *walcore.Archive, r request) (reply any, err error) {
 	return nil, protocolError("an unknown request %q", r.Op)
 }
 
-func (s *session) fail(err error) error { return s.writeJSON(frameError, failureOf(err)) }
+func (s *session) fail(id uint32, err error) error {
+	return s.sendJSON(frameError, id, failureOf(err))
+}
 
-// put takes a file: the offer was read, now the answer, the data if need be,
-// and the acknowledgement.
-func (s *session) put(ctx context.Context, archive *walcore.Archive, r request) error {
+// put answers the offer of a file. What is wanted is taken in while the next
+// requests are read.
+func (s *session) put(ctx context.Context, id uint32, archive *walcore.Archive, r request) error {
+	if r.Digest == (digest{}) && archive.Knows(r.Name, r.Size) {
+		return s.sendJSON(frameReply, id, offerReply{Known: true})
+	}
 	identical, err := archive.Offer(ctx, walcore.Offer{Name: r.Name, Size: r.Size, Digest: r.Digest, Provisional: r.Provisional})
 	if err != nil {
 		s.cfg.Log("did not store %s: %v", r.Name, err)
-		return s.fail(err)
-	}
-	if err := s.writeJSON(frameReply, offerReply{Send: !identical}); err != nil {
-		return err
+		return s.fail(id, err)
 	}
 	if identical {
-		return s.acknowledge(ctx, r.Name, walcore.PutResult{Identical: true})
+		if err := s.sendJSON(frameReply, id, offerReply{}); err != nil {
+			return err
+		}
+		return s.acknowledge(ctx, id, r.Name, walcore.PutResult{Identical: true})
 	}
-	body := &body{frames: s.frames, want: r.Digest}
-	result, err := archive.Put(ctx, walcore.PutRequest{Name: r.Name, Size: r.Size, Body: body, Provisional: r.Provisional})
-	if broken := body.drain(); broken != nil {
-		return broken
-	}
+	u, err := s.uploads.begin(id)
 	if err != nil {
-		s.cfg.Log("did not store %s: %v", r.Name, err)
-		return s.fail(err)
+		return err
 	}
-	return s.acknowledge(ctx, r.Name, result)
+	s.uploads.run(func() { s.store(ctx, u, archive, r) })
+	return s.sendJSON(frameReply, id, offerReply{Send: true})
+}
+
+// store takes one file in, beside others. It gets its name after the files that
+// were offered before it, so that a reader of the archive sees no gap that is
+// none. What goes wrong with the stream is found by the session's reader too.
+func (s *session) store(ctx context.Context, u *upload, archive *walcore.Archive, r request) {
+	in := &body{next: u.next, done: s.uploads.recycle}
+	result, err := archive.Put(ctx, walcore.PutRequest{
+		Name: r.Name, Size: r.Size, Body: in, Provisional: r.Provisional, Turn: u.turn, Step: u.step,
+	})
+	u.settle()
+	switch {
+	case in.broken != nil:
+	case err != nil:
+		s.cfg.Log("did not store %s: %v", r.Name, err)
+		err = s.fail(u.id, err)
+	default:
+		err = s.acknowledge(ctx, u.id, r.Name, result)
+	}
+	if broken := in.drain(); broken != nil {
+		err = broken
+	}
+	s.uploads.end(u, err)
 }
 
 // acknowledge tells the client of a file that is on disk, then those who wait
 // for it.
-func (s *session) acknowledge(ctx context.Context, name walcore.FileName, result walcore.PutResult) error {
-	err := s.writeJSON(frameReply, result)
+func (s *session) acknowledge(ctx context.Context, id uint32, name walcore.FileName, result walcore.PutResult) error {
+	err := s.sendJSON(frameReply, id, result)
 	switch {
 	case result.Identical:
 		s.cfg.Log("%s was here already", name)
@@ -202,35 +242,46 @@ func (s *session) acknowledge(ctx context.Context, name walcore.FileName, result
 	return err
 }
 
-func (s *session) get(ctx context.Context, archive *walcore.Archive, name walcore.FileName) error {
+func (s *session) get(ctx context.Context, id uint32, archive *walcore.Archive, name walcore.FileName) error {
 	f, end, err := archive.OpenWithEnd(name)
 	if err != nil {
-		return s.fail(err)
+		return s.fail(id, err)
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return errors.Join(s.fail(err), f.Close())
+		return errors.Join(s.fail(id, err), f.Close())
 	}
-	err = s.writeJSON(frameReply, fileReply{Size: info.Size(), Provisional: end})
+	pack, err := newPacker(cluster.CompressS2)
 	if err == nil {
-		err = s.send(ctx, f)
+		err = s.sendJSON(frameReply, id, fileReply{Size: info.Size(), Provisional: end})
+	}
+	if err == nil {
+		err = newSender(s.frames, id, pack).sendAll(ctx, f, func() error { return nil })
+	}
+	var told *answerError // the client has heard of it
+	if errors.As(err, &told) {
+		err = nil
 	}
 	return errors.Join(err, f.Close())
 }
 
-func (s *session) list(archive *walcore.Archive) error {
+func (s *session) list(id uint32, archive *walcore.Archive) error {
 	names, err := archive.List()
 	if err != nil {
-		return s.fail(err)
+		return s.fail(id, err)
 	}
-	if err := s.writeJSON(frameReply, struct{}{}); err != nil {
+	if err := s.sendJSON(frameReply, id, struct{}{}); err != nil {
 		return err
 	}
-	out := newSender(s.frames)
+	out := newSender(s.frames, id, asIs)
+	lines := bufio.NewWriterSize(out, dataPayload)
 	for _, name := range names {
-		if _, err := io.WriteString(out, string(name)+"\n"); err != nil {
+		if _, err := lines.WriteString(string(name) + "\n"); err != nil {
 			return err
 		}
+	}
+	if err := lines.Flush(); err != nil {
+		return err
 	}
 	return out.end()
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
@@ -24,21 +24,30 @@ type Options struct {
 	// Stall is how long no byte may move while an answer is awaited before the
 	// connection is given up; 0 means two minutes.
 	Stall time.Duration
+	// Compress is how files are packed on the wire; empty means S2.
+	Compress cluster.Compression
 }
 
 // Client is a connection to the agent of one archive. Calls may come from many
-// goroutines and are answered one after the other. After an error of the
-// connection itself every call fails; make a new one then. An error of the
-// agent's keeps its type: *walcore.RefusedError, *walcore.SpaceError,
-// walcore.ErrNoArchive, walcore.ErrNotArchived.
+// goroutines, and several are under way at once: while the agent flushes one
+// file, it takes in the next. After an error of the connection itself every
+// call fails; make a new one then. An error of the agent's keeps its type:
+// *walcore.RefusedError, *walcore.SpaceError, walcore.ErrNoArchive,
+// walcore.ErrNotArchived.
 type Client struct {
+	frames   *frames
+	peer     hello
+	stall    time.Duration
+	compress cluster.Compression
+	close    func() error
+	silence  *time.Timer   // ends the connection
+	received chan struct{} // closed when nothing more is received
+	dead     chan struct{} // closed when no call can succeed any more
+
 	mu     sync.Mutex
-	stream io.ReadWriteCloser
-	frames *frames
-	peer   hello
-	stall  time.Duration
-	broken error // why no call can succeed any more
-	close  func() error
+	last   uint32 // the number of the newest exchange
+	open   map[uint32]*exchange
+	broken error // why it is dead
 }
 
 // Connect starts an agent and greets it.
@@ -55,8 +64,13 @@ func ConnectWith(ctx context.Context, dial Dialer, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{stream: stream, frames: newFrames(stream), stall: o.Stall, close: sync.OnceValue(stream.Close)}
-	err = c.call(ctx, func() error {
+	c := &Client{
+		frames: newFrames(stream), stall: o.Stall, compress: o.Compress, close: closeOnce(stream),
+		received: make(chan struct{}), dead: make(chan struct{}), open: map[uint32]*exchange{},
+	}
+	c.silence = c.watchSilence()
+	c.frames.alive = c.moved
+	err = c.call(ctx, func(*exchange) error {
 		if err := c.frames.greet(o.Version); err != nil {
 			return err
 		}
@@ -69,12 +83,16 @@ func ConnectWith(ctx context.Context, dial Dialer, o Options) (*Client, error) {
 	if err != nil {
 		return nil, c.noAgent(err)
 	}
+	go func() {
+		defer close(c.received)
+		c.receive()
+	}()
 	return c, nil
 }
 
 // noAgent explains a connection that did not get as far as an agent.
 func (c *Client) noAgent(err error) error {
-	err = errors.Join(err, c.close())
+	err = errors.Join(err, unless(c.close(), err))
 	err = fmt.Errorf("no answer from a warmrun agent: %w", oneLine(err))
 	if hint.Of(err) != "" {
 		return err
@@ -87,117 +105,17 @@ func (c *Client) PeerVersion() string { return c.peer.Program }
 
 // Close ends the agent and returns how it ended.
 func (c *Client) Close() error {
+	c.fail(errClosed)
+	<-c.received
 	return c.close()
 }
 
-// call runs one exchange with the agent. The stream is closed when ctx ends or
-// when nothing moves for too long, which is the one way to end a read.
-func (c *Client) call(ctx context.Context, exchange func() error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.broken != nil {
-		return fmt.Errorf("the connection to the agent was lost before: %w", c.broken)
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	watch := c.watch(ctx)
-	err := exchange()
-	interrupted := watch.stop()
-	var answer *answerError
-	switch {
-	case interrupted != nil:
-		c.broken = interrupted
-		return interrupted
-	case err == nil:
-		return nil
-	case errors.As(err, &answer):
-		return answer.error
-	}
-	c.broken = c.lost(err)
-	return c.broken
-}
-
-// lost is an error of the stream, with what the other side said as it ended.
-func (c *Client) lost(err error) error {
-	if errors.Is(err, io.EOF) {
-		err = errors.New("the agent closed the connection")
-	}
-	return oneLine(errors.Join(err, c.close()))
-}
-
-// watchdog closes the stream of a call that takes too long.
-type watchdog struct {
-	timer   *time.Timer
-	stopCtx func() bool
-	mu      sync.Mutex
-	why     error
-}
-
-func (c *Client) watch(ctx context.Context) *watchdog {
-	w := &watchdog{}
-	end := func(why error) {
-		w.mu.Lock()
-		first := w.why == nil
-		if first {
-			w.why = why
-		}
-		w.mu.Unlock()
-		if first {
-			_ = c.close() // why is the error that counts
-		}
-	}
-	w.timer = time.AfterFunc(c.stall, func() {
-		end(fmt.Errorf("the agent gave no sign of life for %s", c.stall))
-	})
-	w.stopCtx = context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
-	c.frames.alive = func() { w.timer.Reset(c.stall) }
-	return w
-}
-
-// stop ends the watch and says why it closed the stream, if it did.
-func (w *watchdog) stop() error {
-	w.timer.Stop()
-	w.stopCtx()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.why
-}
-
-// answerError is an error that the agent answered with, or one of this side's
-// that leaves the connection as good as it was.
-type answerError struct{ error }
-
-func (e *answerError) Unwrap() error { return e.error }
-
-// ask sends a request and reads the reply to it.
-func (c *Client) ask(r request, reply any) error {
-	if err := c.frames.writeJSON(frameRequest, r); err != nil {
-		return err
-	}
-	return c.reply(reply)
-}
-
-func (c *Client) reply(into any) error {
-	kind, payload, err := c.frames.read()
-	switch {
-	case err != nil:
-		return noEOF(err)
-	case kind == frameError:
-		var f failure
-		if err := decode(payload, &f); err != nil {
-			return err
-		}
-		return &answerError{f.err()}
-	case kind != frameReply:
-		return protocolError("a frame of type %q where a reply should be", kind)
-	}
-	return decode(payload, into)
-}
+// errClosed is why no call succeeds after Close.
+var errClosed = errors.New("it was closed on this side")
 
 // simple is a request with one reply.
 func (c *Client) simple(ctx context.Context, r request, reply any) error {
-	return c.call(ctx, func() error { return c.ask(r, reply) })
+	return c.call(ctx, func(x *exchange) error { return x.ask(r, reply) })
 }
 
 // Ping asks whether the agent answers and its archive is there.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
 	"github.com/warmrun/warmrun/walcore/storetest"
 )
@@ -101,7 +102,10 @@ func TestLinkCut(t *testing.T) {
 	}
 }
 
+// putOver sends the file as it is, so that what is cut can be counted in its
+// bytes.
 func putOver(t *testing.T, dial Dialer, path string, o Options) error {
+	o.Compress = cluster.CompressNone
 	c, err := ConnectWith(t.Context(), dial, o)
 	if err != nil {
 		return err
@@ -176,53 +180,74 @@ func TestAgentKilled(t *testing.T) {
 	}
 }
 
-// changing yields other bytes the second time they are read.
-type changing struct {
-	*bytes.Reader
-	reads map[int64]int
-}
-
-func (c *changing) ReadAt(b []byte, at int64) (int, error) {
-	n, err := c.Reader.ReadAt(b, at)
-	if c.reads[at]++; c.reads[at] > 1 && at > 0 && n > 0 {
-		b[0] ^= 1
-	}
-	return n, err
-}
-
 func TestFileChangesWhileItIsSent(t *testing.T) {
 	a := newArchive(t)
 	c := connectTo(t, a)
 	data := segment(storetest.Segment{Name: seg1})
-	_, err := c.PutFrom(t.Context(), walcore.FileName(seg1), &changing{bytes.NewReader(data), map[int64]int{}}, int64(len(data)), PutOptions{})
-	if err == nil || !strings.Contains(err.Error(), "changed while it was sent") {
+	path := writeFile(t, filepath.Join(t.TempDir(), string(seg1)), data)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	writes := &writing{ReaderAt: f, write: func() error { return os.WriteFile(path, data, 0o600) }}
+	before, err := identify(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.put(t.Context(), walcore.FileName(seg1), writes, int64(len(data)), PutOptions{}, func() error {
+		if now, err := identify(f); err != nil || now != before {
+			return errors.Join(errors.New("it changed"), err)
+		}
+		return nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "it changed") {
 		t.Errorf("got %v, want it to say so", err)
 	}
 	if got := listed(t, a); got != "" {
 		t.Errorf("got %s, want nothing stored", got)
 	}
-	if _, err := c.PutFrom(t.Context(), walcore.FileName(seg1), bytes.NewReader(data), int64(len(data)), PutOptions{}); err != nil {
+	if _, err := c.Put(t.Context(), walcore.FileName(seg1), path, PutOptions{}); err != nil {
 		t.Errorf("the next one on the same connection: %v", err)
 	}
 }
 
-// failing cannot be read from some offset on, but only when it is sent.
-type failing struct{ changing }
+// writing has the file written to when its middle is read.
+type writing struct {
+	io.ReaderAt
+	write func() error
+}
 
-func (f *failing) ReadAt(b []byte, at int64) (int, error) {
-	if f.reads[at]++; f.reads[at] > 1 && at > 300_000 {
+func (w *writing) ReadAt(b []byte, at int64) (int, error) {
+	if at > 300_000 && w.write != nil {
+		if err := w.write(); err != nil {
+			return 0, err
+		}
+		w.write = nil
+	}
+	return w.ReaderAt.ReadAt(b, at)
+}
+
+// failing cannot be read from some offset on.
+type failing struct{ io.ReaderAt }
+
+func (f failing) ReadAt(b []byte, at int64) (int, error) {
+	if at > 300_000 && at < 1<<20 {
 		return 0, errors.New("input/output error")
 	}
-	return f.Reader.ReadAt(b, at)
+	return f.ReaderAt.ReadAt(b, at)
 }
 
 func TestFileCannotBeReadToItsEnd(t *testing.T) {
 	a := newArchive(t)
 	c := connectTo(t, a)
 	data := segment(storetest.Segment{Name: seg1})
-	_, err := c.PutFrom(t.Context(), walcore.FileName(seg1), &failing{changing{bytes.NewReader(data), map[int64]int{}}}, int64(len(data)), PutOptions{})
+	_, err := c.PutFrom(t.Context(), walcore.FileName(seg1), failing{bytes.NewReader(data)}, int64(len(data)), PutOptions{})
 	if err == nil || !strings.Contains(err.Error(), "input/output error") {
 		t.Errorf("got %v, want the reason", err)
+	}
+	if got := listed(t, a); got != "" {
+		t.Errorf("got %s, want nothing stored", got)
 	}
 	if err := c.Ping(t.Context()); err != nil {
 		t.Errorf("the connection afterwards: %v", err)

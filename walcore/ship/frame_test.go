@@ -23,7 +23,7 @@ func frameOf(t testing.TB, kind byte, payload string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	f := newFrames(pipe{nil, &b})
-	if err := errors.Join(f.write(kind, []byte(payload)), f.flush()); err != nil {
+	if err := f.send(kind, 1, []byte(payload)); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -37,15 +37,15 @@ func TestFrames(t *testing.T) {
 	}
 	f := newFrames(pipe{bytes.NewReader(stream), nil})
 	for _, want := range []string{"", "hello", long} {
-		kind, payload, err := f.read()
-		if err != nil || kind != frameData || string(payload) != want {
-			t.Fatalf("got %q, %d bytes, %v, want %d bytes", kind, len(payload), err, len(want))
+		got, err := f.read(nil)
+		if err != nil || got.kind != frameData || got.request != 1 || string(got.payload) != want {
+			t.Fatalf("got %q of request %d, %d bytes, %v, want %d bytes", got.kind, got.request, len(got.payload), err, len(want))
 		}
 	}
-	if _, _, err := f.read(); !errors.Is(err, io.EOF) {
+	if _, err := f.read(nil); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: got %v, want io.EOF", err)
 	}
-	if err := newFrames(pipe{nil, io.Discard}).write(frameData, make([]byte, maxPayload+1)); err == nil {
+	if err := newFrames(pipe{nil, io.Discard}).write(frameData, 1, make([]byte, maxPayload+1)); err == nil {
 		t.Error("a frame that is too long: got no error")
 	}
 }
@@ -55,20 +55,20 @@ func TestDamagedFrames(t *testing.T) {
 	for i := range good {
 		bad := slices.Clone(good)
 		bad[i] ^= 4
-		_, _, err := newFrames(pipe{bytes.NewReader(bad), nil}).read()
+		_, err := newFrames(pipe{bytes.NewReader(bad), nil}).read(nil)
 		if err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("bit flipped in byte %d: got %v, want an error", i, err)
 		}
 	}
 	for n := 1; n < len(good); n++ {
-		_, _, err := newFrames(pipe{bytes.NewReader(good[:n]), nil}).read()
+		_, err := newFrames(pipe{bytes.NewReader(good[:n]), nil}).read(nil)
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("cut after %d bytes: got %v, want io.ErrUnexpectedEOF", n, err)
 		}
 	}
 	huge := slices.Clone(good)
 	binary.BigEndian.PutUint32(huge, 1<<31)
-	if _, _, err := newFrames(pipe{bytes.NewReader(huge), nil}).read(); !errors.Is(err, errProtocol) {
+	if _, err := newFrames(pipe{bytes.NewReader(huge), nil}).read(nil); !errors.Is(err, errProtocol) {
 		t.Errorf("a frame of two gigabytes: got %v, want errProtocol", err)
 	}
 }

@@ -17,52 +17,108 @@ type PutOptions struct {
 	Provisional walcore.LSN
 }
 
-// Put stores the file at path under name in the agent's archive. The file is
-// offered by its hash first, so what is there already is not sent. It returns
-// when the file is on disk there.
+// Put stores the file at path under name in the agent's archive. What is there
+// already is not sent: it is compared by its hash. It returns when the file is
+// on disk there. A file that changes while it is read is not stored.
 func (c *Client) Put(ctx context.Context, name walcore.FileName, path string, opt PutOptions) (walcore.PutResult, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return walcore.PutResult{}, err
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return walcore.PutResult{}, errors.Join(err, f.Close())
-	}
-	result, err := c.PutFrom(ctx, name, f, info.Size(), opt)
+	result, err := c.putFile(ctx, name, f, opt)
 	return result, errors.Join(err, f.Close())
 }
 
-// PutFrom is Put of the size bytes that r holds. It reads them twice.
-func (c *Client) PutFrom(ctx context.Context, name walcore.FileName, r io.ReaderAt, size int64, opt PutOptions) (walcore.PutResult, error) {
-	if err := checkSource(name, r, size); err != nil {
-		return walcore.PutResult{}, err
-	}
-	source := func() io.Reader {
-		return validPart(name, r, size, opt.Provisional)
-	}
-	sum, read, err := walcore.DigestOf(&contextReader{ctx, source()})
-	if err == nil && read != size {
-		err = fmt.Errorf("%s has %d bytes instead of %d: it was cut while it was read", name, read, size)
-	}
+func (c *Client) putFile(ctx context.Context, name walcore.FileName, f *os.File, opt PutOptions) (walcore.PutResult, error) {
+	before, err := identify(f)
 	if err != nil {
 		return walcore.PutResult{}, err
 	}
+	return c.put(ctx, name, f, before.size, opt, func() error {
+		if now, err := identify(f); err != nil || now != before {
+			return errors.Join(fmt.Errorf("%s was written to while it was read", name), err)
+		}
+		return nil
+	})
+}
+
+// PutFrom is Put of the size bytes that r holds.
+func (c *Client) PutFrom(ctx context.Context, name walcore.FileName, r io.ReaderAt, size int64, opt PutOptions) (walcore.PutResult, error) {
+	return c.put(ctx, name, r, size, opt, func() error { return nil })
+}
+
+// put reads r once, and twice where the archive has a file of that name and
+// size already. unchanged is asked when all has been read.
+func (c *Client) put(ctx context.Context, name walcore.FileName, r io.ReaderAt, size int64, opt PutOptions, unchanged func() error) (walcore.PutResult, error) {
+	if err := checkSource(name, r, size); err != nil {
+		return walcore.PutResult{}, err
+	}
+	pack, err := newPacker(c.compress)
+	if err != nil {
+		return walcore.PutResult{}, err
+	}
+	source := func() io.Reader {
+		return &wholeReader{validPart(name, r, size, opt.Provisional), name, size, unchanged}
+	}
 	var result walcore.PutResult
-	err = c.call(ctx, func() error {
-		var offer offerReply
-		err := c.ask(request{Op: opPut, Name: name, Size: size, Digest: sum, Provisional: opt.Provisional}, &offer)
+	err = c.call(ctx, func(x *exchange) error {
+		offer, err := x.offer(request{Op: opPut, Name: name, Size: size, Provisional: opt.Provisional}, source)
 		if err != nil {
 			return err
 		}
 		if offer.Send {
-			if err := c.frames.send(ctx, source()); err != nil {
-				return c.frames.because(err)
+			if err := newSender(c.frames, x.id, pack).sendAll(ctx, source(), x.refused); err != nil {
+				return err
 			}
 		}
-		return c.reply(&result)
+		return x.reply(&result)
 	})
 	return result, err
+}
+
+// offer asks whether the agent needs a file; source is its bytes. Only where
+// there is one of that name they are hashed first.
+func (x *exchange) offer(r request, source func() io.Reader) (offerReply, error) {
+	var offer offerReply
+	if err := x.ask(r, &offer); err != nil || !offer.Known {
+		return offer, err
+	}
+	var err error
+	if r.Digest, _, err = walcore.DigestOf(source()); err != nil {
+		return offer, &answerError{err}
+	}
+	offer = offerReply{}
+	if err := x.ask(r, &offer); err != nil {
+		return offer, err
+	}
+	if offer.Known {
+		return offer, protocolError("a digest was asked for twice")
+	}
+	return offer, nil
+}
+
+// wholeReader is a file that must be as long as it was, and unchanged when it
+// ends.
+type wholeReader struct {
+	r         io.Reader
+	name      walcore.FileName
+	left      int64
+	unchanged func() error
+}
+
+func (w *wholeReader) Read(b []byte) (int, error) {
+	n, err := w.r.Read(b)
+	w.left -= int64(n)
+	switch {
+	case !errors.Is(err, io.EOF):
+		return n, err
+	case w.left != 0:
+		return n, fmt.Errorf("%s is %d bytes shorter than it was: it was cut while it was read", w.name, w.left)
+	}
+	if changed := w.unchanged(); changed != nil {
+		return n, changed
+	}
+	return n, io.EOF
 }
 
 // checkSource refuses what is no whole segment before anything is sent.
@@ -106,19 +162,6 @@ func (zeros) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// contextReader reads until its context ends.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c *contextReader) Read(b []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.r.Read(b)
-}
-
 // Relay stores a file of one archive in the agent's, a provisional segment as
 // a provisional one.
 func (c *Client) Relay(ctx context.Context, from *walcore.Archive, name walcore.FileName) error {
@@ -145,11 +188,11 @@ func (c *Client) relay(ctx context.Context, from *walcore.Archive, name walcore.
 // means that all of it came and its hash was right.
 func (c *Client) Get(ctx context.Context, name walcore.FileName, w io.Writer) (provisional walcore.LSN, err error) {
 	var file fileReply
-	err = c.call(ctx, func() error {
-		if err := c.ask(request{Op: opGet, Name: name}, &file); err != nil {
+	err = c.call(ctx, func(x *exchange) error {
+		if err := x.ask(request{Op: opGet, Name: name}, &file); err != nil {
 			return err
 		}
-		in := &body{frames: c.frames}
+		in := &body{next: x.next}
 		n, err := io.Copy(w, in)
 		if broken := in.drain(); broken != nil {
 			return broken
@@ -168,11 +211,11 @@ func (c *Client) Get(ctx context.Context, name walcore.FileName, w io.Writer) (p
 // List is Archive.List at the destination.
 func (c *Client) List(ctx context.Context) ([]walcore.FileName, error) {
 	var names []walcore.FileName
-	err := c.call(ctx, func() error {
-		if err := c.ask(request{Op: opList}, &struct{}{}); err != nil {
+	err := c.call(ctx, func(x *exchange) error {
+		if err := x.ask(request{Op: opList}, &struct{}{}); err != nil {
 			return err
 		}
-		in := &body{frames: c.frames}
+		in := &body{next: x.next}
 		lines := bufio.NewScanner(in)
 		for lines.Scan() {
 			name, err := walcore.ParseFileName(lines.Text())

@@ -16,7 +16,7 @@ import (
 const preface = "warmrun ship\n"
 
 // protocolVersion grows when old and new programs cannot talk any more.
-const protocolVersion = 1
+const protocolVersion = 2
 
 // hello is the first frame of either side.
 type hello struct {
@@ -61,6 +61,9 @@ type (
 	// offerReply answers an offered file.
 	offerReply struct {
 		Send bool `json:"send"` // else the archive has it already
+		// Known: there is a file of that name; the digest decides whether it
+		// is the same, so the offer has to be made again with one.
+		Known bool `json:"known,omitempty"`
 	}
 	// fileReply goes before the data of a file.
 	fileReply struct {
@@ -161,15 +164,12 @@ func (f failure) err() error {
 	return hint.Wrap(err, "%s", f.Hint)
 }
 
-func (f *frames) writeJSON(kind byte, v any) error {
+func (f *frames) sendJSON(kind byte, request uint32, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	if err := f.write(kind, data); err != nil {
-		return err
-	}
-	return f.flush()
+	return f.send(kind, request, data)
 }
 
 func decode(payload []byte, into any) error {
@@ -181,10 +181,13 @@ func decode(payload []byte, into any) error {
 
 // greet sends the preface and this side's versions.
 func (f *frames) greet(program string) error {
-	if _, err := f.out.WriteString(preface); err != nil {
+	f.mu.Lock()
+	_, err := f.out.WriteString(preface)
+	f.mu.Unlock()
+	if err != nil {
 		return err
 	}
-	return f.writeJSON(frameHello, hello{Protocol: protocolVersion, Program: program})
+	return f.sendJSON(frameHello, 0, hello{Protocol: protocolVersion, Program: program})
 }
 
 // greeting reads what greet of the other side sent.
@@ -198,15 +201,15 @@ func (f *frames) greeting() (hello, error) {
 	if err != nil {
 		return hello{}, err
 	}
-	kind, payload, err := f.read()
+	first, err := f.read(nil)
 	if err != nil {
 		return hello{}, noEOF(err)
 	}
 	var h hello
-	if kind != frameHello {
-		return hello{}, protocolError("it began with a frame of type %q", kind)
+	if first.kind != frameHello {
+		return hello{}, protocolError("it began with a frame of type %q", first.kind)
 	}
-	return h, decode(payload, &h)
+	return h, decode(first.payload, &h)
 }
 
 // checkVersion compares the protocols of the two sides.

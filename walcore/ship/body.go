@@ -1,0 +1,134 @@
+package ship
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/zeebo/blake3"
+)
+
+// body reads a stream of pieces. It ends with io.EOF only when the hash of all
+// of them has been found right.
+type body struct {
+	// next yields the frames of the request; its error ends the session.
+	next func() (frame, error)
+	// done gives the memory of a payload back; nil where nobody wants it.
+	done func(payload []byte)
+
+	hash   hash.Hash
+	unpack unpacker
+	held   []byte // the payload that rest is part of
+	rest   []byte // of the piece read last
+	zeros  int    // that are left of a piece of zeros
+	ended  error  // io.EOF, or why it ended early
+	broken error  // the session cannot go on
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	for len(b.rest) == 0 && b.zeros == 0 {
+		if err := b.err(); err != nil {
+			return 0, err
+		}
+		b.step()
+	}
+	if b.zeros > 0 {
+		n := min(len(p), b.zeros)
+		clear(p[:n])
+		b.zeros -= n
+		return n, nil
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+func (b *body) err() error {
+	if b.broken != nil {
+		return b.broken
+	}
+	return b.ended
+}
+
+// step takes in one frame.
+func (b *body) step() {
+	if b.hash == nil {
+		b.hash = blake3.New()
+	}
+	b.release()
+	f, err := b.next()
+	if err != nil {
+		b.broken = noEOF(err)
+		return
+	}
+	b.held = f.payload
+	switch f.kind {
+	case frameData:
+		b.take(f.payload, nil)
+	case frameS2:
+		b.take(b.unpack.s2(f.payload))
+	case frameZstd:
+		b.take(b.unpack.unzstd(f.payload))
+	case frameZeros:
+		b.takeZeros(f.payload)
+	case frameEnd:
+		b.ended = b.verify(f.payload)
+	case frameAbort:
+		b.ended = &remoteError{message: fmt.Sprintf("its sender gave up: %s", f.payload)}
+	case frameError:
+		var said failure
+		if b.broken = decode(f.payload, &said); b.broken == nil {
+			b.ended = &answerError{said.err()}
+		}
+	default:
+		b.broken = protocolError("a frame of type %q in the middle of a file", f.kind)
+	}
+}
+
+func (b *body) take(piece []byte, err error) {
+	if err != nil {
+		b.broken = err
+		return
+	}
+	b.rest = piece
+	_, b.broken = b.hash.Write(piece)
+}
+
+func (b *body) takeZeros(length []byte) {
+	if len(length) != 4 || binary.BigEndian.Uint32(length) > maxPayload {
+		b.broken = protocolError("a piece of zeros of %x bytes", length)
+		return
+	}
+	b.zeros = int(binary.BigEndian.Uint32(length))
+	_, b.broken = b.hash.Write(length)
+}
+
+func (b *body) release() {
+	if b.held != nil && b.done != nil {
+		b.done(b.held)
+	}
+	b.held, b.rest = nil, nil
+}
+
+// verify compares what has come with what was sent.
+func (b *body) verify(sent []byte) error {
+	if !bytes.Equal(b.hash.Sum(nil), sent) {
+		return errors.New("it was damaged on the way: its hash does not match")
+	}
+	return io.EOF
+}
+
+// drain reads on to the end of the stream, so that the next one can be read.
+// It returns an error when there can be no next one.
+func (b *body) drain() error {
+	for b.broken == nil && b.ended == nil {
+		b.zeros = 0
+		b.step()
+	}
+	b.release()
+	b.unpack.close()
+	return b.broken
+}

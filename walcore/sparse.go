@@ -1,0 +1,80 @@
+package walcore
+
+import (
+	"bytes"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// writebackStep is how much is written before the kernel is told to begin with
+// bringing it to disk, so that little is left to do when it is flushed.
+const writebackStep = 4 << 20
+
+// copySparse writes all of r to f, from f's offset on, and leaves holes where
+// long runs of zeros would be: a segment that was switched early is mostly
+// zeros. What is written is on its way to disk when this returns, and not more
+// than that.
+func copySparse(f *os.File, r io.Reader, buf []byte) error {
+	at, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	started, hole := at, false
+	for {
+		n, err := fill(r, buf)
+		if n > 0 {
+			if hole = isZero(buf[:n]); !hole {
+				if _, err := f.WriteAt(buf[:n], at); err != nil {
+					return err
+				}
+			}
+			at += int64(n)
+		}
+		if at-started >= writebackStep {
+			startWriteback(f, started, at-started)
+			started = at
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	startWriteback(f, started, at-started)
+	if hole {
+		return f.Truncate(at)
+	}
+	return nil
+}
+
+// fill reads until the buffer is full or r says no. Unlike with io.ReadFull, a
+// reader that was cut short cannot be taken for one that has ended.
+func fill(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var read int
+		read, err = r.Read(buf[n:])
+		n += read
+	}
+	return n, err
+}
+
+// startWriteback asks for what fsync will wait for. It promises nothing, and
+// not every file system has it, so its failure is none.
+func startWriteback(f *os.File, at, length int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), at, length, unix.SYNC_FILE_RANGE_WRITE)
+}
+
+func isZero(b []byte) bool {
+	var zeros [4096]byte
+	for len(b) > 0 {
+		n := min(len(b), len(zeros))
+		if !bytes.Equal(b[:n], zeros[:n]) {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
