@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,43 +31,77 @@ func (c *archiveCommand) Run(ctx context.Context, p *process, g *globals) error 
 	if c.To != "" {
 		return ship.ArchiveTo(ctx, c.To, c.Path, name)
 	}
+	around := p.surroundings(*g)
+	if err := becomeOwner(around); err != nil {
+		return err
+	}
+	err = archiveByShipper(ctx, p, around, c.Path, name)
+	if !errors.Is(err, ship.ErrNoShipper) || ctx.Err() != nil {
+		return err
+	}
 	s, err := p.session(*g)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	active, err := s.site.ArchivingActive()
+	request, err := s.archiveRequest(c.Path, name, s.agent)
 	if err != nil {
 		return err
+	}
+	request.Out = p.err
+	return ship.Archive(ctx, request)
+}
+
+// archiveByShipper hands the file to this server's shipper. Where archiving is
+// not active none is started, and where anything is out of the ordinary the
+// call finds out by itself what.
+func archiveByShipper(ctx context.Context, p *process, around cluster.Surroundings, path string, name walcore.FileName) error {
+	home, err := cluster.Locate(around)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ship.ErrNoShipper, err)
+	}
+	if active, err := (&cluster.Site{Home: home}).ArchivingActive(); err != nil || !active {
+		return ship.ErrNoShipper
+	}
+	caller, err := shipperOf(home, around.DataDir())
+	if err != nil {
+		return fmt.Errorf("%w: %w", ship.ErrNoShipper, err)
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(around.WorkDir, path)
+	}
+	return caller.Archive(ctx, path, name, p.err)
+}
+
+// archiveRequest is what the site says is to be done with a file. agent gives
+// the way to the other nodes.
+func (s *session) archiveRequest(path string, name walcore.FileName, agent func(cluster.NodeName) ship.Dialer) (ship.ArchiveRequest, error) {
+	active, err := s.site.ArchivingActive()
+	if err != nil {
+		return ship.ArchiveRequest{}, err
 	}
 	own, err := walcore.OpenArchive(s.site.Self.Archive)
 	if errors.Is(err, walcore.ErrNoArchive) {
 		own, err = walcore.CreateArchive(s.site.Self.Archive)
 	}
 	if err != nil {
-		return err
+		return ship.ArchiveRequest{}, err
 	}
-	path := c.Path
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(path) && s.site.Self.PGData != "" {
 		// Called by hand from somewhere else than the data directory.
 		path = filepath.Join(s.site.Self.PGData, path)
 	}
-	return ship.Archive(ctx, ship.ArchiveRequest{
-		Path: path, Name: name, Active: active, Require: s.site.Archiving.Require,
-		Destinations: s.destinations(), Own: own, Out: p.err, Version: version,
-	})
-}
-
-// destinations are the nodes that this one ships to.
-func (s *session) destinations() []ship.Destination {
-	var out []ship.Destination
+	request := ship.ArchiveRequest{
+		Path: path, Name: name, Active: active, Require: s.site.Archiving.Require, Own: own, Version: version,
+	}
 	for _, n := range s.site.Nodes {
 		if s.site.IsSelf(n.Name) {
 			continue
 		}
-		out = append(out, ship.Destination{Node: n.Name, Role: n.Role, Where: where(n), Dial: s.agent(n.Name)})
+		request.Destinations = append(request.Destinations, ship.Destination{
+			Node: n.Name, Role: n.Role, Where: n.Host + ":" + n.Archive, Dial: agent(n.Name),
+			Compress: n.Compress, Config: fmt.Sprintf("%+v", n),
+		})
 	}
-	return out
+	return request, nil
 }
-
-func where(n cluster.Node) string { return n.Host + ":" + n.Archive }

@@ -7,6 +7,7 @@ import (
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/hint"
+	"github.com/warmrun/warmrun/walcore/ship"
 )
 
 // The exit codes of every command but restore, which has its own contract with
@@ -56,7 +57,7 @@ func exitCode(err error) int {
 		return exitLocked
 	case errors.As(err, &remote) && remote.code != 0:
 		return remote.code
-	case errors.Is(err, walcore.ErrNotThere), errors.Is(err, walcore.ErrNotArchived):
+	case errors.Is(err, walcore.ErrNotThere), errors.Is(err, walcore.ErrNotArchived), errors.Is(err, ship.ErrNoShipper):
 		return exitNotThere
 	}
 	return exitFailed

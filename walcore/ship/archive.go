@@ -21,6 +21,10 @@ type Destination struct {
 	Role  cluster.Role
 	Where string // host:directory, for messages
 	Dial  Dialer
+	// Config is another string whenever the way to the node is another one.
+	Config string
+	// Compress is how files are packed on the wire; empty means S2.
+	Compress cluster.Compression
 }
 
 // String is the destination as messages have it: "standby db2
@@ -50,6 +54,10 @@ type ArchiveRequest struct {
 	Out io.Writer
 	// Version is this program's.
 	Version string
+
+	// carry takes the file to a destination; nil does so over a connection of
+	// its own.
+	carry func(ctx context.Context, r ArchiveRequest, d Destination) error
 }
 
 // Archive does what the server's archive_command must do with one file. Nil
@@ -178,7 +186,13 @@ func (r ArchiveRequest) shipAll(ctx context.Context, to []Destination) []outcome
 }
 
 func (r ArchiveRequest) ship(ctx context.Context, d Destination) error {
-	c, err := ConnectWith(ctx, d.Dial, Options{Version: r.Version})
+	if r.carry != nil {
+		if err := r.carry(ctx, r, d); err != nil {
+			return oneLine(err)
+		}
+		return nil
+	}
+	c, err := ConnectWith(ctx, d.Dial, Options{Version: r.Version, Compress: d.Compress})
 	if err != nil {
 		return err
 	}

@@ -103,6 +103,16 @@ func (c *Client) noAgent(err error) error {
 // PeerVersion is the version of the program at the other end.
 func (c *Client) PeerVersion() string { return c.peer.Program }
 
+// lost reports whether no call can succeed any more.
+func (c *Client) lost() bool {
+	select {
+	case <-c.dead:
+		return true
+	default:
+		return false
+	}
+}
+
 // Close ends the agent and returns how it ended.
 func (c *Client) Close() error {
 	c.fail(errClosed)

@@ -19,11 +19,14 @@ type exchange struct {
 
 // ask sends a request and reads the reply to it.
 func (x *exchange) ask(r request, reply any) error {
-	if err := x.c.frames.sendJSON(frameRequest, x.id, r); err != nil {
+	if err := x.say(r); err != nil {
 		return err
 	}
 	return x.reply(reply)
 }
+
+// say sends a request.
+func (x *exchange) say(r request) error { return x.c.frames.sendJSON(frameRequest, x.id, r) }
 
 // reply reads an answer. A no of the agent's is an *answerError.
 func (x *exchange) reply(into any) error {

@@ -15,6 +15,10 @@ import (
 type PutOptions struct {
 	// Provisional is that of walcore.PutRequest.
 	Provisional walcore.LSN
+
+	// offered, unless nil, is called when the offer is on its way: what is
+	// offered afterwards comes after it.
+	offered func()
 }
 
 // Put stores the file at path under name in the agent's archive. What is there
@@ -62,7 +66,7 @@ func (c *Client) put(ctx context.Context, name walcore.FileName, r io.ReaderAt, 
 	}
 	var result walcore.PutResult
 	err = c.call(ctx, func(x *exchange) error {
-		offer, err := x.offer(request{Op: opPut, Name: name, Size: size, Provisional: opt.Provisional}, source)
+		offer, err := x.offer(request{Op: opPut, Name: name, Size: size, Provisional: opt.Provisional}, source, opt.offered)
 		if err != nil {
 			return err
 		}
@@ -78,12 +82,18 @@ func (c *Client) put(ctx context.Context, name walcore.FileName, r io.ReaderAt, 
 
 // offer asks whether the agent needs a file; source is its bytes. Only where
 // there is one of that name they are hashed first.
-func (x *exchange) offer(r request, source func() io.Reader) (offerReply, error) {
+func (x *exchange) offer(r request, source func() io.Reader, offered func()) (offerReply, error) {
 	var offer offerReply
-	if err := x.ask(r, &offer); err != nil || !offer.Known {
+	err := x.say(r)
+	if err == nil && offered != nil {
+		offered()
+	}
+	if err == nil {
+		err = x.reply(&offer)
+	}
+	if err != nil || !offer.Known {
 		return offer, err
 	}
-	var err error
 	if r.Digest, _, err = walcore.DigestOf(source()); err != nil {
 		return offer, &answerError{err}
 	}

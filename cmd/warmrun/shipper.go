@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"github.com/warmrun/warmrun/builtins/remote"
+	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/ship"
+)
+
+// shipperDir is where the shippers of a home directory have their places.
+func shipperDir(home string) string { return filepath.Join(home, "local", "ship") }
+
+// program tells this build from any other one: a shipper must not outlive the
+// binary that it was started from.
+func program() string {
+	info, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		return version
+	}
+	return fmt.Sprintf("%s %d %d", version, info.Size(), info.ModTime().UnixNano())
+}
+
+// shipperOf calls the shipper of a data directory.
+func shipperOf(home, pgdata string) (ship.Caller, error) {
+	if pgdata == "" {
+		return ship.Caller{}, errors.New("the data directory is not known")
+	}
+	place, err := ship.PlaceOf(shipperDir(home), pgdata)
+	if err != nil {
+		return ship.Caller{}, err
+	}
+	caller := ship.Caller{Place: place, Program: program()}
+	caller.Start = func() (<-chan struct{}, error) { return startShipper(home, place) }
+	return caller, nil
+}
+
+// longestLog is when the log is begun anew; the old one is kept beside it.
+const longestLog = 1 << 20
+
+// startShipper leaves a shipper behind that has nothing of the server's but its
+// environment: neither its session nor the pipe to its logging collector, which
+// must see an end when the server is stopped.
+func startShipper(home string, place ship.Place) (<-chan struct{}, error) {
+	if err := os.MkdirAll(place.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(place.LogFile()); err == nil && info.Size() > longestLog {
+		if err := os.Rename(place.LogFile(), place.LogFile()+".old"); err != nil {
+			return nil, err
+		}
+	}
+	log, err := os.OpenFile(place.LogFile(), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command("/proc/self/exe", "--home", home, "--pgdata", place.DataDir, "shipper", "run")
+	cmd.Args[0] = "warmrun"
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // it says in its log why
+		close(ended)
+	}()
+	return ended, nil
+}
+
+// heldAgent starts the receiving end of WAL shipping over an ssh connection of
+// its own, which ends with it.
+func (s *session) heldAgent(name cluster.NodeName) ship.Dialer {
+	return func(ctx context.Context) (io.ReadWriteCloser, error) {
+		node, err := s.site.Node(name)
+		if err != nil {
+			return nil, err
+		}
+		client, err := s.dial(ctx, node)
+		if err != nil {
+			return nil, err
+		}
+		stream, err := client.Start(ctx, s.command(node, "agent"))
+		if err != nil {
+			return nil, errors.Join(err, client.Close())
+		}
+		return heldStream{stream, client}, nil
+	}
+}
+
+// heldStream is a stream together with the connection that is its alone.
+type heldStream struct {
+	io.ReadWriteCloser
+	client *remote.Client
+}
+
+// Close returns how the command ended.
+func (h heldStream) Close() error {
+	err := h.ReadWriteCloser.Close()
+	return errors.Join(err, h.client.Close())
+}

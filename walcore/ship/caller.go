@@ -1,0 +1,126 @@
+package ship
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// Caller has a file shipped by the shipper of a data directory.
+type Caller struct {
+	Place Place
+	// Program is this build of the program, as in ShipperConfig.
+	Program string
+	// Start starts a shipper that outlives this process. The channel is closed
+	// when it has ended, as it does at once where it cannot work.
+	Start func() (ended <-chan struct{}, err error)
+}
+
+// startPatience is how long a new shipper may take to answer.
+const startPatience = 3 * time.Second
+
+// ErrNoShipper says that the file was not shipped, because no shipper could be
+// had or it ended. Whoever gets it ships the file by itself.
+var ErrNoShipper = errors.New("there is no shipper")
+
+// Archive has the file at path, an absolute one, shipped. What the shipper has
+// to say beside goes to out. Every error but ErrNoShipper is the one of the
+// function Archive.
+func (c Caller) Archive(ctx context.Context, path string, name walcore.FileName, out io.Writer) error {
+	conn, err := c.connect(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoShipper, err)
+	}
+	reply, err := ask(ctx, conn, call{Op: callArchive, Program: c.Program, Path: path, Name: name})
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrNoShipper, err)
+	case !reply.Done:
+		return fmt.Errorf("%w: it is of another version of the program and ends", ErrNoShipper)
+	}
+	_, err = io.WriteString(out, reply.Said)
+	switch {
+	case reply.Error == "":
+		return err
+	case reply.Hint == "":
+		return errors.New(reply.Error)
+	}
+	return hint.Wrap(errors.New(reply.Error), "%s", reply.Hint)
+}
+
+// connect calls the shipper, and starts it where none answers.
+func (c Caller) connect(ctx context.Context) (*net.UnixConn, error) {
+	conn, err := c.Place.dial(ctx)
+	if err == nil || c.Start == nil {
+		return conn, err
+	}
+	ended, err := c.Start()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	for {
+		conn, err := c.Place.dial(ctx)
+		if err == nil {
+			return conn, nil
+		}
+		select {
+		case <-ended:
+			// Another call may have started one at the same time.
+			return c.Place.dial(ctx)
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// Status asks the shipper of a place what it does; ErrNoShipper when none runs.
+func (p Place) Status(ctx context.Context) (ShipperStatus, error) {
+	reply, err := p.ask(ctx, callStatus)
+	if err == nil && reply.Status == nil {
+		err = ErrNoShipper
+	}
+	if err != nil {
+		return ShipperStatus{}, err
+	}
+	return *reply.Status, nil
+}
+
+// Stop ends the shipper of a place. It returns when that has been told; files
+// under way are brought to an end.
+func (p Place) Stop(ctx context.Context) error {
+	_, err := p.ask(ctx, callStop)
+	return err
+}
+
+func (p Place) ask(ctx context.Context, op callOp) (callReply, error) {
+	conn, err := p.dial(ctx)
+	if err != nil {
+		return callReply{}, fmt.Errorf("%w: %w", ErrNoShipper, err)
+	}
+	return ask(ctx, conn, call{Op: op})
+}
+
+// ask has one call answered, and closes the connection.
+func ask(ctx context.Context, conn *net.UnixConn, c call) (reply callReply, err error) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // to end a read
+	defer stop()
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if err := json.NewEncoder(conn).Encode(c); err != nil {
+		return reply, err
+	}
+	err = json.NewDecoder(conn).Decode(&reply)
+	if ctx.Err() != nil {
+		return reply, context.Cause(ctx)
+	}
+	return reply, err
+}
