@@ -9,6 +9,7 @@ import (
 
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/fault"
 )
 
 // AgentConfig is what an agent is told by whoever started it, and never by its
@@ -181,6 +182,7 @@ func (s *session) fail(id uint32, err error) error {
 // put answers the offer of a file. What is wanted is taken in while the next
 // requests are read.
 func (s *session) put(ctx context.Context, id uint32, archive *walcore.Archive, r request) error {
+	fault.At(fault.AgentOffer)
 	if r.Digest == (digest{}) && archive.Knows(r.Name, r.Size) {
 		return s.sendJSON(frameReply, id, offerReply{Known: true})
 	}
@@ -229,6 +231,7 @@ func (s *session) store(ctx context.Context, u *upload, archive *walcore.Archive
 // acknowledge tells the client of a file that is on disk, then those who wait
 // for it.
 func (s *session) acknowledge(ctx context.Context, id uint32, name walcore.FileName, result walcore.PutResult) error {
+	fault.At(fault.AgentAcknowledge)
 	err := s.sendJSON(frameReply, id, result)
 	switch {
 	case result.Identical:
@@ -238,6 +241,7 @@ func (s *session) acknowledge(ctx context.Context, id uint32, name walcore.FileN
 	default:
 		s.cfg.Log("stored %s, %d bytes", name, result.Bytes)
 	}
+	fault.At(fault.AgentWake)
 	s.cfg.Arrived(ctx, name)
 	return err
 }

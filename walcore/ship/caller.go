@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/fault"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
@@ -34,10 +35,12 @@ var ErrNoShipper = errors.New("there is no shipper")
 // to say beside goes to out. Every error but ErrNoShipper is the one of the
 // function Archive.
 func (c Caller) Archive(ctx context.Context, path string, name walcore.FileName, out io.Writer) error {
+	fault.At(fault.CallConnect)
 	conn, err := c.connect(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoShipper, err)
 	}
+	fault.At(fault.CallAsk)
 	reply, err := ask(ctx, conn, call{Op: callArchive, Program: c.Program, Path: path, Name: name})
 	switch {
 	case err != nil:
@@ -45,6 +48,7 @@ func (c Caller) Archive(ctx context.Context, path string, name walcore.FileName,
 	case !reply.Done:
 		return fmt.Errorf("%w: it is of another version of the program and ends", ErrNoShipper)
 	}
+	fault.At(fault.CallAnswer)
 	_, err = io.WriteString(out, reply.Said)
 	switch {
 	case reply.Error == "":

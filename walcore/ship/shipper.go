@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/fault"
 )
 
 // ShipperConfig is what a shipper is told by the program it is part of.
@@ -68,6 +69,7 @@ func RunShipper(ctx context.Context, cfg ShipperConfig) error {
 		return err
 	}
 	defer hold.Close() // gives the place up, last of all
+	fault.At(fault.ShipperListen)
 	listener, err := cfg.Place.listen()
 	if err != nil {
 		return err
@@ -144,6 +146,7 @@ func (s *Shipper) archive(c call) (string, error) {
 		return s.link(d, r.Version).carry(ctx, r)
 	}
 	err = Archive(context.WithoutCancel(s.ctx), r)
+	fault.At(fault.ShipperAnswer)
 	return out.String(), err
 }
 

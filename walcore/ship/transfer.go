@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/fault"
 )
 
 // PutOptions bend one Put.
@@ -75,6 +76,7 @@ func (c *Client) put(ctx context.Context, name walcore.FileName, r io.ReaderAt, 
 				return err
 			}
 		}
+		fault.At(fault.ShipperWait)
 		return x.reply(&result)
 	})
 	return result, err
@@ -84,6 +86,7 @@ func (c *Client) put(ctx context.Context, name walcore.FileName, r io.ReaderAt, 
 // there is one of that name they are hashed first.
 func (x *exchange) offer(r request, source func() io.Reader, offered func()) (offerReply, error) {
 	var offer offerReply
+	fault.At(fault.ShipperOffer)
 	err := x.say(r)
 	if err == nil && offered != nil {
 		offered()
@@ -117,6 +120,7 @@ type wholeReader struct {
 }
 
 func (w *wholeReader) Read(b []byte) (int, error) {
+	fault.At(fault.ShipperSend)
 	n, err := w.r.Read(b)
 	w.left -= int64(n)
 	switch {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"sync"
+
+	"github.com/warmrun/warmrun/walcore/fault"
 )
 
 // maxUploads is how many files a client may send at once. Together with the
@@ -43,8 +45,16 @@ func (u *upload) turn(ctx context.Context) error {
 
 // step lets the next file get its name as soon as this one has.
 func (u *upload) step(step string) error {
-	if step == "fsync-dir" {
+	switch step {
+	case "write":
+		fault.At(fault.AgentWrite)
+	case "fsync":
+		fault.At(fault.AgentFlush)
+	case "rename":
+		fault.At(fault.AgentRename)
+	case "fsync-dir":
 		u.settle()
+		fault.At(fault.AgentFlushDir)
 	}
 	return nil
 }
