@@ -8,7 +8,7 @@ GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w -X m
 # itself needs.
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test unit lint install-demo install-test clean
+.PHONY: help build demo test unit kills lint install-demo install-test clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: install-test lint ## everything: lint, unit and script tests, whole cluste
 
 unit: ## the tests that come back within a minute or two, without the whole clusters
 	CGO_ENABLED=1 go test -race ./walcore/... ./engine/... ./builtins/... ./cmd/... ./runbooks/...
+
+kills: ## a thousand processes that die while WAL is shipped, and no row lost
+	KILLS=1000 go test -count=1 -timeout 80m -v -run TestProcessesKilled ./tests
 
 lint: ## gofmt, go vet, staticcheck, and that go.mod is tidy
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \

@@ -24,6 +24,7 @@ func TestSegmentIsDurableBeforeItIsAcknowledged(t *testing.T) {
 	c.DB1.Must("copyToStandby")
 
 	traces := watchAgent(t, c.DB2)
+	c.DB1.Must("shipper", "stop") // its agent is not the one that is watched
 	c.DB1.SQL("CREATE TABLE watched AS SELECT generate_series(1, 1000) AS i")
 	segment := c.DB1.SQL("SELECT pg_walfile_name(pg_switch_wal())")
 	cluster.Eventually(t, time.Minute, segment+" is archived", func() (bool, error) {

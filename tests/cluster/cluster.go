@@ -49,6 +49,8 @@ type Options struct {
 	Layout Layout
 	// PGBin is the directory with pg_ctl and postgres; empty means the newest.
 	PGBin string
+	// Tags are build tags for the program.
+	Tags string
 	// Settings are more lines for every node's postgresql.conf.
 	Settings []string
 }
@@ -64,6 +66,7 @@ type Cluster struct {
 	account  account
 	root     string // below it lies everything
 	settings []string
+	tags     string
 	key      string // the private key that opens every node
 	binary   string // the program, as it was built
 }
@@ -89,7 +92,7 @@ type Node struct {
 // that cannot be done.
 func New(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, layout: o.Layout, settings: o.Settings}
+	c := &Cluster{t: t, layout: o.Layout, settings: o.Settings, tags: o.Tags}
 	c.account = testAccount(t)
 	c.pgBin, c.version = findServer(t, o.PGBin)
 	c.root = c.makeRoot()

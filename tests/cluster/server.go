@@ -224,7 +224,7 @@ func stat(pid int) []string {
 func (c *Cluster) build() string {
 	c.t.Helper()
 	path := filepath.Join(c.root, "warmrun")
-	cmd := exec.CommandContext(c.t.Context(), "go", "build", "-buildvcs=false", "-trimpath", "-o", path, "github.com/warmrun/warmrun/cmd/warmrun")
+	cmd := exec.CommandContext(c.t.Context(), "go", "build", "-buildvcs=false", "-trimpath", "-tags", c.tags, "-o", path, "github.com/warmrun/warmrun/cmd/warmrun")
 	cmd.Env = append(slices.Clone(os.Environ()), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		c.t.Fatalf("build the program: %v\n%s", err, out)

@@ -1,0 +1,150 @@
+package tests
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/warmrun/warmrun/tests/cluster"
+	"github.com/warmrun/warmrun/walcore/fault"
+)
+
+// killsWanted is how many processes have to die before TestProcessesKilled is
+// content. KILLS asks for more: make kills runs with 1000.
+const killsWanted = 60
+
+// TestProcessesKilled lets the processes that a segment passes through die at
+// every one of their steps, at random, while clients write. The switchover to
+// the standby at the end finds every row that they were told of.
+func TestProcessesKilled(t *testing.T) {
+	kills := killsWanted
+	if text := os.Getenv("KILLS"); text != "" {
+		var err error
+		if kills, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("KILLS=%s: %v", text, err)
+		}
+	}
+	c := cluster.New(t, cluster.Options{Tags: "faults"})
+	c.DB1.Must("distrib")
+	c.DB2.Must("configStandby")
+	c.DR.Must("configStandby")
+	load := c.StartLoad(2, 10, 20*time.Millisecond)
+	load.WaitRows(500, time.Minute)
+	c.DB1.Must("copyToStandby", "--start")
+
+	deaths := &deaths{T: t, notes: filepath.Join(c.DB1.Dir, "deaths")}
+	deaths.begin(c.DB1, c.DB2)
+	deaths.wait(c, kills)
+	deaths.end(c.DB1, c.DB2)
+	load.WaitRows(load.Ledger.Snapshot().Acknowledged.Len()+500, time.Minute)
+
+	c.DB1.Must("switchover", "--drain", "2s", "--max-backlog", "100000")
+	resume := load.Pause()
+	defer resume()
+	must := load.Ledger.Snapshot()
+	cluster.Check(t, "after the kills", c.DB2, must)
+	c.DB1.WaitReplay(c.DB2, catchUp)
+	cluster.Check(t, "after the kills", c.DB1, must)
+	deaths.report()
+}
+
+// deaths counts the processes that killed themselves.
+type deaths struct {
+	*testing.T
+	notes string
+}
+
+// lethal are the steps that processes die at here. A restore that is killed
+// takes the server down with it: PostgreSQL takes every signal but SIGTERM for
+// a reason to give up (RestoreArchivedFile in xlogarchive.c).
+func lethal() []fault.Step {
+	return slices.DeleteFunc(fault.Steps(), func(s fault.Step) bool { return strings.HasPrefix(string(s), "restore:") })
+}
+
+// begin makes every step deadly once in a while. A segment passes some steps
+// once and one many times.
+func (d *deaths) begin(nodes ...*cluster.Node) {
+	d.Helper()
+	chance := map[fault.Step]float64{}
+	for _, step := range lethal() {
+		chance[step] = 0.05
+	}
+	chance[fault.CallAnswer], chance[fault.ShipperAnswer], chance[fault.ShipperListen] = 0.1, 0.2, 0.2
+	chance[fault.ShipperSend] = 0.001
+	text, err := json.Marshal(map[string]any{"notes": d.notes, "chance": chance})
+	if err != nil {
+		d.Fatal(err)
+	}
+	for _, n := range nodes {
+		path := n.Path(filepath.Join(filepath.Dir(n.Binary()), "faults"))
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			d.Fatal(err)
+		}
+		n.Must("shipper", "stop") // a process reads the file once
+	}
+}
+
+func (d *deaths) end(nodes ...*cluster.Node) {
+	d.Helper()
+	for _, n := range nodes {
+		if err := os.Remove(n.Path(filepath.Join(filepath.Dir(n.Binary()), "faults"))); err != nil {
+			d.Fatal(err)
+		}
+		n.Run("shipper", "stop") // which may die of it
+	}
+}
+
+// count is how often each step was the last one of a process.
+func (d *deaths) count() (counts map[fault.Step]int, all int) {
+	d.Helper()
+	text, err := os.ReadFile(d.notes)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.Fatal(err)
+	}
+	counts = map[fault.Step]int{}
+	for line := range strings.Lines(string(text)) {
+		counts[fault.Step(strings.TrimSpace(line))]++
+		all++
+	}
+	return counts, all
+}
+
+// moreToArchive ends a segment when few wait, and wakes the archiver, which
+// rests for a minute after three failures.
+const moreToArchive = `SELECT CASE WHEN count(*) < 6 THEN pg_switch_wal()::text ELSE pg_reload_conf()::text END
+	FROM pg_ls_dir('pg_wal/archive_status') AS f WHERE f LIKE '%.ready'`
+
+// wait lets the server archive until enough processes have died, every step
+// among their last ones.
+func (d *deaths) wait(c *cluster.Cluster, kills int) {
+	d.Helper()
+	next := time.Now()
+	cluster.Eventually(d, time.Minute+time.Duration(kills)*2*time.Second, "enough processes have died", func() (bool, error) {
+		if time.Now().Before(next) {
+			return false, nil
+		}
+		next = time.Now().Add(200 * time.Millisecond)
+		c.DB1.SQL(moreToArchive)
+		counts, all := d.count()
+		missed := slices.ContainsFunc(lethal(), func(s fault.Step) bool { return counts[s] == 0 })
+		return all >= kills && !missed, nil
+	})
+}
+
+func (d *deaths) report() {
+	counts, all := d.count()
+	d.Logf("%d processes died:", all)
+	for _, step := range lethal() {
+		d.Logf("%5d  %s", counts[step], step)
+		if counts[step] == 0 {
+			d.Errorf("none died at %q", step)
+		}
+	}
+}
