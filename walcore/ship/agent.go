@@ -22,6 +22,9 @@ type AgentConfig struct {
 	Log func(format string, args ...any)
 	// Version is the program's, for messages.
 	Version string
+	// Restricted refuses, with ErrRestricted, what a key that may only ship WAL
+	// has no need of: to raise or lower the fence, and to move the watermark.
+	Restricted bool
 }
 
 // Serve answers one client until it closes the stream, which is no error. It
@@ -68,7 +71,7 @@ func (s *session) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("greeting: %w", err)
 	}
-	if err := s.greet(s.cfg.Version); err != nil {
+	if err := s.greet(hello{Program: s.cfg.Version, Restricted: s.cfg.Restricted}); err != nil {
 		return fmt.Errorf("greeting: %w", err)
 	}
 	if err := peer.checkVersion(); err != nil {
@@ -105,6 +108,10 @@ func (s *session) request(ctx context.Context, kind byte, payload []byte) error 
 	}
 	if max(len(r.Name), len(r.Op), len(r.Segment), len(r.Cut.By)) > maxWord {
 		return protocolError("a request with a word of over %d characters", maxWord)
+	}
+	if s.cfg.Restricted && !r.Op.ships() {
+		s.cfg.Log("refused %q: %v", r.Op, ErrRestricted)
+		return s.fail(r.Op.restricted())
 	}
 	archive, err := walcore.OpenArchive(s.cfg.Archive)
 	if err != nil {

@@ -30,7 +30,7 @@ type Options struct {
 // goroutines and are answered one after the other. After an error of the
 // connection itself every call fails; make a new one then. An error of the
 // agent's keeps its type: *walcore.RefusedError, *walcore.SpaceError,
-// walcore.ErrNoArchive, walcore.ErrNotArchived.
+// walcore.ErrNoArchive, walcore.ErrNotArchived, ErrRestricted.
 type Client struct {
 	mu     sync.Mutex
 	stream io.ReadWriteCloser
@@ -57,7 +57,7 @@ func ConnectWith(ctx context.Context, dial Dialer, o Options) (*Client, error) {
 	}
 	c := &Client{stream: stream, frames: newFrames(stream), stall: o.Stall, close: sync.OnceValue(stream.Close)}
 	err = c.call(ctx, func() error {
-		if err := c.frames.greet(o.Version); err != nil {
+		if err := c.frames.greet(hello{Program: o.Version}); err != nil {
 			return err
 		}
 		c.peer, err = c.frames.greeting()
@@ -84,6 +84,9 @@ func (c *Client) noAgent(err error) error {
 
 // PeerVersion is the version of the program at the other end.
 func (c *Client) PeerVersion() string { return c.peer.Program }
+
+// Restricted reports whether the agent lets this client only ship WAL.
+func (c *Client) Restricted() bool { return c.peer.Restricted }
 
 // Close ends the agent and returns how it ended.
 func (c *Client) Close() error {

@@ -22,6 +22,8 @@ const protocolVersion = 1
 type hello struct {
 	Protocol int    `json:"protocol"`
 	Program  string `json:"program"`
+	// Restricted: the agent's client may only ship WAL (see AgentConfig).
+	Restricted bool `json:"restricted,omitempty"`
 }
 
 // operation is what a request asks for.
@@ -110,6 +112,7 @@ const (
 	failSpace       failureKind = "no space"
 	failNoArchive   failureKind = "no archive"
 	failNotArchived failureKind = "not archived"
+	failRestricted  failureKind = "restricted"
 	failProtocol    failureKind = "protocol"
 	failOther       failureKind = "other"
 )
@@ -125,6 +128,8 @@ func failureOf(err error) failure {
 		f.Kind = failNoArchive
 	case errors.Is(err, walcore.ErrNotArchived):
 		f.Kind = failNotArchived
+	case errors.Is(err, ErrRestricted):
+		f.Kind = failRestricted
 	case errors.Is(err, errProtocol):
 		f.Kind = failProtocol
 	}
@@ -152,6 +157,8 @@ func (f failure) err() error {
 		err = &remoteError{f.Message, walcore.ErrNoArchive}
 	case f.Kind == failNotArchived:
 		err = &remoteError{f.Message, walcore.ErrNotArchived}
+	case f.Kind == failRestricted:
+		err = &remoteError{f.Message, ErrRestricted}
 	case f.Kind == failProtocol:
 		err = &remoteError{f.Message, errProtocol}
 	}
@@ -179,12 +186,13 @@ func decode(payload []byte, into any) error {
 	return nil
 }
 
-// greet sends the preface and this side's versions.
-func (f *frames) greet(program string) error {
+// greet sends the preface and this side's versions; h lacks only the protocol's.
+func (f *frames) greet(h hello) error {
 	if _, err := f.out.WriteString(preface); err != nil {
 		return err
 	}
-	return f.writeJSON(frameHello, hello{Protocol: protocolVersion, Program: program})
+	h.Protocol = protocolVersion
+	return f.writeJSON(frameHello, h)
 }
 
 // greeting reads what greet of the other side sent.
