@@ -57,9 +57,6 @@ func Serve(ctx context.Context, rw io.ReadWriter, cfg AgentConfig) error {
 	return err
 }
 
-// maxWord bounds the strings of a request, which find their way into messages.
-const maxWord = 256
-
 // session is one client's.
 type session struct {
 	*frames
@@ -181,7 +178,7 @@ func (s *session) put(ctx context.Context, archive *walcore.Archive, r request) 
 	if identical {
 		return s.acknowledge(ctx, r.Name, walcore.PutResult{Identical: true})
 	}
-	body := &body{frames: s.frames, want: r.Digest}
+	body := &body{frames: s.frames, want: r.Digest, left: r.Size}
 	result, err := archive.Put(ctx, walcore.PutRequest{Name: r.Name, Size: r.Size, Body: body, Provisional: r.Provisional})
 	if broken := body.drain(); broken != nil {
 		return broken

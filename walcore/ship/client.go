@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -198,9 +200,17 @@ func (c *Client) reply(into any) error {
 	return decode(payload, into)
 }
 
-// simple is a request with one reply.
-func (c *Client) simple(ctx context.Context, r request, reply any) error {
-	return c.call(ctx, func() error { return c.ask(r, reply) })
+// simple is a request with one reply, which checks may find unfit.
+func (c *Client) simple(ctx context.Context, r request, reply any, checks ...func() error) error {
+	return c.call(ctx, func() error {
+		err := c.ask(r, reply)
+		for _, check := range checks {
+			if err == nil {
+				err = check()
+			}
+		}
+		return err
+	})
 }
 
 // Ping asks whether the agent answers and its archive is there.
@@ -242,14 +252,14 @@ func (c *Client) LowerFence(ctx context.Context, epoch uint64) error {
 // Chain is Archive.Chain at the destination.
 func (c *Client) Chain(ctx context.Context, from walcore.SegmentName) (walcore.Chain, error) {
 	var chain walcore.Chain
-	err := c.simple(ctx, request{Op: opChain, Segment: from}, &chain)
+	err := c.simple(ctx, request{Op: opChain, Segment: from}, &chain, func() error { return checkChain(chain) })
 	return chain, err
 }
 
 // Watermark is Archive.Watermark at the destination.
 func (c *Client) Watermark(ctx context.Context) (walcore.SegmentName, bool, error) {
 	var r watermarkReply
-	err := c.simple(ctx, request{Op: opWatermark}, &r)
+	err := c.simple(ctx, request{Op: opWatermark}, &r, func() error { return checkSegments(r.Segment) })
 	return r.Segment, r.Noted, err
 }
 
@@ -261,7 +271,12 @@ func (c *Client) SetWatermark(ctx context.Context, segment walcore.SegmentName) 
 // Provisionals is Archive.Provisionals at the destination.
 func (c *Client) Provisionals(ctx context.Context) (map[walcore.SegmentName]walcore.LSN, error) {
 	found := map[walcore.SegmentName]walcore.LSN{}
-	err := c.simple(ctx, request{Op: opProvisionals}, &found)
+	err := c.simple(ctx, request{Op: opProvisionals}, &found, func() error {
+		if _, unnamed := found[""]; unnamed {
+			return protocolError("an answer with a segment without a name")
+		}
+		return checkSegments(slices.Collect(maps.Keys(found))...)
+	})
 	return found, err
 }
 

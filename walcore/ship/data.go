@@ -97,13 +97,14 @@ func (f *frames) abort(why error) error {
 	return f.flush()
 }
 
-func truncate(s string) []byte { return []byte(s)[:min(len(s), 4096)] }
+func truncate(s string) []byte { return []byte(s)[:min(len(s), maxText)] }
 
 // body reads a stream of data frames. It ends with io.EOF only when the hash of
 // all of it has been found right.
 type body struct {
 	frames *frames
 	want   digest // the hash that was promised; zero to trust the one at the end
+	left   int64  // how many bytes may still come; a sender that goes on has no end
 	hash   hash.Hash
 	rest   []byte // of the frame read last
 	ended  error  // io.EOF, or why it ended early
@@ -138,13 +139,16 @@ func (b *body) next() {
 	switch {
 	case err != nil:
 		b.broken = noEOF(err)
+	case kind == frameData && int64(len(payload)) > b.left:
+		b.broken = protocolError("more bytes of a file than were announced")
 	case kind == frameData:
+		b.left -= int64(len(payload))
 		_, b.broken = b.hash.Write(payload)
 		b.rest = payload
 	case kind == frameEnd:
 		b.ended = b.verify(payload)
 	case kind == frameAbort:
-		b.ended = &remoteError{message: fmt.Sprintf("its sender gave up: %s", payload)}
+		b.ended = &remoteError{message: fmt.Sprintf("its sender gave up: %s", clean(string(payload), maxText))}
 	case kind == frameError:
 		var f failure
 		if b.broken = decode(payload, &f); b.broken == nil {

@@ -149,7 +149,10 @@ func (c *Client) Get(ctx context.Context, name walcore.FileName, w io.Writer) (p
 		if err := c.ask(request{Op: opGet, Name: name}, &file); err != nil {
 			return err
 		}
-		in := &body{frames: c.frames}
+		if file.Size < 0 || file.Size > maxFile {
+			return protocolError("a file of %d bytes", file.Size)
+		}
+		in := &body{frames: c.frames, left: file.Size}
 		n, err := io.Copy(w, in)
 		if broken := in.drain(); broken != nil {
 			return broken
@@ -172,7 +175,7 @@ func (c *Client) List(ctx context.Context) ([]walcore.FileName, error) {
 		if err := c.ask(request{Op: opList}, &struct{}{}); err != nil {
 			return err
 		}
-		in := &body{frames: c.frames}
+		in := &body{frames: c.frames, left: maxList}
 		lines := bufio.NewScanner(in)
 		for lines.Scan() {
 			name, err := walcore.ParseFileName(lines.Text())

@@ -147,6 +147,7 @@ func (e *remoteError) Unwrap() error { return e.means }
 
 // err is the error as the agent had it, with its type and hint.
 func (f failure) err() error {
+	f = f.clean()
 	var err error = &remoteError{message: f.Message}
 	switch {
 	case f.Kind == failRefused && f.Refused != nil:
@@ -214,7 +215,9 @@ func (f *frames) greeting() (hello, error) {
 	if kind != frameHello {
 		return hello{}, protocolError("it began with a frame of type %q", kind)
 	}
-	return h, decode(payload, &h)
+	err = decode(payload, &h)
+	h.Program = clean(h.Program, maxWord)
+	return h, err
 }
 
 // checkVersion compares the protocols of the two sides.
