@@ -31,6 +31,7 @@ type grammar struct {
 	Status  statusCommand  `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
 	Env     envCommand     `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
 	Lab     labCommand     `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
+	Trust   trustCommand   `cmd:"" group:"Commands:" help:"Make a key that may ship WAL to another node and do nothing else, and let it in there."`
 	Version versionCommand `cmd:"" group:"Commands:" help:"Print the version."`
 
 	Archive   archiveCommand   `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Ship one WAL file: archive_command = 'warmrun archive %p %f'."`

@@ -29,6 +29,7 @@ import (
 	"github.com/warmrun/warmrun/builtins/lab/orphans"
 	"github.com/warmrun/warmrun/builtins/pgctl"
 	"github.com/warmrun/warmrun/builtins/remote/sshdtest"
+	sitecluster "github.com/warmrun/warmrun/walcore/cluster"
 )
 
 // Layout is how the site's home directories look.
@@ -179,6 +180,16 @@ func (n *Node) Archive() string {
 		return filepath.Join(n.PGData, "archive")
 	}
 	return filepath.Join(n.Home, "archive")
+}
+
+// AuthorizedKeys is where the node's sshd looks for keys, as the node sees it.
+func (n *Node) AuthorizedKeys() string {
+	return filepath.Join(n.c.root, "ssh", n.Name, "authorized_keys")
+}
+
+// SSH is how the node's sshd is reached with the key that opens every node.
+func (n *Node) SSH() sitecluster.Node {
+	return sitecluster.Node{Name: sitecluster.NodeName(n.Name), Host: n.Address, SSH: n.sshd.SSH()}
 }
 
 func (n *Node) startSSH(port int) {
