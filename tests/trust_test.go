@@ -75,14 +75,64 @@ func TestTrust(t *testing.T) {
 	}
 }
 
+// TestTrustWhereSSHDLooks: in a 2warm tree, with sshd as strict as it comes and
+// the keys in the account's own file, without anything being said of either.
+// Archiving, relaying and fetching all use the keys.
+func TestTrustWhereSSHDLooks(t *testing.T) {
+	c := cluster.New(t, cluster.Options{Layout: cluster.TwoWarm, SSHD: []string{"StrictModes yes", "AuthorizedKeysFile .ssh/authorized_keys"}})
+	file := filepath.Join(c.DB1.Dir, ".ssh", "authorized_keys")
+	for _, n := range c.Nodes() {
+		n.Write(file, readFile(t, n.AuthorizedKeys()))
+	}
+	c.DB1.Must("distrib")
+	wantOutput(t, c.DB1.Must("trust"), "dr takes WAL from this node's own key now")
+	result := c.DB1.Must("trust", "--json")
+	if got := strings.Count(result.Stdout, `"state": "present"`); got != 2 {
+		t.Errorf("%s\nwant two nodes where it is present", result)
+	}
+	for _, n := range []*cluster.Node{c.DB2, c.DR} {
+		text := readFile(t, n.Path(file))
+		if want := " --home " + n.Home + " --pgdata " + n.PGData + ` agent --restricted" ssh-ed25519 `; strings.Count(text, want) != 1 {
+			t.Errorf("%s: got\n%s\nwant one line with %s", n.Name, text, want)
+		}
+	}
+	c.DB2.Must("configStandby")
+	c.DR.Must("configStandby")
+	c.DB1.Must("copyToStandby", "--start")
+	c.DB1.Must("copyToDR", "--start")
+	ships := func(n *cluster.Node, what string, do func()) {
+		t.Helper()
+		before := strings.Count(n.SSHLog(), "Starting session: forced-command")
+		do()
+		if strings.Count(n.SSHLog(), "Starting session: forced-command") == before {
+			t.Errorf("%s to %s did not use the key that was made for it", what, n.Name)
+		}
+	}
+	segment := ""
+	ships(c.DB2, "archiving", func() { segment = archives(t, c) })
+	c.DB2.Must("trust", "dr")
+	ships(c.DR, "relaying", func() { c.DB2.Must("rsyncDR") })
+	if err := os.Remove(c.DB2.Path(filepath.Join(c.DB2.Archive(), segment))); err != nil {
+		t.Fatal(err)
+	}
+	ships(c.DR, "fetching", func() { c.DB2.Must("fetch", segment) })
+	if !c.DB2.Exists(filepath.Join(c.DB2.Archive(), segment)) {
+		t.Errorf("%s was not fetched", segment)
+	}
+	if log := c.DB1.LogTail(1000); strings.Contains(log, "with your own keys") {
+		t.Errorf("the user's keys were tried:\n%s", log)
+	}
+}
+
 // archives ends a segment on db1 and waits until it is in db2's archive.
-func archives(t *testing.T, c *cluster.Cluster) {
+func archives(t *testing.T, c *cluster.Cluster) (segment string) {
 	t.Helper()
-	segment := c.DB1.SQL("SELECT pg_walfile_name(pg_switch_wal()) FROM pg_create_restore_point('test')")
+	segment = c.DB1.SQL("SELECT pg_walfile_name(pg_switch_wal()) FROM pg_create_restore_point('test')")
 	cluster.Eventually(t, time.Minute, segment+" is in db2's archive", func() (bool, error) {
 		_, err := os.Stat(filepath.Join(c.DB2.Path(c.DB2.Archive()), segment))
 		return err == nil, err
 	})
+	return segment
 }
 
 // checkPowerless tries what a key could do that is not restricted.
