@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/tests/cluster"
 	"github.com/warmrun/warmrun/walcore"
@@ -73,6 +75,32 @@ func TestTrust(t *testing.T) {
 	if c.DB1.Exists(key) {
 		t.Error("a key that is not let in is used")
 	}
+
+	// Nor is one that the other node lets do anything.
+	replaceFile(t, keys, own+publicOf(t, c.DB1.Path(filepath.Join(filepath.Dir(key), "next_ed25519"))))
+	if result := c.DB1.Run("trust", "db2", "--authorized-keys", elsewhere); result.Code != 1 || !strings.Contains(result.Stderr, "this key can run any command") {
+		t.Errorf("%s\nwant exit code 1, because the key can do everything", result)
+	}
+	if c.DB1.Exists(key) {
+		t.Error("a key that can do everything is used")
+	}
+
+	// A host that is not known is not talked to.
+	known := filepath.Join(filepath.Dir(filepath.Dir(c.DB2.AuthorizedKeys())), "known_hosts")
+	replaceFile(t, known, "")
+	if result := c.DB1.Run("trust", "db2"); result.Code != 1 || !strings.Contains(result.Stderr, "the host key of "+c.DB2.Address) || !strings.Contains(result.Stderr, "hint: see what the host shows with `ssh-keyscan") {
+		t.Errorf("%s\nwant the fingerprint, and what to do", result)
+	}
+}
+
+// publicOf is the public half of a private key, as a line.
+func publicOf(t *testing.T, path string) string {
+	t.Helper()
+	signer, err := ssh.ParsePrivateKey([]byte(readFile(t, path)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
 }
 
 // TestTrustWhereSSHDLooks: in a 2warm tree, with sshd as strict as it comes and

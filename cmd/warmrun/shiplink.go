@@ -37,10 +37,6 @@ func (s *session) shippingClient(ctx context.Context, node cluster.Node) (*remot
 	if _, err := os.Stat(keys.Path()); errors.Is(err, fs.ErrNotExist) {
 		return s.client(ctx, node.Name)
 	}
-	account, err := keys.Account()
-	if err != nil {
-		return nil, fmt.Errorf("read who ships to %s: %w", node.Name, err)
-	}
 	l := s.shippingLink(node.Name)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -50,8 +46,14 @@ func (s *session) shippingClient(ctx context.Context, node cluster.Node) (*remot
 	if l.client != nil && !l.client.Broken() {
 		return l.client, nil
 	}
-	l.client, err = s.dialWith(ctx, node, keys.Path(), account)
-	if remote.LoginRefused(err) {
+	account, errAccount := keys.Account()
+	err := errAccount
+	if err == nil {
+		l.client, err = s.dialWith(ctx, node, keys.Path(), account)
+	}
+	// WAL must flow on also where somebody else than the server's owner has
+	// made the key, so that it cannot be read.
+	if errAccount != nil || remote.LoginRefused(err) {
 		fmt.Fprintf(s.err, "warmrun: warning: shipping to %s with your own keys, its own was not accepted (run: warmrun trust %s): %v\n", node.Name, node.Name, err)
 		l.refused = true
 		return s.client(ctx, node.Name)

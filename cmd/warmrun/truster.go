@@ -140,14 +140,19 @@ func (t *truster) ask(ctx context.Context, operation string, key trust.Key, plac
 // prove logs in with the key alone, asks for something else than the agent and
 // must get the agent, and must get nothing else.
 func (t *truster) prove(ctx context.Context, key trust.Key, account string) error {
+	const mark = "this-key-runs-other-commands"
+	elsewhere := fmt.Sprintf("look for other lines with this key in the files that sshd on %s reads", t.node.Name)
 	client, err := t.s.dialWith(ctx, t.node, key.Path, account)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	agent, err := ship.ConnectWith(ctx, func(ctx context.Context) (io.ReadWriteCloser, error) {
-		return client.Start(ctx, "echo this key can run other commands")
+		return client.Start(ctx, "echo "+mark)
 	}, ship.Options{Version: version})
+	if err != nil && strings.Contains(err.Error(), mark) {
+		return hint.Wrap(errors.New("this key can run any command"), "%s", elsewhere)
+	}
 	if err != nil {
 		return err
 	}
@@ -157,9 +162,9 @@ func (t *truster) prove(ctx context.Context, key trust.Key, account string) erro
 	case err != nil:
 		return err
 	case !restricted:
-		return errors.New("the agent that this key starts is not a restricted one")
+		return hint.Wrap(errors.New("the agent that this key starts is not a restricted one"), "%s", elsewhere)
 	case len(powers) > 0:
-		return fmt.Errorf("this key can do more than ship WAL: %s", strings.Join(powers, ", "))
+		return hint.Wrap(fmt.Errorf("this key can do more than ship WAL: %s", strings.Join(powers, ", ")), "%s", elsewhere)
 	}
 	return nil
 }
@@ -168,7 +173,7 @@ func (t *truster) prove(ctx context.Context, key trust.Key, account string) erro
 func (t *truster) explain(err error, place trustPlace) error {
 	err = fmt.Errorf("the key that is let in by %s does not do as it should: %w", place.File, err)
 	if !remote.LoginRefused(err) {
-		return hint.Wrap(err, "%s", hintOr(err, "look for other lines with this key in the files that sshd on "+string(t.node.Name)+" reads"))
+		return err
 	}
 	doubts := ""
 	if len(place.Doubts) > 0 {
@@ -176,14 +181,6 @@ func (t *truster) explain(err error, place trustPlace) error {
 	}
 	return hint.Wrap(err, "sshd on %s was expected to read %s (%s)%s; sshd's log there says why not. If it reads another file, name that with --authorized-keys, or have this line put into it: %s",
 		t.node.Name, place.File, place.Basis, doubts, place.Line)
-}
-
-// hintOr is the hint that an error has, else another.
-func hintOr(err error, otherwise string) string {
-	if has := hint.Of(err); has != "" {
-		return has
-	}
-	return otherwise
 }
 
 // remove takes the node's line away, then the key here.
@@ -196,8 +193,7 @@ func (t *truster) remove(ctx context.Context) error {
 	var place trustPlace
 	for _, operation := range []string{"trust.remove", "trust.remove_others"} {
 		if err := t.ask(ctx, operation, key, &place); err != nil {
-			return hint.Wrap(fmt.Errorf("take the line away there: %w", err), "%s", hintOr(err,
-				fmt.Sprintf("where %s cannot be asked, rm -r %s destroys the key, which nobody else has", t.node.Name, t.keys.Dir)))
+			return fmt.Errorf("take the line away there: %w", err)
 		}
 		if place.Changed {
 			t.result.State = trustRemoved
