@@ -49,6 +49,7 @@ var rules = []rule{
 	{part: "builtins/basebackup", ours: []string{"walcore", "builtins/filesync", "builtins/psql", "builtins/pgctl", "builtins/remote"}},
 	{part: "builtins/health", ours: []string{"walcore", "builtins/filesync", "builtins/psql", "builtins/pgctl", "builtins/remote"}},
 	{part: "builtins/standby", ours: []string{"walcore", "builtins/psql", "builtins/pgctl"}},
+	{part: "builtins/trust", ours: []string{"walcore/atomicfile"}, third: []string{xSSH}},
 	{part: "builtins/lab", ours: []string{"walcore/cluster", "walcore/atomicfile", "builtins/pgctl", "builtins/remote", "builtins/psql"},
 		third: []string{xSSH}},
 	{part: "runbooks"},

@@ -30,6 +30,9 @@ func (d *dialer) route(ctx context.Context, node cluster.Node) ([]target, error)
 	if err != nil {
 		return nil, err
 	}
+	if d.options.OnlyKey != "" {
+		t.offerOnly(d.options.OnlyKey)
+	}
 	return d.before(ctx, t, node.SSH, maxHops)
 }
 

@@ -32,6 +32,18 @@ func Unreachable(err error) bool {
 	return errors.As(err, &u)
 }
 
+// loginError is a host that has let none of the keys in.
+type loginError struct{ error }
+
+func (e *loginError) Unwrap() error { return e.error }
+
+// LoginRefused reports whether err means that the host answered, showed the
+// right host key, and let none of the keys in that there were to offer.
+func LoginRefused(err error) bool {
+	var refused *loginError
+	return errors.As(err, &refused)
+}
+
 // ExitError is a command that ran and failed.
 type ExitError struct {
 	Host    string

@@ -226,6 +226,7 @@ func (k *keyring) explain(t target, cause error) error {
 	if k.promptErr != nil {
 		return fmt.Errorf("log in to %s as %s: %w", t, t.User, k.promptErr)
 	}
+	cause = &loginError{cause}
 	notes := ""
 	if len(k.notes) > 0 {
 		notes = "; not offered: " + strings.Join(k.notes, "; ")

@@ -38,6 +38,10 @@ type Options struct {
 	// Prompt asks for the passphrase of a key without showing what is typed;
 	// nil means that there is no terminal, and such keys are left out.
 	Prompt func(question string) (string, error)
+	// OnlyKey is the path of a private key that is offered to the node alone:
+	// no other key, no ssh agent, no certificate. Jump hosts on the way are
+	// logged in to with the user's keys.
+	OnlyKey string
 	// ConnectTimeout bounds connecting and logging in, without the time that
 	// Prompt takes. 0 means ConnectTimeout of ssh_config, else 15 seconds.
 	ConnectTimeout time.Duration

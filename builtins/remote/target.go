@@ -129,6 +129,12 @@ func (t *target) setKeys(l *lookup, expand tokens, explicit string) {
 	}
 }
 
+// offerOnly makes one key all that is offered.
+func (t *target) offerOnly(path string) {
+	t.Identities, t.DefaultKeys, t.Certificates = []string{path}, false, nil
+	t.IdentitiesOnly, t.AgentSocket = true, ""
+}
+
 func (t *target) setKnownHosts(l *lookup, expand tokens, explicit string) {
 	t.HostKeyAlias = l.get("hostkeyalias")
 	t.HashKnownHosts = isYes(l.get("hashknownhosts"))

@@ -32,6 +32,7 @@ type grammar struct {
 	Env     envCommand     `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
 	Lab     labCommand     `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
 	Shipper shipperCommand `cmd:"" group:"Commands:" help:"Show or end the process that keeps the connections which WAL is shipped over."`
+	Trust   trustCommand   `cmd:"" group:"Commands:" help:"Make a key that may ship WAL to another node and do nothing else, and let it in there."`
 	Version versionCommand `cmd:"" group:"Commands:" help:"Print the version."`
 
 	Archive   archiveCommand   `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Ship one WAL file: archive_command = 'warmrun archive %p %f'."`

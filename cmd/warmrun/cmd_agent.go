@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -20,7 +21,8 @@ type stdio struct {
 
 // agentCommand receives WAL. It can be the forced command of an ssh key.
 type agentCommand struct {
-	Archive string `help:"The archive directory (default: what the site says)." placeholder:"DIR"`
+	Archive    string `help:"The archive directory (default: what the site says)." placeholder:"DIR"`
+	Restricted bool   `help:"Refuse what a key that may only ship WAL has no need of; sshd runs this as its forced command."`
 }
 
 // Run serves one connection until it closes.
@@ -41,6 +43,9 @@ func (c *agentCommand) Run(ctx context.Context, p *process, g *globals) error {
 		Archive: dir,
 		Log:     log,
 		Version: version,
+		// sshd sets it for a forced command (sshd(8)), which may be an agent
+		// that somebody else has put there. What it holds was never looked at.
+		Restricted: c.Restricted || os.Getenv("SSH_ORIGINAL_COMMAND") != "",
 		Arrived: func(ctx context.Context, name walcore.FileName) {
 			archive, err := walcore.OpenArchive(dir)
 			if err == nil {

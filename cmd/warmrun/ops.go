@@ -75,7 +75,7 @@ func operations() []operation {
 	var all []operation
 	for _, part := range [][]operation{
 		pgctlOperations(), psqlOperations(), archiveOperations(), standbyOperations(), lineageOperations(), bringBackOperations(),
-		clusterOperations(), copyOperations(), rivalOperations(), relayOperations(), statusOperations(), sshOperations(), runbookOperations(),
+		clusterOperations(), copyOperations(), rivalOperations(), relayOperations(), statusOperations(), sshOperations(), trustOperations(), runbookOperations(),
 	} {
 		all = append(all, part...)
 	}
@@ -97,6 +97,7 @@ func modules(s *session) []engine.Module {
 		"fence":    "refusing an old primary's WAL past a cut",
 		"status":   "what the nodes do and how far they are",
 		"ssh":      "commands on other nodes",
+		"trust":    "keys that may ship WAL and do nothing else",
 		"runbooks": "other runbooks, here or on another node",
 	}
 	var out []engine.Module

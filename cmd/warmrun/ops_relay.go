@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/engine"
@@ -25,21 +24,6 @@ func relayOperations() []operation {
 				return nil
 			}
 		}),
-	}
-}
-
-// agent starts the receiving end of WAL shipping on a node.
-func (s *session) agent(name cluster.NodeName) ship.Dialer {
-	return func(ctx context.Context) (io.ReadWriteCloser, error) {
-		node, err := s.site.Node(name)
-		if err != nil {
-			return nil, err
-		}
-		client, err := s.client(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		return client.Start(ctx, s.command(node, "agent"))
 	}
 }
 

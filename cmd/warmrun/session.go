@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,8 +51,9 @@ type session struct {
 	// connectTimeout bounds connecting and logging in to a node.
 	connectTimeout time.Duration
 
-	mu    sync.Mutex
-	links map[cluster.NodeName]*link
+	mu       sync.Mutex
+	links    map[cluster.NodeName]*link
+	shipping map[cluster.NodeName]*link // for WAL, with keys of its own
 }
 
 // link is the connection to one node. It has a lock of its own, so that a node
@@ -58,17 +61,21 @@ type session struct {
 type link struct {
 	mu     sync.Mutex
 	client *remote.Client // nil: not connected
+	// refused: the node does not let the key in that WAL is shipped with.
+	refused bool
 }
 
 func newSession(site *cluster.Site, out, errOut io.Writer) *session {
-	return &session{site: site, out: out, err: errOut, connectTimeout: 15 * time.Second, links: map[cluster.NodeName]*link{}}
+	return &session{site: site, out: out, err: errOut, connectTimeout: 15 * time.Second,
+		links: map[cluster.NodeName]*link{}, shipping: map[cluster.NodeName]*link{}}
 }
 
 // Close ends every connection.
 func (s *session) Close() error {
 	s.mu.Lock()
-	links := s.links
-	s.links = map[cluster.NodeName]*link{}
+	links := slices.Collect(maps.Values(s.links))
+	links = slices.AppendSeq(links, maps.Values(s.shipping))
+	s.links, s.shipping = map[cluster.NodeName]*link{}, map[cluster.NodeName]*link{}
 	s.mu.Unlock()
 	var errs []error
 	for _, l := range links {
@@ -118,11 +125,15 @@ func (s *session) forget(name cluster.NodeName) {
 }
 
 func (s *session) dial(ctx context.Context, node cluster.Node) (*remote.Client, error) {
-	return remote.Dial(ctx, node, remote.Options{
+	return remote.Dial(ctx, node, s.dialOptions())
+}
+
+func (s *session) dialOptions() remote.Options {
+	return remote.Options{
 		Getenv: os.Getenv, HomeDir: homeDir(), ConnectTimeout: s.connectTimeout,
 		Prompt: passphrasePrompt(),
 		Warn:   func(text string) { fmt.Fprintf(s.err, "warmrun: %s\n", text) },
-	})
+	}
 }
 
 // homeDir is where ~/.ssh is: $HOME where it is this user's own, else what the

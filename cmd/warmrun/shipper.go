@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/ship"
 )
@@ -81,30 +80,23 @@ func startShipper(home string, place ship.Place) (<-chan struct{}, error) {
 // its own, which ends with it.
 func (s *session) heldAgent(name cluster.NodeName) ship.Dialer {
 	return func(ctx context.Context) (io.ReadWriteCloser, error) {
-		node, err := s.site.Node(name)
+		alone := newSession(s.site, s.out, s.err)
+		stream, err := alone.agent(name)(ctx)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, alone.Close())
 		}
-		client, err := s.dial(ctx, node)
-		if err != nil {
-			return nil, err
-		}
-		stream, err := client.Start(ctx, s.command(node, "agent"))
-		if err != nil {
-			return nil, errors.Join(err, client.Close())
-		}
-		return heldStream{stream, client}, nil
+		return heldStream{stream, alone}, nil
 	}
 }
 
-// heldStream is a stream together with the connection that is its alone.
+// heldStream is a stream together with the session that is its alone.
 type heldStream struct {
 	io.ReadWriteCloser
-	client *remote.Client
+	session *session
 }
 
 // Close returns how the command ended.
 func (h heldStream) Close() error {
 	err := h.ReadWriteCloser.Close()
-	return errors.Join(err, h.client.Close())
+	return errors.Join(err, h.session.Close())
 }

@@ -12,7 +12,7 @@
 //     namespaces of its own for mounts, host name and processes, and its
 //     directory lies at the common place there. A path inside is what the node
 //     sees; the test sees another one outside. With cluster.toml the two are
-//     the same.
+//     the same. The node's directory is its user's home directory there, too.
 //
 // Started by root, everything on the nodes runs as the user postgres.
 package cluster
@@ -29,6 +29,7 @@ import (
 	"github.com/warmrun/warmrun/builtins/lab/orphans"
 	"github.com/warmrun/warmrun/builtins/pgctl"
 	"github.com/warmrun/warmrun/builtins/remote/sshdtest"
+	sitecluster "github.com/warmrun/warmrun/walcore/cluster"
 )
 
 // Layout is how the site's home directories look.
@@ -53,6 +54,8 @@ type Options struct {
 	Tags string
 	// Settings are more lines for every node's postgresql.conf.
 	Settings []string
+	// SSHD are lines for every node's sshd_config, before all others.
+	SSHD []string
 }
 
 // Cluster is three nodes. They end with the test.
@@ -67,6 +70,7 @@ type Cluster struct {
 	root     string // below it lies everything
 	settings []string
 	tags     string
+	sshd     []string
 	key      string // the private key that opens every node
 	binary   string // the program, as it was built
 }
@@ -92,7 +96,7 @@ type Node struct {
 // that cannot be done.
 func New(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, layout: o.Layout, settings: o.Settings, tags: o.Tags}
+	c := &Cluster{t: t, layout: o.Layout, settings: o.Settings, tags: o.Tags, sshd: o.SSHD}
 	c.account = testAccount(t)
 	c.pgBin, c.version = findServer(t, o.PGBin)
 	c.root = c.makeRoot()
@@ -161,7 +165,8 @@ func (c *Cluster) addNode(name string, i int) {
 func (n *Node) makePlace() {
 	n.c.t.Helper()
 	if n.c.layout == TwoWarm {
-		n.place = newPlace(n.c.t, n.Name, n.outside, n.Dir)
+		// sshd looks for keys in the home that the user database names.
+		n.place = newPlace(n.c.t, n.Name, n.outside, n.Dir, n.c.account.home)
 	}
 }
 
@@ -184,6 +189,26 @@ func (n *Node) Archive() string {
 	return filepath.Join(n.Home, "archive")
 }
 
+// AuthorizedKeys is where the node's sshd looks for keys, as the node sees it.
+func (n *Node) AuthorizedKeys() string {
+	return filepath.Join(n.c.root, "ssh", n.Name, "authorized_keys")
+}
+
+// SSHLog is what the node's sshd has said so far.
+func (n *Node) SSHLog() string { return n.sshd.Log() }
+
+// Write makes a file of the nodes' user, by the path that the node sees, with
+// mode 0600 and directories of mode 0700.
+func (n *Node) Write(inside, content string) {
+	n.c.t.Helper()
+	n.c.write(n.Path(inside), content)
+}
+
+// SSH is how the node's sshd is reached with the key that opens every node.
+func (n *Node) SSH() sitecluster.Node {
+	return sitecluster.Node{Name: sitecluster.NodeName(n.Name), Host: n.Address, SSH: n.sshd.SSH()}
+}
+
 func (n *Node) startSSH(port int) {
 	n.c.t.Helper()
 	dir := filepath.Join(n.c.root, "ssh", n.Name)
@@ -193,7 +218,7 @@ func (n *Node) startSSH(port int) {
 	n.place.do(n.c.t, func() {
 		n.sshd = sshdtest.Start(n.c.t, sshdtest.Config{
 			Addr: n.Address, Port: port, User: n.c.account.name, Dir: dir, ClientKey: n.c.key,
-			Env: []string{"HOME=" + n.Dir},
+			Env: []string{"HOME=" + n.Dir}, ExtraConfig: strings.Join(n.c.sshd, "\n"),
 		})
 	})
 }

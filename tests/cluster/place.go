@@ -26,8 +26,8 @@ type place struct {
 const firstProcess = `mount -t proc proc /proc && echo ready && exec >/dev/null && while :; do sleep 3600 & wait; done`
 
 // newPlace makes a place whose host name is name, and where the directory from
-// lies at to as well.
-func newPlace(t testing.TB, name, from, to string) *place {
+// lies at each of to as well.
+func newPlace(t testing.TB, name, from string, to ...string) *place {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("nodes with the same paths need namespaces, and those need root: run the tests with sudo")
@@ -40,8 +40,10 @@ func newPlace(t testing.TB, name, from, to string) *place {
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 			return err
 		}
-		if err := unix.Mount(from, to, "", unix.MS_BIND, ""); err != nil {
-			return err
+		for _, dir := range to {
+			if err := unix.Mount(from, dir, "", unix.MS_BIND, ""); err != nil {
+				return fmt.Errorf("mount on %s: %w", dir, err)
+			}
 		}
 		if err := unix.Sethostname([]byte(name)); err != nil {
 			return err

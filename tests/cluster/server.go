@@ -22,6 +22,7 @@ import (
 // account is who everything on the nodes runs as.
 type account struct {
 	name     string
+	home     string
 	uid, gid uint32
 }
 
@@ -41,7 +42,7 @@ func testAccount(t testing.TB) account {
 	if err := errors.Join(errUID, errGID); err != nil {
 		t.Fatal(err)
 	}
-	return account{name: who.Username, uid: uint32(uid), gid: uint32(gid)}
+	return account{name: who.Username, home: who.HomeDir, uid: uint32(uid), gid: uint32(gid)}
 }
 
 func findServer(t testing.TB, given string) (string, pgctl.Version) {

@@ -26,6 +26,9 @@ type AgentConfig struct {
 	Log func(format string, args ...any)
 	// Version is the program's, for messages.
 	Version string
+	// Restricted refuses, with ErrRestricted, what a key that may only ship WAL
+	// has no need of: to raise or lower the fence, and to move the watermark.
+	Restricted bool
 }
 
 // Serve answers one client until it closes the stream, which is no error. It
@@ -58,9 +61,6 @@ func Serve(ctx context.Context, rw io.ReadWriter, cfg AgentConfig) error {
 	return err
 }
 
-// maxWord bounds the strings of a request, which find their way into messages.
-const maxWord = 256
-
 // session is one client's.
 type session struct {
 	*frames
@@ -73,7 +73,7 @@ func (s *session) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("greeting: %w", err)
 	}
-	if err := s.greet(s.cfg.Version); err != nil {
+	if err := s.greet(hello{Program: s.cfg.Version, Restricted: s.cfg.Restricted}); err != nil {
 		return fmt.Errorf("greeting: %w", err)
 	}
 	if err := peer.checkVersion(); err != nil {
@@ -122,6 +122,10 @@ func (s *session) request(ctx context.Context, id uint32, payload []byte) error 
 	}
 	if max(len(r.Name), len(r.Op), len(r.Segment), len(r.Cut.By)) > maxWord {
 		return protocolError("a request with a word of over %d characters", maxWord)
+	}
+	if s.cfg.Restricted && !r.Op.ships() {
+		s.cfg.Log("refused %q: %v", r.Op, ErrRestricted)
+		return s.fail(id, r.Op.restricted())
 	}
 	archive, err := walcore.OpenArchive(s.cfg.Archive)
 	if err != nil {
@@ -209,7 +213,7 @@ func (s *session) put(ctx context.Context, id uint32, archive *walcore.Archive, 
 // were offered before it, so that a reader of the archive sees no gap that is
 // none. What goes wrong with the stream is found by the session's reader too.
 func (s *session) store(ctx context.Context, u *upload, archive *walcore.Archive, r request) {
-	in := &body{next: u.next, done: s.uploads.recycle}
+	in := &body{next: u.next, done: s.uploads.recycle, left: r.Size}
 	result, err := archive.Put(ctx, walcore.PutRequest{
 		Name: r.Name, Size: r.Size, Body: in, Provisional: r.Provisional, Turn: u.turn, Step: u.step,
 	})

@@ -18,6 +18,7 @@ type body struct {
 	next func() (frame, error)
 	// done gives the memory of a payload back; nil where nobody wants it.
 	done func(payload []byte)
+	left int64 // how many bytes may still come; a sender that goes on has no end
 
 	hash   hash.Hash
 	unpack unpacker
@@ -77,7 +78,7 @@ func (b *body) step() {
 	case frameEnd:
 		b.ended = b.verify(f.payload)
 	case frameAbort:
-		b.ended = &remoteError{message: fmt.Sprintf("its sender gave up: %s", f.payload)}
+		b.ended = &remoteError{message: fmt.Sprintf("its sender gave up: %s", clean(string(f.payload), maxText))}
 	case frameError:
 		var said failure
 		if b.broken = decode(f.payload, &said); b.broken == nil {
@@ -89,6 +90,9 @@ func (b *body) step() {
 }
 
 func (b *body) take(piece []byte, err error) {
+	if err == nil {
+		err = b.count(int64(len(piece)))
+	}
 	if err != nil {
 		b.broken = err
 		return
@@ -103,7 +107,16 @@ func (b *body) takeZeros(length []byte) {
 		return
 	}
 	b.zeros = int(binary.BigEndian.Uint32(length))
-	_, b.broken = b.hash.Write(length)
+	if b.broken = b.count(int64(b.zeros)); b.broken == nil {
+		_, b.broken = b.hash.Write(length)
+	}
+}
+
+func (b *body) count(bytes int64) error {
+	if b.left -= bytes; b.left < 0 {
+		return protocolError("more bytes of a file than were announced")
+	}
+	return nil
 }
 
 func (b *body) release() {

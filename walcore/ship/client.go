@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,7 +36,7 @@ type Options struct {
 // file, it takes in the next. After an error of the connection itself every
 // call fails; make a new one then. An error of the agent's keeps its type:
 // *walcore.RefusedError, *walcore.SpaceError, walcore.ErrNoArchive,
-// walcore.ErrNotArchived.
+// walcore.ErrNotArchived, ErrRestricted.
 type Client struct {
 	frames   *frames
 	peer     hello
@@ -67,11 +70,12 @@ func ConnectWith(ctx context.Context, dial Dialer, o Options) (*Client, error) {
 	c := &Client{
 		frames: newFrames(stream), stall: o.Stall, compress: o.Compress, close: closeOnce(stream),
 		received: make(chan struct{}), dead: make(chan struct{}), open: map[uint32]*exchange{},
+		last: math.MaxUint32, // the greeting is exchange 0
 	}
 	c.silence = c.watchSilence()
 	c.frames.alive = c.moved
 	err = c.call(ctx, func(*exchange) error {
-		if err := c.frames.greet(o.Version); err != nil {
+		if err := c.frames.greet(hello{Program: o.Version}); err != nil {
 			return err
 		}
 		c.peer, err = c.frames.greeting()
@@ -113,6 +117,9 @@ func (c *Client) lost() bool {
 	}
 }
 
+// Restricted reports whether the agent lets this client only ship WAL.
+func (c *Client) Restricted() bool { return c.peer.Restricted }
+
 // Close ends the agent and returns how it ended.
 func (c *Client) Close() error {
 	c.fail(errClosed)
@@ -123,9 +130,17 @@ func (c *Client) Close() error {
 // errClosed is why no call succeeds after Close.
 var errClosed = errors.New("it was closed on this side")
 
-// simple is a request with one reply.
-func (c *Client) simple(ctx context.Context, r request, reply any) error {
-	return c.call(ctx, func(x *exchange) error { return x.ask(r, reply) })
+// simple is a request with one reply, which checks may find unfit.
+func (c *Client) simple(ctx context.Context, r request, reply any, checks ...func() error) error {
+	return c.call(ctx, func(x *exchange) error {
+		err := x.ask(r, reply)
+		for _, check := range checks {
+			if err == nil {
+				err = check()
+			}
+		}
+		return err
+	})
 }
 
 // Ping asks whether the agent answers and its archive is there.
@@ -167,14 +182,14 @@ func (c *Client) LowerFence(ctx context.Context, epoch uint64) error {
 // Chain is Archive.Chain at the destination.
 func (c *Client) Chain(ctx context.Context, from walcore.SegmentName) (walcore.Chain, error) {
 	var chain walcore.Chain
-	err := c.simple(ctx, request{Op: opChain, Segment: from}, &chain)
+	err := c.simple(ctx, request{Op: opChain, Segment: from}, &chain, func() error { return checkChain(chain) })
 	return chain, err
 }
 
 // Watermark is Archive.Watermark at the destination.
 func (c *Client) Watermark(ctx context.Context) (walcore.SegmentName, bool, error) {
 	var r watermarkReply
-	err := c.simple(ctx, request{Op: opWatermark}, &r)
+	err := c.simple(ctx, request{Op: opWatermark}, &r, func() error { return checkSegments(r.Segment) })
 	return r.Segment, r.Noted, err
 }
 
@@ -186,7 +201,12 @@ func (c *Client) SetWatermark(ctx context.Context, segment walcore.SegmentName) 
 // Provisionals is Archive.Provisionals at the destination.
 func (c *Client) Provisionals(ctx context.Context) (map[walcore.SegmentName]walcore.LSN, error) {
 	found := map[walcore.SegmentName]walcore.LSN{}
-	err := c.simple(ctx, request{Op: opProvisionals}, &found)
+	err := c.simple(ctx, request{Op: opProvisionals}, &found, func() error {
+		if _, unnamed := found[""]; unnamed {
+			return protocolError("an answer with a segment without a name")
+		}
+		return checkSegments(slices.Collect(maps.Keys(found))...)
+	})
 	return found, err
 }
 

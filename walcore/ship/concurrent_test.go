@@ -56,7 +56,7 @@ func TestSeveralAtOnce(t *testing.T) {
 			if err := c.Close(); err != nil {
 				t.Error(err)
 			}
-			checkChain(t, a, names)
+			checkStored(t, a, names)
 		})
 	}
 }
@@ -92,7 +92,7 @@ func manySegments(t *testing.T, count int) ([]walcore.FileName, []string) {
 	return names, paths
 }
 
-func checkChain(t *testing.T, a *walcore.Archive, names []walcore.FileName) {
+func checkStored(t *testing.T, a *walcore.Archive, names []walcore.FileName) {
 	t.Helper()
 	chain, err := a.Chain("")
 	if err != nil || chain.Segments != len(names) || len(chain.Gaps) > 0 {

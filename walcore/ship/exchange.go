@@ -108,6 +108,9 @@ func (c *Client) call(ctx context.Context, exchange func(x *exchange) error) err
 		return answer.error
 	}
 	c.fail(err)
+	if errors.Is(err, errProtocol) {
+		return err // the stream may well have ended first, as such streams do
+	}
 	return c.reason()
 }
 

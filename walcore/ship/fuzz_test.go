@@ -2,10 +2,13 @@ package ship
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/warmrun/warmrun/walcore"
@@ -21,6 +24,9 @@ func FuzzFrames(f *testing.F) {
 		r := newFrames(pipe{bytes.NewReader(stream), nil})
 		for {
 			got, err := r.read(nil)
+			if held := cap(got.payload); held > maxPayload {
+				t.Fatalf("the reader holds %d bytes, want %d at most", held, maxPayload)
+			}
 			if err != nil {
 				return
 			}
@@ -55,11 +61,86 @@ func FuzzServe(f *testing.F) {
 			t.Fatal(err)
 		}
 		mustPut(t, a, "00000009.history", []byte("1\t0/180000\tx\n"), 0)
-		for _, data := range [][]byte{stream, append(slices.Clone(hello), reframed(t, stream)...)} {
-			_ = Serve(t.Context(), pipe{bytes.NewReader(data), io.Discard}, AgentConfig{Archive: dir})
+		for i, data := range [][]byte{stream, append(slices.Clone(hello), reframed(t, stream)...)} {
+			checkMemory(t, data, func() {
+				_ = Serve(t.Context(), pipe{bytes.NewReader(data), io.Discard}, AgentConfig{Archive: dir, Restricted: i == 0})
+			})
 		}
 		checkOnly(t, parent, dir)
 	})
+}
+
+// FuzzClient: no agent can make a client panic, hang, take much memory, or
+// write anything but WAL files into its own archive.
+func FuzzClient(f *testing.F) {
+	hello := append([]byte(preface), frameOf(f, frameHello, `{"protocol":2}`)...)
+	say := func(frames ...[]byte) []byte { return append(slices.Clone(hello), bytes.Join(frames, nil)...) }
+	reply := func(text string) []byte { return frameOf(f, frameReply, text) }
+	f.Add([]byte{})
+	f.Add(hello)
+	f.Add(say(reply(`{"send":true,"size":13,"segment":"../x","noted":true,"last":"0","segments":1,"segment_size":0}`), reply(`{"identical":true}`)))
+	f.Add(say(reply(`{"first":"000000010000000000000001","last":"000000010000000000000001","newest":"0","gaps":[{"after":"","want":"x"}]}`)))
+	f.Add(say(reply(`{"size":13}`), frameOf(f, frameData, "1\t0/180000\tx\n"), frameOf(f, frameEnd, "x")))
+	f.Add(say(reply(`{}`), frameOf(f, frameData, "000000010000000000000001\n../../outside\n"), frameOf(f, frameEnd, "x")))
+	f.Add(say(frameOf(f, frameError, `{"kind":"refused","message":"\u001b[2J","refused":{"name":"\n"}}`)))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		parent := t.TempDir()
+		own, err := walcore.CreateArchive(filepath.Join(parent, "archive"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustPut(t, own, "00000009.history", []byte("1\t0/180000\tx\n"), 0)
+		for _, data := range [][]byte{stream, append(slices.Clone(hello), reframed(t, stream)...)} {
+			for _, ask := range questions(own) {
+				checkMemory(t, data, func() {
+					c, err := Connect(t.Context(), func(context.Context) (io.ReadWriteCloser, error) {
+						return closer{pipe{bytes.NewReader(data), io.Discard}, nil}, nil
+					})
+					if err != nil {
+						return
+					}
+					if err := ask(t.Context(), c); err != nil && strings.ContainsAny(err.Error(), "\x1b\x00") {
+						t.Errorf("an error that is not fit for a log: %q", err)
+					}
+				})
+			}
+		}
+		checkOnly(t, parent, own.Dir())
+	})
+}
+
+// questions is everything that a client asks an agent.
+func questions(own *walcore.Archive) []func(context.Context, *Client) error {
+	return []func(context.Context, *Client) error{
+		func(ctx context.Context, c *Client) error { return c.Ping(ctx) },
+		func(ctx context.Context, c *Client) error { return c.Relay(ctx, own, "00000009.history") },
+		func(ctx context.Context, c *Client) error { return c.Fetch(ctx, own, "00000002.history") },
+		func(ctx context.Context, c *Client) error { _, err := c.List(ctx); return err },
+		func(ctx context.Context, c *Client) error { _, _, err := c.Digest(ctx, "00000002.history"); return err },
+		func(ctx context.Context, c *Client) error { _, _, err := c.Stamp(ctx); return err },
+		func(ctx context.Context, c *Client) error { _, err := c.Fence(ctx); return err },
+		func(ctx context.Context, c *Client) error { _, _, err := c.Watermark(ctx); return err },
+		func(ctx context.Context, c *Client) error {
+			r := &relay{from: own, to: c, oldest: seg1, newest: seg2, out: io.Discard}
+			return r.check(ctx)
+		},
+		func(ctx context.Context, c *Client) error { _, err := RelayAll(ctx, own, c, 0, io.Discard); return err },
+	}
+}
+
+// checkMemory fails the test when f takes more than what is said to it can
+// account for: some buffers for each message, whatever the message claims.
+func checkMemory(t *testing.T, said []byte, f func()) {
+	t.Helper()
+	const base, perMessage = 16 << 20, 2 << 20
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	most := uint64(base + perMessage*(len(said)/frameHeader))
+	if took := after.TotalAlloc - before.TotalAlloc; took > most {
+		t.Errorf("%d bytes of memory were taken for %d bytes that were said, want %d at most", took, len(said), most)
+	}
 }
 
 // reframed turns arbitrary bytes into frames with right checksums, so that the

@@ -57,7 +57,7 @@ func (s *sender) abort(why error) error {
 	return s.frames.send(frameAbort, s.request, truncate(why.Error()))
 }
 
-func truncate(s string) []byte { return []byte(s)[:min(len(s), 4096)] }
+func truncate(s string) []byte { return []byte(s)[:min(len(s), maxText)] }
 
 // sendAll streams all of r. A failing read, and an error of stop, which is
 // asked before each piece, are told to the other side and returned as

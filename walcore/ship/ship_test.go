@@ -32,7 +32,7 @@ const agentEnv = "WARMRUN_TEST_AGENT"
 func TestMain(m *testing.M) {
 	var err error
 	if dir := os.Getenv(agentEnv); dir != "" {
-		err = Serve(context.Background(), stdio{}, AgentConfig{Archive: dir})
+		err = errors.Join(Serve(context.Background(), stdio{}, AgentConfig{Archive: dir}), writePeak(os.Getenv(peakEnv)))
 	} else if dir := os.Getenv(archiveEnv); dir != "" && len(os.Args) == 3 {
 		err = archiveCommand(dir, os.Args[1], os.Args[2])
 	} else {

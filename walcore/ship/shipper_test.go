@@ -173,7 +173,7 @@ func TestShipperLooksAhead(t *testing.T) {
 	if got.Files != int64(len(s.names)) || got.Connects != 1 || got.SentAhead < lookAhead || got.Bytes != int64(len(s.names))*int64(storetest.Small) {
 		t.Errorf("got %+v, want each segment sent once, over one connection", got)
 	}
-	checkChain(t, s.standby, s.names)
+	checkStored(t, s.standby, s.names)
 }
 
 // TestShipperSendsOnlyWhatIsReady: a segment that is still being written to, or
@@ -214,7 +214,7 @@ func TestShipperLosesTheConnection(t *testing.T) {
 	if got := s.status().Connects; got < 2 {
 		t.Errorf("connected %d times, want more: the connections were cut", got)
 	}
-	checkChain(t, s.standby, s.names)
+	checkStored(t, s.standby, s.names)
 }
 
 // TestShipperPauses: a destination that is down is left alone for a moment, the

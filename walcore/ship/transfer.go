@@ -206,7 +206,10 @@ func (c *Client) Get(ctx context.Context, name walcore.FileName, w io.Writer) (p
 		if err := x.ask(request{Op: opGet, Name: name}, &file); err != nil {
 			return err
 		}
-		in := &body{next: x.next}
+		if file.Size < 0 || file.Size > maxFile {
+			return protocolError("a file of %d bytes", file.Size)
+		}
+		in := &body{next: x.next, left: file.Size}
 		n, err := io.Copy(w, in)
 		if broken := in.drain(); broken != nil {
 			return broken
@@ -229,7 +232,7 @@ func (c *Client) List(ctx context.Context) ([]walcore.FileName, error) {
 		if err := x.ask(request{Op: opList}, &struct{}{}); err != nil {
 			return err
 		}
-		in := &body{next: x.next}
+		in := &body{next: x.next, left: maxList}
 		lines := bufio.NewScanner(in)
 		for lines.Scan() {
 			name, err := walcore.ParseFileName(lines.Text())

@@ -22,6 +22,8 @@ const protocolVersion = 2
 type hello struct {
 	Protocol int    `json:"protocol"`
 	Program  string `json:"program"`
+	// Restricted: the agent's client may only ship WAL (see AgentConfig).
+	Restricted bool `json:"restricted,omitempty"`
 }
 
 // operation is what a request asks for.
@@ -113,6 +115,7 @@ const (
 	failSpace       failureKind = "no space"
 	failNoArchive   failureKind = "no archive"
 	failNotArchived failureKind = "not archived"
+	failRestricted  failureKind = "restricted"
 	failProtocol    failureKind = "protocol"
 	failOther       failureKind = "other"
 )
@@ -128,6 +131,8 @@ func failureOf(err error) failure {
 		f.Kind = failNoArchive
 	case errors.Is(err, walcore.ErrNotArchived):
 		f.Kind = failNotArchived
+	case errors.Is(err, ErrRestricted):
+		f.Kind = failRestricted
 	case errors.Is(err, errProtocol):
 		f.Kind = failProtocol
 	}
@@ -145,6 +150,7 @@ func (e *remoteError) Unwrap() error { return e.means }
 
 // err is the error as the agent had it, with its type and hint.
 func (f failure) err() error {
+	f = f.clean()
 	var err error = &remoteError{message: f.Message}
 	switch {
 	case f.Kind == failRefused && f.Refused != nil:
@@ -155,6 +161,8 @@ func (f failure) err() error {
 		err = &remoteError{f.Message, walcore.ErrNoArchive}
 	case f.Kind == failNotArchived:
 		err = &remoteError{f.Message, walcore.ErrNotArchived}
+	case f.Kind == failRestricted:
+		err = &remoteError{f.Message, ErrRestricted}
 	case f.Kind == failProtocol:
 		err = &remoteError{f.Message, errProtocol}
 	}
@@ -179,15 +187,16 @@ func decode(payload []byte, into any) error {
 	return nil
 }
 
-// greet sends the preface and this side's versions.
-func (f *frames) greet(program string) error {
+// greet sends the preface and this side's versions; h lacks only the protocol's.
+func (f *frames) greet(h hello) error {
 	f.mu.Lock()
 	_, err := f.out.WriteString(preface)
 	f.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	return f.sendJSON(frameHello, 0, hello{Protocol: protocolVersion, Program: program})
+	h.Protocol = protocolVersion
+	return f.sendJSON(frameHello, 0, h)
 }
 
 // greeting reads what greet of the other side sent.
@@ -209,7 +218,9 @@ func (f *frames) greeting() (hello, error) {
 	if first.kind != frameHello {
 		return hello{}, protocolError("it began with a frame of type %q", first.kind)
 	}
-	return h, decode(first.payload, &h)
+	err = decode(first.payload, &h)
+	h.Program = clean(h.Program, maxWord)
+	return h, err
 }
 
 // checkVersion compares the protocols of the two sides.
