@@ -114,13 +114,18 @@ func (a *Archive) descent(c *Chain) (descent, error) {
 	if err != nil {
 		return nil, err
 	}
+	return history.descent(c.Timeline), nil
+}
+
+// descent is the way to timeline of, whose history this is.
+func (h History) descent(of Timeline) descent {
 	var line descent
 	begin := LSN(0)
-	for _, entry := range history {
+	for _, entry := range h {
 		line = append(line, lineage{entry.Timeline, begin})
 		begin = entry.End
 	}
-	return append(line, lineage{c.Timeline, begin}), nil
+	return append(line, lineage{of, begin})
 }
 
 func (a *Archive) history(t Timeline) (History, error) {
