@@ -68,6 +68,11 @@ func (b *branch) find(number uint64) (at int, found bool) {
 	return slices.BinarySearchFunc(b.segments, number, func(m member, n uint64) int { return cmp.Compare(m.number, n) })
 }
 
+func (b *branch) has(number uint64) bool {
+	_, found := b.find(number)
+	return found
+}
+
 // branches are all timelines of an archive.
 type branches struct {
 	size SegmentSize
@@ -150,6 +155,15 @@ func (t *branches) inOrder() []*branch {
 		all = append(all, t.all[timeline])
 	}
 	return all
+}
+
+// newest is the timeline that recovery would go for, or 0 for none.
+func (t *branches) newest() Timeline {
+	var newest Timeline
+	for timeline := range t.all {
+		newest = max(newest, timeline)
+	}
+	return newest
 }
 
 // span is a run of segment numbers, both ends in it.
