@@ -2,7 +2,6 @@ package walcore
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -212,6 +211,17 @@ func TestVerifyFindings(t *testing.T) {
 		{"a whole partial", replace(name(1, forked)+".partial", w.files[name(1, forked)]), VerifyRequest{}, "", ""},
 		{"half a partial", replace(name(1, forked)+".partial", w.files[name(1, forked)][:8192]), VerifyRequest{}, "size " + name(1, forked) + ".partial", ""},
 		{"another's partial", replace(name(1, first+2)+".partial", otherCluster), VerifyRequest{}, "cluster " + name(1, first+2) + ".partial", ""},
+		{"the old timeline ends at the fork", func(files map[string][]byte) {
+			name := name(1, forked)
+			files[name] = bytes.Clone(files[name])
+			clear(files[name][uint64(w.fork)%(1<<20):])
+		}, VerifyRequest{}, "", ""},
+		{"and nothing of it follows", func(files map[string][]byte) {
+			remove(name(1, forked+1), name(1, forked+2))(files)
+			content := bytes.Clone(files[name(1, forked)])
+			clear(content[uint64(w.fork)%(1<<20):])
+			files[name(1, forked)] = content
+		}, VerifyRequest{}, "", ""},
 		{"a file that is no WAL", replace("README", []byte("x")), VerifyRequest{}, "", ""},
 	}
 	for _, tt := range tests {
@@ -302,108 +312,5 @@ func flipBit(t *testing.T, path string, offset int64, bit byte) {
 	_, writeErr := f.WriteAt(b, offset)
 	if err := errors.Join(err, writeErr, f.Close()); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestVerifyProvisional(t *testing.T) {
-	b := newWAL(3)
-	for b.segments() < 2 {
-		b.other(9000)
-	}
-	b.shutdown()
-	end := b.at
-	write := func(t *testing.T, note LSN) *Archive {
-		dir := b.save(t)
-		a, err := OpenArchive(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if note == 0 {
-			return a
-		}
-		if err := errors.Join(os.MkdirAll(a.state("provisional"), 0o700), a.writeSidecar(b.name(1), note)); err != nil {
-			t.Fatal(err)
-		}
-		return a
-	}
-	if r := verify(t, write(t, end), VerifyRequest{}); len(r.Findings)+len(r.Notes) > 0 {
-		t.Errorf("got %v, %v, want nothing", r.Findings, r.Notes)
-	}
-	if r := verify(t, write(t, 0), VerifyRequest{}); len(r.Findings) > 0 || len(r.Notes) != 1 {
-		t.Errorf("without a note: got %v, %v, want one note", r.Findings, r.Notes)
-	}
-	if r := verify(t, write(t, end+4096), VerifyRequest{}); brief(r.Findings) != "record 1/4" {
-		t.Errorf("a note of another end: got %v, want one on the end", r.Findings)
-	}
-	a := write(t, end)
-	next := newWAL(5)
-	next.switchSegment()
-	writeFile(t, filepath.Join(a.Dir(), string(next.name(0))), next.segment(0))
-	if r := verify(t, a, VerifyRequest{}); brief(r.Findings) != "missing 1/4" {
-		t.Errorf("with WAL after it: got %v, want the whole segment missing", r.Findings)
-	}
-}
-
-func TestVerifyUnfinished(t *testing.T) {
-	b := newWAL(3)
-	b.other(100)
-	a, err := OpenArchive(b.save(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r := verify(t, a, VerifyRequest{}); brief(r.Findings) != "record 1/3" || !strings.Contains(r.Findings[0].Detail, "a record of length 0") {
-		t.Errorf("got %v, want that it was archived before it was full", r.Findings)
-	}
-}
-
-func TestVerifyErrors(t *testing.T) {
-	w := newTwoTimelines()
-	a := w.archive(t, nil)
-	if _, err := a.Verify(t.Context(), VerifyRequest{Timeline: 7}); !errors.Is(err, ErrNotArchived) {
-		t.Errorf("timeline 7: got %v, want ErrNotArchived", err)
-	}
-	stop := errors.New("enough")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	calls := 0
-	_, err := a.Verify(ctx, VerifyRequest{Workers: 1, Progress: func(p VerifyProgress) {
-		if calls++; calls == 2 {
-			cancel(stop)
-		}
-	}})
-	if !errors.Is(err, stop) || calls > 3 {
-		t.Errorf("got %v after %d segments, want the context's cause at once", err, calls)
-	}
-	empty, err := CreateArchive(filepath.Join(t.TempDir(), "a"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r := verify(t, empty, VerifyRequest{}); r.Segments != 0 || len(r.Findings) > 0 {
-		t.Errorf("an empty archive: got %+v", r)
-	}
-	if err := os.Remove(empty.Dir()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := empty.Verify(t.Context(), VerifyRequest{}); !errors.Is(err, ErrNoArchive) {
-		t.Errorf("no archive: got %v, want ErrNoArchive", err)
-	}
-}
-
-// TestVerifyCleanup has segments removed while they are checked.
-func TestVerifyCleanup(t *testing.T) {
-	w := newTwoTimelines()
-	a := w.archive(t, nil)
-	files, err := a.Files()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := a.Verify(t.Context(), VerifyRequest{Workers: 1, Progress: func(p VerifyProgress) {
-		for _, file := range files {
-			if file.Kind == KindSegment && p.Segments == 1 {
-				_ = os.Remove(filepath.Join(a.Dir(), file.Name)) // one of them may be gone
-			}
-		}
-	}})
-	if err != nil || len(r.Findings) > 0 || r.Segments >= len(files)-1 {
-		t.Errorf("got %+v, %v, want no finding, and fewer segments than there were", r, err)
 	}
 }

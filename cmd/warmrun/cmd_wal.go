@@ -107,12 +107,10 @@ func (c *walShowCommand) describe(ctx context.Context, p *process, g globals) (w
 	name, nameErr := walcore.ParseFileName(c.File)
 	_, statErr := os.Stat(c.File)
 	switch {
+	case errors.Is(statErr, os.ErrNotExist) && strings.Contains(c.File, "/"):
+		return walcore.FileFacts{}, absentError{statErr}
 	case strings.Contains(c.File, "/"), c.Archive == "" && statErr == nil:
-		facts, err := walcore.DescribeFile(ctx, c.File)
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, walcore.ErrNoArchive) {
-			err = absentError{err}
-		}
-		return facts, err
+		return walcore.DescribeFile(ctx, c.File)
 	case nameErr != nil:
 		return walcore.FileFacts{}, usageError{hint.Wrap(nameErr, "for a file of another name give its path, as in ./%s", c.File)}
 	}
