@@ -157,6 +157,32 @@ func TestVerifyTwoForksInOneSegment(t *testing.T) {
 	}
 }
 
+// TestVerifyLinkOverFork has a new timeline whose first segment is valid by
+// itself, but whose first record does not point back to the old one's last.
+func TestVerifyLinkOverFork(t *testing.T) {
+	for _, wrong := range []LSN{0, 32} {
+		b := newWAL(3)
+		b.other(100)
+		b.switchSegment()
+		fork := b.at
+		dir := b.save(t)
+		b.timeline = 2
+		b.prev -= wrong
+		b.other(100)
+		b.switchSegment()
+		writeFile(t, filepath.Join(dir, string(b.name(1))), b.segment(1))
+		writeFile(t, filepath.Join(dir, "00000002.history"), fmt.Appendf(nil, "1\t%s\tx\n", fork))
+		a, err := OpenArchive(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[LSN]string{0: "", 32: "link 2/4"}[wrong]
+		if r := verify(t, a, VerifyRequest{}); brief(r.Findings) != want {
+			t.Errorf("pointing %d bytes further back: got %v, want %q", wrong, r.Findings, want)
+		}
+	}
+}
+
 // TestVerifyOldFormat has WAL of 9.4, of which records cannot be read.
 func TestVerifyOldFormat(t *testing.T) {
 	b := newWAL(3)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 )
 
 // checked is what reading one segment gave.
@@ -124,7 +123,6 @@ type following struct {
 	*checker
 	reader *walReader
 	branch *branch
-	before []*branch // those left for it
 	file   *os.File
 }
 
@@ -135,7 +133,6 @@ func (n *following) open(number uint64) (io.ReaderAt, SegmentName, error) {
 		if child == nil {
 			return nil, "", errRunsOn
 		}
-		n.before = append(n.before, n.branch)
 		n.branch, n.reader.newest = child, child.timeline
 	}
 	name := MakeSegmentName(n.branch.timeline, number, n.tree.size)
@@ -155,7 +152,7 @@ func (n *following) known(t Timeline) bool {
 	if n.branch.line == nil {
 		return t <= n.branch.timeline
 	}
-	return n.branch.line.has(t) || slices.ContainsFunc(n.before, func(b *branch) bool { return b.timeline == t })
+	return n.branch.line.has(t)
 }
 
 func (n *following) close() {
