@@ -105,7 +105,7 @@ func (c *checker) wrongTimeline(j job, header PageHeader) *Finding {
 func (c *checker) records(j job, f *os.File, header PageHeader) (checked, error) {
 	w := newWALReader(c.id, j.branch.timeline)
 	w.window = c.window
-	next := &following{checker: c, reader: w, branch: j.branch}
+	next := &following{checker: c, branch: j.branch}
 	defer next.close()
 	w.open, w.known = next.open, next.known
 	fork := LSN(0)
@@ -118,10 +118,10 @@ func (c *checker) records(j job, f *os.File, header PageHeader) (checked, error)
 }
 
 // following opens the segments that a record runs on into: the timeline's own,
-// or those of a child that begins there.
+// or those of a child that begins there. The record ends before the fork, so its
+// pages are of the old timeline there too.
 type following struct {
 	*checker
-	reader *walReader
 	branch *branch
 	file   *os.File
 }
@@ -133,7 +133,7 @@ func (n *following) open(number uint64) (io.ReaderAt, SegmentName, error) {
 		if child == nil {
 			return nil, "", errRunsOn
 		}
-		n.branch, n.reader.newest = child, child.timeline
+		n.branch = child
 	}
 	name := MakeSegmentName(n.branch.timeline, number, n.tree.size)
 	f, err := n.archive.Open(FileName(name))
