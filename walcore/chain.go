@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Gap is a hole in the WAL of an archive. After is the segment before it,
@@ -114,13 +115,18 @@ func (a *Archive) descent(c *Chain) (descent, error) {
 	if err != nil {
 		return nil, err
 	}
+	return history.descent(c.Timeline), nil
+}
+
+// descent is the way to timeline of, whose history this is.
+func (h History) descent(of Timeline) descent {
 	var line descent
 	begin := LSN(0)
-	for _, entry := range history {
+	for _, entry := range h {
 		line = append(line, lineage{entry.Timeline, begin})
 		begin = entry.End
 	}
-	return append(line, lineage{c.Timeline, begin}), nil
+	return append(line, lineage{of, begin})
 }
 
 func (a *Archive) history(t Timeline) (History, error) {
@@ -267,4 +273,38 @@ func (a *Archive) segmentSize(names []FileName) (SegmentSize, error) {
 		}
 	}
 	return 0, nil
+}
+
+// has reports whether a timeline is on the way.
+func (l descent) has(t Timeline) bool {
+	return slices.ContainsFunc(l, func(step lineage) bool { return step.timeline == t })
+}
+
+// after is the step that follows a timeline on the way, if any does.
+func (l descent) after(t Timeline) (lineage, bool) {
+	for i := range l {
+		if l[i].timeline == t && i+1 < len(l) {
+			return l[i+1], true
+		}
+	}
+	return lineage{}, false
+}
+
+// of is the timeline that a page at an LSN belongs to.
+func (l descent) of(at LSN) Timeline {
+	for i := len(l) - 1; i > 0; i-- {
+		if l[i].begin <= at {
+			return l[i].timeline
+		}
+	}
+	return l[0].timeline
+}
+
+// String is where the timelines before the last one were left.
+func (l descent) String() string {
+	var steps []string
+	for i := range len(l) - 1 {
+		steps = append(steps, fmt.Sprintf("%d at %s", uint32(l[i].timeline), l[i+1].begin))
+	}
+	return strings.Join(steps, ", ")
 }

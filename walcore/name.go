@@ -39,6 +39,24 @@ const (
 	KindBackup                  // 000000010000000000000001.00000028.backup
 )
 
+// String is the kind in a word.
+func (k Kind) String() string {
+	switch k {
+	case KindSegment:
+		return "segment"
+	case KindPartial:
+		return "partial"
+	case KindHistory:
+		return "history"
+	case KindBackup:
+		return "backup"
+	}
+	return "other"
+}
+
+// MarshalText makes a kind a word in JSON.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // FileName is a valid name of a file that PostgreSQL archives. It never holds
 // a path separator, so it is safe to join to a directory.
 type FileName string

@@ -380,4 +380,5 @@ func compareUnfinished(t *testing.T, s *pgServer) {
 	if end, _, err := EndOfWAL(u.walDir(), c); err != nil || end != stopped {
 		t.Errorf("got %s, %v, want %s, behind the record that was given up at %s", end, err, stopped, from)
 	}
+	u.verifyUnfinished(stopped)
 }

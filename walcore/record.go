@@ -55,6 +55,9 @@ type Extent struct {
 	// Complete: no record can be added to the segment. It ends with an
 	// XLOG_SWITCH, or its records run to its last byte.
 	Complete bool
+	// RunsOn: a record begins in the segment and ends beyond it. Only its lengths
+	// are checked, and it is not counted.
+	RunsOn bool
 	// Records is how many valid records begin and end in the segment.
 	Records int
 	// Timeline is that of the page which holds the last valid byte.
@@ -88,6 +91,7 @@ func ScanSegment(r io.ReaderAt, name SegmentName, id Identity) (Extent, error) {
 		extent.Stopped, err = end.Error(), nil
 	}
 	if errors.Is(err, errRunsOn) {
+		extent.RunsOn = extent.End < name.End(w.size)
 		extent.Complete, extent.End, err = true, name.End(w.size), nil
 	}
 	if err != nil {

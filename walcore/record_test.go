@@ -120,7 +120,7 @@ func TestScanSegmentContinued(t *testing.T) {
 		segment int
 		want    Extent
 	}{
-		{0, Extent{Start: b.base + longHeaderSize, End: b.name(0).End(b.size), LastRecord: b.base + longHeaderSize, LastKind: RecordOther, Complete: true, Records: 1, Timeline: 1}},
+		{0, Extent{Start: b.base + longHeaderSize, End: b.name(0).End(b.size), LastRecord: b.base + longHeaderSize, LastKind: RecordOther, Complete: true, RunsOn: true, Records: 1, Timeline: 1}},
 		{1, Extent{Start: b.name(1).End(b.size), End: b.name(1).End(b.size), Complete: true, Timeline: 1}},
 		{2, Extent{Start: endOfLong, End: b.at, LastRecord: last, LastKind: RecordOther, Records: 1, Timeline: 1}},
 	}

@@ -15,6 +15,8 @@ type endError struct {
 	at     LSN
 	reason string
 	cause  error // may be nil
+	// unwritten: zeros are where a record would begin.
+	unwritten bool
 }
 
 func (e *endError) Error() string { return fmt.Sprintf("%s at %s", e.reason, e.at) }
@@ -88,7 +90,9 @@ func (w *walReader) use(r io.ReaderAt, name SegmentName) error {
 	if w.block == 0 {
 		w.size, w.block, w.magic, w.overwrite = h.SegmentSize, h.BlockSize, h.Magic, overwriteFlag(h.Magic)
 		w.id = h.Identity()
-		w.window = make([]byte, 0, max(windowSize, int(w.block)))
+		if cap(w.window) < int(w.block) {
+			w.window = make([]byte, 0, max(windowSize, int(w.block)))
+		}
 	}
 	if h.BlockSize != w.block || h.Magic != w.magic {
 		return fmt.Errorf("%s was written by another version of the server than the segment before it (%04X, was %04X)", name, h.Magic, w.magic)

@@ -2,6 +2,7 @@ package walcore
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 )
 
@@ -86,7 +87,7 @@ func (w *walReader) assemble(at, prev LSN, random bool) (rec record, again LSN, 
 	p := &w.part
 	*p = partial{at: at, total: binary.LittleEndian.Uint32(first)}
 	if p.total < recordHeaderSize || p.total > recordMaxSize {
-		return rec, 0, endAt(at, "a record of length %d", p.total)
+		return rec, 0, &endError{at: at, reason: fmt.Sprintf("a record of length %d", p.total), unwritten: p.total == 0}
 	}
 	p.take(first[:min(int(p.total), len(first))], w.table)
 	if err := p.checkPrev(prev, random); err != nil {
@@ -126,6 +127,15 @@ func (w *walReader) continueRecord(p *partial, pageAt, prev LSN, random bool) (a
 	return 0, p.checkPrev(prev, random)
 }
 
+// prev is where the record says that the one before it begins; 0 where it has
+// not been read so far.
+func (p *partial) prev() LSN {
+	if p.got < recordPrevAt+8 {
+		return 0
+	}
+	return LSN(binary.LittleEndian.Uint64(p.header[recordPrevAt:]))
+}
+
 // checkPrev checks the pointer to the previous record as soon as it has been
 // read. It is the guard against an old record that still stands whole in a
 // recycled file.
@@ -133,7 +143,7 @@ func (p *partial) checkPrev(prev LSN, random bool) error {
 	if p.got < recordPrevAt+8 {
 		return nil
 	}
-	got := LSN(binary.LittleEndian.Uint64(p.header[recordPrevAt:]))
+	got := p.prev()
 	if random && got >= p.at || !random && got != prev {
 		return endAt(p.at, "a record that points back to %s and not to the record before it", got)
 	}

@@ -29,6 +29,7 @@ type grammar struct {
 	globals
 
 	Status  statusCommand  `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
+	Wal     walCommand     `cmd:"" group:"Commands:" help:"Look at archived WAL: list it, show a file, verify it all."`
 	Env     envCommand     `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
 	Lab     labCommand     `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
 	Shipper shipperCommand `cmd:"" group:"Commands:" help:"Show or end the process that keeps the connections which WAL is shipped over."`

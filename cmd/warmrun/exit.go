@@ -45,6 +45,7 @@ func exitCode(err error) int {
 	var locked lockedError
 	var remote *remoteError
 	var step *engine.StepError
+	var absent absentError
 	var param *engine.ParamError
 	switch {
 	case err == nil:
@@ -57,7 +58,7 @@ func exitCode(err error) int {
 		return exitLocked
 	case errors.As(err, &remote) && remote.code != 0:
 		return remote.code
-	case errors.Is(err, walcore.ErrNotThere), errors.Is(err, walcore.ErrNotArchived), errors.Is(err, ship.ErrNoShipper):
+	case errors.As(err, &absent), errors.Is(err, walcore.ErrNotThere), errors.Is(err, walcore.ErrNotArchived), errors.Is(err, ship.ErrNoShipper):
 		return exitNotThere
 	}
 	return exitFailed
@@ -65,6 +66,10 @@ func exitCode(err error) int {
 
 // describe splits an error into its one line and its hint.
 func describe(err error) (message, next string) {
+	var negative negativeError
+	if errors.As(err, &negative) {
+		return "", ""
+	}
 	next = hint.Of(err)
 	return fmt.Sprint(err), next
 }

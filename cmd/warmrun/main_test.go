@@ -24,7 +24,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: false,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"linkto": linkNames},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"linkto": linkNames, "wal": makeWAL, "flip": flip},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PGDATA", "")
 			env.Setenv("WARMRUN_HOME", "")

@@ -69,6 +69,26 @@ func (s Segment) Build() ([]byte, walcore.LSN) {
 	return w.buf, w.start + walcore.LSN(end)
 }
 
+// Chain makes segments of size Small whose records follow each other from one
+// to the next, all full but the last, which has the ending. The names are of
+// consecutive segments; where the timeline changes, it does so between two of
+// them.
+func Chain(names []walcore.SegmentName, ending Ending) [][]byte {
+	var segments [][]byte
+	prev := walcore.LSN(0)
+	for i, name := range names {
+		s := Segment{Name: name, Size: Small, SystemID: SystemID, Timeline: name.Timeline(), Until: int(Small) / 2}
+		if i == len(names)-1 {
+			s.Ending = ending
+		}
+		w := &writer{Segment: s, start: name.Start(Small), prev: prev, buf: make([]byte, Small)}
+		w.write()
+		prev = w.prev
+		segments = append(segments, w.buf)
+	}
+	return segments
+}
+
 // Continue is a segment of size Small after its server was started again: what
 // Build made up to end, which a shutdown checkpoint is before, then other
 // records, to the ending some 100 kB further on.
