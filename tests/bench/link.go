@@ -146,7 +146,7 @@ func (l *link) wire() int64 {
 	if l == nil {
 		return 0
 	}
-	return l.proxy.bytes.Load()
+	return l.proxy.bytes()
 }
 
 // findSSHD is the absolute path, without which sshd cannot execute itself

@@ -77,6 +77,9 @@ func (b *bench) archivePeers(ctx context.Context, w *walSource) (map[string][]*s
 
 func (b *bench) archiveTable(ctx context.Context, w *walSource, l load, part, how string, peers []*shipping) error {
 	rounds, batch := b.rounds(5, 2), float64(b.batch())
+	if l.title != "pgbench" {
+		rounds = b.rounds(3, 2)
+	}
 	rows := make([]row, len(peers))
 	for round := range rounds {
 		for _, i := range turns(len(peers), round) {

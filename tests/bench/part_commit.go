@@ -68,7 +68,7 @@ func (b *bench) commitPeers(ctx context.Context) (all []*visible, err error) {
 		if err != nil {
 			return
 		}
-		v := &visible{row: row{Part: "commit", Who: who, Fsync: fsync, Unit: "ms", withP99: true}, interval: interval}
+		v := &visible{row: row{Part: "commit", Who: who, Fsync: fsync, Unit: "ms"}, interval: interval}
 		if v.pair, err = b.pairAt(ctx, b.path(dir)); err == nil {
 			all = append(all, v)
 			err = set(v)

@@ -5,19 +5,25 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 // proxy stands in front of an sshd and counts what passes, in both directions:
 // the bytes on the wire of whoever connects through it, without the headers of
 // TCP and IP.
+//
+// It must cost next to nothing, as only those who use the network pay for it:
+// the bytes are spliced within the kernel (io.Copy between two TCP connections
+// does that), and the kernel's own counters are read.
 type proxy struct {
 	listener net.Listener
 	target   string
-	bytes    atomic.Int64
 	done     sync.WaitGroup
-	mu       sync.Mutex
-	open     map[net.Conn]bool
+
+	mu     sync.Mutex
+	closed int64 // bytes of connections that have ended
+	open   map[*net.TCPConn]bool
 }
 
 func startProxy(target string) (*proxy, error) {
@@ -25,14 +31,14 @@ func startProxy(target string) (*proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{listener: l, target: target, open: map[net.Conn]bool{}}
+	p := &proxy{listener: l, target: target, open: map[*net.TCPConn]bool{}}
 	p.done.Go(func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return // closed
 			}
-			p.done.Go(func() { p.serve(conn) })
+			p.done.Go(func() { p.serve(conn.(*net.TCPConn)) })
 		}
 	})
 	return p, nil
@@ -40,53 +46,75 @@ func startProxy(target string) (*proxy, error) {
 
 func (p *proxy) port() int { return p.listener.Addr().(*net.TCPAddr).Port }
 
-func (p *proxy) serve(client net.Conn) {
-	server, err := net.Dial("tcp", p.target)
+func (p *proxy) serve(client *net.TCPConn) {
+	conn, err := net.Dial("tcp", p.target)
 	if err != nil {
 		_ = client.Close() // the client sees it
 		return
 	}
+	server := conn.(*net.TCPConn)
 	p.mu.Lock()
 	p.open[client], p.open[server] = true, true
 	p.mu.Unlock()
 	var both sync.WaitGroup
-	both.Go(func() { p.forward(server, client) })
-	both.Go(func() { p.forward(client, server) })
+	var up, down int64
+	both.Go(func() { up = forward(server, client) })
+	both.Go(func() { down = forward(client, server) })
 	both.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.open, client)
-	delete(p.open, server)
-	_ = errors.Join(client.Close(), server.Close()) // both have ended already
+	p.closed += up + down
+	for _, ended := range []*net.TCPConn{client, server} {
+		delete(p.open, ended)
+		_ = ended.Close() // both directions have ended already
+	}
 }
 
 // forward copies one direction and passes its end on. A broken connection
 // shows at whoever uses it.
-func (p *proxy) forward(to, from net.Conn) {
-	buffer := make([]byte, 256<<10)
-	for {
-		n, err := from.Read(buffer)
-		p.bytes.Add(int64(n))
-		if n > 0 {
-			if _, err := to.Write(buffer[:n]); err != nil {
-				break
-			}
-		}
-		if err != nil {
-			break
-		}
+func forward(to, from *net.TCPConn) int64 {
+	bytes, _ := io.Copy(to, from)
+	_ = to.CloseWrite()
+	_ = from.CloseRead()
+	return bytes
+}
+
+// bytes is what has passed so far, both ways.
+func (p *proxy) bytes() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	total := p.closed
+	for conn := range p.open {
+		total += received(conn)
 	}
-	if half, ok := to.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite()
+	return total
+}
+
+// received is tcpi_bytes_received (tcp(7)), which counts the end of the stream
+// as one more; 0 for a socket that is gone.
+func received(conn *net.TCPConn) int64 {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0
 	}
-	_, _ = io.Copy(io.Discard, from)
+	var bytes uint64
+	err = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			bytes = info.Bytes_received
+		}
+	})
+	if err != nil {
+		return 0
+	}
+	return int64(bytes)
 }
 
 func (p *proxy) stop() error {
 	err := p.listener.Close()
 	p.mu.Lock()
 	for conn := range p.open {
-		_ = conn.Close() // ends the copying
+		// Ends the copying; one whose other side has gone is ending anyway.
+		_ = errors.Join(conn.CloseWrite(), conn.CloseRead())
 	}
 	p.mu.Unlock()
 	p.done.Wait()
