@@ -1,5 +1,5 @@
-# `make demo` shows the program, `make test` proves it; both install what this
-# machine lacks, saying so. `make help` lists the rest.
+# `make demo` shows the program, `make test` proves it, `make bench` compares it;
+# all install what this machine lacks, saying so. `make help` lists the rest.
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
@@ -8,7 +8,9 @@ GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w -X m
 # itself needs.
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test unit kills lint install-demo install-test clean
+.PHONY: help build demo test unit kills lint install-demo install-test clean bench $(BENCH_PARTS
+BENCH_PARTS := archive delivered restore wake commit memory cleanup
+
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +29,13 @@ unit: ## the tests that come back within a minute or two, without the whole clus
 
 kills: ## a thousand processes that die while WAL is shipped, and no row lost
 	KILLS=1000 go test -count=1 -timeout 80m -v -run TestProcessesKilled ./tests
+bench: install-bench ## WAL shipping and restoring beside rsync, pgbackrest and cp; BENCH=-quick for few rounds
+	go run ./tests/bench $(BENCH)
+
+# One part alone: make bench-archive, bench-delivered, bench-restore, bench-wake,
+# bench-commit, bench-memory, bench-cleanup.
+$(BENCH_PARTS:%=bench-%): bench-%: install-bench
+	go run ./tests/bench -part $* $(BENCH)
 
 lint: ## gofmt, go vet, staticcheck, and that go.mod is tidy
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
@@ -40,6 +49,9 @@ install-demo: ## install what the demo needs (the PostgreSQL server)
 
 install-test: ## install what the tests need (PostgreSQL, OpenSSH, strace, gcc)
 	@sh tests/install.sh test
+
+install-bench: ## install what the benchmark compares with (rsync, pgbackrest, OpenSSH)
+	@sh tests/install.sh bench
 
 clean: ## remove what was built
 	rm -rf bin

@@ -55,6 +55,7 @@ var rules = []rule{
 	{part: "runbooks"},
 	{part: "cmd", ours: []string{"walcore", "engine", "builtins", "runbooks"},
 		third: []string{"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", xSys, xTerm}},
+	{part: "tests/bench", ours: []string{"walcore", "builtins"}, third: []string{xSys, compression}},
 	{part: "tests", ours: []string{"walcore", "engine", "builtins", "runbooks"},
 		third: []string{xSys, xSync, xSSH, compression, "github.com/jackc/pgx/v5"}},
 }
@@ -122,6 +123,8 @@ func TestImportTableBites(t *testing.T) {
 		{"cmd/warmrun", module + "/builtins/health", true},
 		{"cmd/warmrun", module + "/tests/cluster", false},
 		{"cmd/warmrun", "github.com/yuin/gopher-lua", false},
+		{"tests/bench", module + "/builtins/psql", true},
+		{"tests/bench", module + "/engine", false},
 	} {
 		r, ok := ruleOf(test.part)
 		if !ok {

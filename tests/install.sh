@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs what `make demo` or `make test` needs and this machine lacks, and
-# says what and why. Knows the Debian and Ubuntu family (apt-get) and the
-# Fedora and RHEL family (dnf). Starts no service and creates no cluster: the
+# Installs what `make demo`, `make test` or `make bench` needs and this machine
+# lacks, and says what and why. Knows the Debian and Ubuntu family (apt-get) and
+# the Fedora and RHEL family (dnf). Starts no service and creates no cluster: the
 # tests and the demo run servers of their own.
 #
-#   tests/install.sh demo|test                 look, then install
+#   tests/install.sh demo|test|bench           look, then install
 #   tests/install.sh --as-root PACKAGE...      the part that needs root
 set -eu
 
@@ -54,7 +54,23 @@ look() {
 	for program in initdb postgres pg_ctl; do
 		server_program $program || need postgresql postgresql-server "the PostgreSQL server ($program)"
 	done
-	[ "$1" = test ] || return 0
+	case $1 in
+	test) look_test ;;
+	bench) look_bench ;;
+	esac
+}
+
+# The peers that shipping and restoring are compared with.
+look_bench() {
+	server_program pgbench || need postgresql-contrib postgresql-contrib "writes the WAL that is shipped (pgbench)"
+	system_program sshd || need openssh-server openssh-server "a real sshd to ship through"
+	system_program ssh || need openssh-client openssh-clients "the ssh client of rsync and pgbackrest"
+	system_program rsync || need rsync rsync "to compare with: 2warm ships with it"
+	system_program pgbackrest || need pgbackrest pgbackrest "to compare with"
+	system_program lz4 || need lz4 lz4 "unpacks archived segments, to compare them with their source"
+}
+
+look_test() {
 	server_program pgbench || need postgresql-contrib postgresql-contrib "the PostgreSQL load generator (pgbench)"
 	for program in psql pg_waldump pg_controldata pg_verifybackup; do
 		server_program $program || need postgresql-client postgresql "PostgreSQL's own tools, to compare with ($program)"
@@ -105,7 +121,7 @@ case "${1:-}" in
 	shift
 	install_as_root "$@" </dev/null
 	;;
-demo | test)
+demo | test | bench)
 	look "$1"
 	if [ -z "$packages" ]; then
 		say "nothing is missing for make $1"
@@ -125,6 +141,6 @@ demo | test)
 	[ -z "$packages" ] || die "still missing after the installation:$packages"
 	;;
 *)
-	die "what for?" "tests/install.sh demo, or tests/install.sh test"
+	die "what for?" "tests/install.sh demo, test or bench"
 	;;
 esac

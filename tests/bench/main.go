@@ -1,0 +1,155 @@
+// Command bench measures shipping and restoring WAL, side by side with what
+// else does that: rsync over ssh as 2warm runs it, rsync over a held connection,
+// pgbackrest, cp, and pg_standby where an older PostgreSQL has it.
+//
+//	go run ./tests/bench [-part archive,restore] [-quick] [-json FILE]
+//
+// Everything is real: a PostgreSQL server writes the WAL, an OpenSSH server
+// receives it, every result is compared with its source. The contestants take
+// turns within each round, so that a busy machine is busy for all of them; what
+// counts is the ratio of their medians, never a time.
+//
+// Terms:
+//
+//   - part: one table of the report, and what measures it.
+//   - contestant: one way to do what the part measures; warmrun is one of them.
+//   - round: every contestant once, in an order that changes from round to round.
+//   - load: what kind of WAL the segments hold.
+//
+// Started by root it becomes an ordinary user first, because neither server
+// should be root's. It leaves no process and no file behind.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/warmrun/warmrun/builtins/lab"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// part is one table of the report.
+type part struct {
+	name, about string
+	run         func(context.Context, *bench) error
+}
+
+func parts() []part {
+	return []part{
+		{"archive", "full segments and CPU: rsync, pgbackrest, cp", archivePart},
+		{"delivered", "a call whose segment was delivered already", deliveredPart},
+		{"restore", "a restore call from the local archive", restorePart},
+		{"wake", "from durable in the archive to restored", wakePart},
+		{"commit", "from commit to visible on the hot standby", commitPart},
+		{"memory", "peak memory of agent, shipper and restore", memoryPart},
+		{"cleanup", "restore with %r in an archive of 200,000 segments", cleanupPart},
+	}
+}
+
+type options struct {
+	parts   []part
+	quick   bool
+	verbose bool
+	dir     string
+	json    string
+	warmrun string
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(args []string, out, errOut io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	o, err := parseOptions(args, errOut)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		return 2 // the flag package has said why
+	}
+	if err := o.measure(ctx, out); err != nil {
+		fmt.Fprintf(errOut, "bench: error: %v\n", err)
+		if advice := hint.Of(err); advice != "" {
+			fmt.Fprintf(errOut, "bench: hint: %s\n", advice)
+		}
+		return 1
+	}
+	return 0
+}
+
+func parseOptions(args []string, errOut io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(errOut)
+	var about []string
+	for _, p := range parts() {
+		about = append(about, fmt.Sprintf("  %-10s %s", p.name, p.about))
+	}
+	chosen := flags.String("part", "all", "parts to run, with commas between:\n"+strings.Join(about, "\n")+"\n")
+	flags.BoolVar(&o.quick, "quick", false, "few repetitions: shows that it works, proves nothing")
+	flags.BoolVar(&o.verbose, "v", false, "show what is done, with times, on standard error")
+	flags.StringVar(&o.dir, "dir", os.TempDir(), "`directory` to work in; its file system is the one measured")
+	flags.StringVar(&o.json, "json", "", "write the rows to this `file` as well")
+	flags.StringVar(&o.warmrun, "warmrun", "", "measure this `program` (default: built from this source)")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	for _, name := range strings.Split(*chosen, ",") {
+		at := slices.IndexFunc(parts(), func(p part) bool { return p.name == name })
+		switch {
+		case name == "all":
+			o.parts = parts()
+		case at >= 0:
+			o.parts = append(o.parts, parts()[at])
+		default:
+			err := fmt.Errorf("there is no part %q", name)
+			fmt.Fprintf(errOut, "bench: error: %v\nThe parts are:\n%s\n", err, strings.Join(about, "\n"))
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// measure runs the parts and prints each table when it is complete.
+func (o options) measure(ctx context.Context, out io.Writer) error {
+	if err := prepareHanded(ctx, o); err != nil {
+		return err
+	}
+	if err := lab.Demote(""); err != nil {
+		return err
+	}
+	b, err := newBench(o, out)
+	if err != nil {
+		return err
+	}
+	err = b.runParts(ctx)
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	return errors.Join(err, b.end())
+}
+
+func (b *bench) runParts(ctx context.Context) error {
+	if err := b.printMachine(ctx); err != nil {
+		return err
+	}
+	for _, p := range b.options.parts {
+		if err := p.run(ctx, b); err != nil {
+			return fmt.Errorf("part %s: %w", p.name, err)
+		}
+		if err := b.writeJSON(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
