@@ -8,9 +8,9 @@ GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w -X m
 # itself needs.
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test unit kills lint install-demo install-test clean bench $(BENCH_PARTS
 BENCH_PARTS := archive delivered restore wake commit memory cleanup
 
+.PHONY: help build demo test unit kills lint bench $(BENCH_PARTS:%=bench-%) install-demo install-test install-bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
