@@ -149,12 +149,14 @@ func (r *restoring) copyOut(ctx context.Context, src *os.File) (err error) {
 	if err != nil {
 		return err
 	}
-	if old, err := os.Stat(r.Target); err == nil && os.SameFile(old, info) {
-		return fmt.Errorf("the target %s is the archived file itself", r.Target)
-	}
-	// A link that somebody left there must not be written through.
-	if err := syscall.Unlink(r.Target); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove what is at the target: %w", &fs.PathError{Op: "unlink", Path: r.Target, Err: err})
+	if old, err := os.Lstat(r.Target); err == nil {
+		if os.SameFile(old, info) {
+			return fmt.Errorf("the target %s is the archived file itself", r.Target)
+		}
+		// A link that somebody left there must not be written through.
+		if err := syscall.Unlink(r.Target); err != nil {
+			return fmt.Errorf("remove what is at the target: %w", &fs.PathError{Op: "unlink", Path: r.Target, Err: err})
+		}
 	}
 	dst, err := os.OpenFile(r.Target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -169,16 +171,24 @@ func (r *restoring) copyOut(ctx context.Context, src *os.File) (err error) {
 	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
 		return nil
 	}
-	for left := info.Size(); left > 0; {
+	return r.copyBytes(ctx, dst, src, info.Size())
+}
+
+// copyBytes copies where blocks cannot be shared. The space is allocated in one
+// piece first, which is cheaper than a piece for each write.
+func (r *restoring) copyBytes(ctx context.Context, dst, src *os.File, size int64) error {
+	// Not every file system can: the copy itself says what is really wrong.
+	_ = unix.Fallocate(int(dst.Fd()), 0, 0, size)
+	for done := int64(0); done < size; {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", ErrTerminated, context.Cause(ctx))
 		}
 		// This is copy_file_range where the kernel can do it.
-		n, err := io.CopyN(dst, src, min(left, copyStep))
+		n, err := io.CopyN(dst, src, min(size-done, copyStep))
 		if err != nil {
 			return fmt.Errorf("copy %s to %s: %w", src.Name(), r.Target, err)
 		}
-		left -= n
+		done += n
 	}
 	return nil
 }
