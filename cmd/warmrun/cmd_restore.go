@@ -78,6 +78,9 @@ func watchServerSignals(standby bool) (context.Context, func()) {
 
 // dispatchRestore parses and runs; a panic in it is runRestoring's.
 func (p *process) dispatchRestore(ctx context.Context) error {
+	if command, g, ok := direct(p.args); ok {
+		return command.Run(ctx, p, &g)
+	}
 	return p.parseAndRun(ctx, nil)
 }
 
