@@ -71,7 +71,7 @@ func TestCleanup(t *testing.T) {
 		{"pg_standby before 9.0", "recovery.signal", func(_ *restoreSite, r *RestoreRequest) { r.Redo, r.WarmStandby = redo(3), true }, "1/3 1/4 1/5"},
 		{"by number", "standby.signal", func(_ *restoreSite, r *RestoreRequest) { r.KeepSegments = 1 }, "1/4 1/5"},
 		{"by a number larger than there are", "standby.signal", func(_ *restoreSite, r *RestoreRequest) { r.KeepSegments = 9 }, "1/1 1/2 1/3 1/4 1/5"},
-		{"a kept backup needs more", "standby.signal", func(_ *restoreSite, r *RestoreRequest) { r.Redo, r.KeepFrom = redo(4), redo(2).Segment() }, "1/2 1/3 1/4 1/5"},
+		{"no backup yet", "standby.signal", func(_ *restoreSite, r *RestoreRequest) { r.Redo, r.KeepBackups = redo(4), 1 }, "1/1 1/2 1/3 1/4 1/5"},
 		{"relay without a watermark", "standby.signal", func(_ *restoreSite, r *RestoreRequest) { r.Redo, r.HasRelay = redo(3), true }, "1/1 1/2 1/3 1/4 1/5"},
 		{"relay with a damaged watermark", "standby.signal", func(s *restoreSite, r *RestoreRequest) {
 			r.Redo, r.HasRelay = redo(3), true

@@ -175,8 +175,8 @@ func (o *PgStandbyOptions) positional(args []string) (err error) {
 
 // PgStandby does what pg_standby did: it waits for a segment, answers at once
 // for anything else, and removes what RESTARTWALFILE or -k say. From env it
-// takes PGData, Failover, Fetch, HasRelay, KeepFrom, Out and Now; the options
-// say the rest. Its errors are those of Restore, for PgStandbyExit.
+// takes PGData, Failover, Fetch, HasRelay, KeepBackups, MaxSize, Out and Now;
+// the options say the rest. Its errors are those of Restore, for PgStandbyExit.
 func PgStandby(ctx context.Context, o PgStandbyOptions, env RestoreRequest) error {
 	out := env.Out
 	if out == nil {

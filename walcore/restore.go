@@ -93,8 +93,13 @@ type RestoreRequest struct {
 	Cleanup bool
 	// HasRelay keeps what the archive's watermark does not cover.
 	HasRelay bool
-	// KeepFrom is the first segment that the oldest kept backup needs.
-	KeepFrom SegmentName
+	// KeepBackups is how many of the newest backups keep their WAL: all of it
+	// from the segment on that the oldest of them starts in. 0 keeps none.
+	KeepBackups int
+	// MaxSize is how many bytes the archive may hold before the oldest segments
+	// are removed although the relay or a kept backup needs them, with an
+	// outcry; 0 is no limit. What the server itself needs is never removed.
+	MaxSize int64
 	// KeepSegments is how many segments before the one served are kept where
 	// Redo is not given; 0 removes nothing then.
 	KeepSegments int
@@ -147,6 +152,7 @@ type restoring struct {
 	// an operator who takes a trigger file away means it.
 	fast     bool
 	identity *Identity // what is known of the cluster, once looked up
+	freed    int64     // bytes removed from the archive, where MaxSize is set
 	segment  SegmentSize
 	fetched  time.Time
 }
