@@ -15,6 +15,9 @@ type AgentConfig struct {
 	// Archive is the directory, the only one that the agent touches. Where it
 	// is not there, requests fail with walcore.ErrNoArchive; it is not made.
 	Archive string
+	// WALDir is the pg_wal of the server on this node. What the archive lacks
+	// is read from there, if that server has finished with it; "" for never.
+	WALDir string
 	// Arrived is called for each file that has become durable, after it was
 	// acknowledged; it may wake servers that wait for the file. May be nil.
 	Arrived func(ctx context.Context, name walcore.FileName)
@@ -25,10 +28,10 @@ type AgentConfig struct {
 }
 
 // Serve answers one client until it closes the stream, which is no error. It
-// holds little memory whatever the client sends, and reads and writes no file
-// but WAL files of its archive. What breaks the protocol ends the session with
-// an error. A put is acknowledged when walcore.Archive.Put has returned, and
-// not before.
+// holds little memory whatever the client sends, writes no file but WAL files
+// of its archive, and reads no other but finished ones of WALDir. What breaks
+// the protocol ends the session with an error. A put is acknowledged when
+// walcore.Archive.Put has returned, and not before.
 //
 // A client that hangs up early makes writes to a pipe end in SIGPIPE, which the
 // program must ignore for Arrived to be called even then.
@@ -203,15 +206,11 @@ func (s *session) acknowledge(ctx context.Context, name walcore.FileName, result
 }
 
 func (s *session) get(ctx context.Context, archive *walcore.Archive, name walcore.FileName) error {
-	f, end, err := archive.OpenWithEnd(name)
+	f, reply, err := s.openFile(archive, name)
 	if err != nil {
 		return s.fail(err)
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return errors.Join(s.fail(err), f.Close())
-	}
-	err = s.writeJSON(frameReply, fileReply{Size: info.Size(), Provisional: end})
+	err = s.writeJSON(frameReply, reply)
 	if err == nil {
 		err = s.send(ctx, f)
 	}
