@@ -106,9 +106,9 @@ type RestoreRequest struct {
 	// Removed is told the path of every file that was removed.
 	Removed func(path string)
 
-	// Fetch starts a search for a segment that is missing here, and must not
-	// wait for its end.
-	Fetch func(ctx context.Context, name FileName) error
+	// Fetch starts a search for a segment that is missing here since then, and
+	// must not wait for its end.
+	Fetch func(ctx context.Context, name FileName, since time.Time) error
 	// Idle is called whenever a waiting restore has found nothing.
 	Idle func()
 	// Out gets what an operator should read in the server's log.
@@ -314,7 +314,7 @@ func (r *restoring) fetch(ctx context.Context) {
 		return
 	}
 	r.fetched = r.Now()
-	if err := r.Fetch(ctx, r.Name); err != nil && r.state.report("fetch") {
+	if err := r.Fetch(ctx, r.Name, r.state.Since); err != nil && r.state.report("fetch") {
 		r.dirty = true
 		r.say("cannot look for %s elsewhere: %v", r.Name, err)
 	}
