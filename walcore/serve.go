@@ -84,6 +84,9 @@ func (r *restoring) inspectSegment(f *os.File) error {
 	if size != 0 && info.Size() != int64(size) {
 		return r.unfit(f, "size", fmt.Errorf("it has %d bytes, the segments of this cluster have %d", info.Size(), size))
 	}
+	if errors.Is(err, ErrZeroPage) {
+		return r.unfit(f, "zeros", err)
+	}
 	if err != nil {
 		return r.unfit(f, "header", err)
 	}

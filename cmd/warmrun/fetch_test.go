@@ -33,6 +33,7 @@ func TestFetchDue(t *testing.T) {
 		{"the pause grows", false, time.Hour, segment, 9 * time.Minute, false},
 		{"and ends", false, 24 * time.Hour, segment, 11 * time.Minute, true},
 		{"the clock went back", true, 0, segment, -time.Hour, true},
+		{"the clock went back, no gap", false, -time.Hour, segment, 20 * time.Minute, true},
 	}
 	for _, tt := range tests {
 		mark := filepath.Join(t.TempDir(), "mark")

@@ -86,9 +86,9 @@ func (s *session) leaveFetch(name walcore.FileName, lock *os.File) error {
 }
 
 // fetchDue reports whether to search now for a segment that has been missing
-// for that long.
+// for that long. A time in the future is one before the clock went back.
 func fetchDue(mark string, segment walcore.SegmentName, likely bool, missing time.Duration) bool {
-	pause := fetchPause
+	pause, missing := fetchPause, missing.Abs()
 	if !likely {
 		if missing < fetchMissed {
 			return false
