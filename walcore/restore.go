@@ -111,6 +111,8 @@ type RestoreRequest struct {
 	Fetch func(ctx context.Context, name FileName, since time.Time) error
 	// Idle is called whenever a waiting restore has found nothing.
 	Idle func()
+	// TimedOut is called when MaxWait is over.
+	TimedOut func()
 	// Out gets what an operator should read in the server's log.
 	Out io.Writer
 	// Now is the clock, for what is noted.

@@ -111,15 +111,16 @@ func (r *restoring) noticeTrigger() {
 		r.dirty = true
 		r.say("%v; it is taken for no trigger", err)
 	}
+	found := "trigger file found"
 	select {
 	case <-r.Failover:
-		trigger = TriggerFast
+		trigger, found = TriggerFast, "signaled to exit"
 	default:
 	}
 	r.fast = trigger == TriggerFast
-	if trigger != TriggerNone && r.state.report("trigger "+trigger.String()) {
+	if trigger != TriggerNone && r.state.report(found+" "+trigger.String()) {
 		r.dirty = true
-		fmt.Fprintf(r.Out, "trigger file found: %s failover\n", trigger)
+		fmt.Fprintf(r.Out, "%s: %s failover\n", found, trigger)
 	}
 	if trigger != TriggerNone || promoted(r.PGData) {
 		r.opening()

@@ -57,6 +57,9 @@ func (r *restoring) wait(ctx context.Context) error {
 			return err
 		}
 		if timeout {
+			if r.TimedOut != nil {
+				r.TimedOut()
+			}
 			return r.giveUp(ctx)
 		}
 	}
