@@ -141,9 +141,6 @@ func readAnyHeader(f *os.File) (PageHeader, error) {
 	return header, nil
 }
 
-// copyStep is how much is copied between two looks at the context.
-const copyStep = 4 << 20
-
 // copyOut makes the target a copy of src: a reflink where the file system has
 // them, else a real copy. Never a hard link: the server recycles the file and
 // writes over it.
@@ -174,24 +171,8 @@ func (r *restoring) copyOut(ctx context.Context, src *os.File) (err error) {
 	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
 		return nil
 	}
-	return r.copyBytes(ctx, dst, src, info.Size())
-}
-
-// copyBytes copies where blocks cannot be shared. The space is allocated in one
-// piece first, which is cheaper than a piece for each write.
-func (r *restoring) copyBytes(ctx context.Context, dst, src *os.File, size int64) error {
-	// Not every file system can: the copy itself says what is really wrong.
-	_ = unix.Fallocate(int(dst.Fd()), 0, 0, size)
-	for done := int64(0); done < size; {
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", ErrTerminated, context.Cause(ctx))
-		}
-		// This is copy_file_range where the kernel can do it.
-		n, err := io.CopyN(dst, src, min(size-done, copyStep))
-		if err != nil {
-			return fmt.Errorf("copy %s to %s: %w", src.Name(), r.Target, err)
-		}
-		done += n
+	if err := copyBytes(ctx, dst, src, info.Size()); err != nil {
+		return fmt.Errorf("copy %s to %s: %w", src.Name(), r.Target, err)
 	}
 	return nil
 }
