@@ -184,6 +184,8 @@ func newRestoring(request RestoreRequest) (*restoring, error) {
 	}
 	// Where the kind cannot be told it is RecoveryOther, the careful one.
 	r.kind, _ = DetectRecovery(r.PGData)
+	// Before 9.0 a command that waits is all that makes a standby.
+	r.WarmStandby = r.WarmStandby || r.Wait && r.kind == RecoveryOther && !knowsStandbyMode(r.PGData)
 	r.begin(os.Getpid())
 	return r, nil
 }
