@@ -64,6 +64,35 @@ func TestCopyBytesFails(t *testing.T) {
 	}
 }
 
+// Across file systems the kernel may be able to share no blocks, allocate none
+// ahead and copy nothing by itself.
+func TestRestoreAcrossFileSystems(t *testing.T) {
+	memory, err := os.MkdirTemp("/dev/shm", "warmrun")
+	if err != nil {
+		t.Skip("no second file system: ", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(memory) })
+	s := newRestoreSite(t, "standby.signal")
+	disk := s.archive
+	for _, archive := range []string{memory, disk} {
+		s.archive = archive
+		s.store(seg2, testSegment(seg2))
+		r := s.request(seg2)
+		r.Target = filepath.Join(s.pgdata, "pg_wal", "RECOVERYXLOG")
+		if archive == disk {
+			r.Target = filepath.Join(memory, "RECOVERYXLOG")
+		}
+		if err := Restore(context.Background(), r); err != nil {
+			t.Errorf("from %s to %s: %v", archive, r.Target, err)
+			continue
+		}
+		got, err := os.ReadFile(r.Target)
+		if err != nil || !bytes.Equal(got, testSegment(seg2)) {
+			t.Errorf("from %s to %s: got %d bytes, %v; want the segment", archive, r.Target, len(got), err)
+		}
+	}
+}
+
 func copyFiles(t *testing.T, content []byte) (dst, src *os.File) {
 	t.Helper()
 	dir := t.TempDir()
