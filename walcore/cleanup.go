@@ -3,7 +3,6 @@ package walcore
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,6 +23,10 @@ type cleanMark struct {
 	// Failed is when removing last failed, as it does where the archive is
 	// read-only.
 	Failed time.Time `json:"failed,omitzero"`
+	// BackupsListed is when the archive was last searched for backups.
+	BackupsListed time.Time `json:"backups_listed,omitzero"`
+	// Size is how much the archive holds, where that is limited.
+	Size archiveSize `json:"size,omitzero"`
 }
 
 const (
@@ -47,9 +50,12 @@ func (r *restoring) cleanup(ctx context.Context) {
 	if !r.Cleanup || r.keep.off || (r.kind != RecoveryStandby && !r.WarmStandby) {
 		return
 	}
-	limit, known, err := r.cleanupLimit()
+	limit, known, err := r.cleanupLimit(ctx)
 	if err == nil && known {
 		err = r.removeBelow(ctx, limit)
+	}
+	if r.MaxSize > 0 {
+		err = errors.Join(err, r.valve(ctx))
 	}
 	if err != nil && r.state.report("cleanup") {
 		r.dirty = true
@@ -60,13 +66,17 @@ func (r *restoring) cleanup(ctx context.Context) {
 // cleanupLimit is the position of the first segment that must stay; false when
 // everything must. Timelines do not count: WAL of a parent timeline is needed
 // as long as its position is.
-func (r *restoring) cleanupLimit() (limit string, known bool, err error) {
+func (r *restoring) cleanupLimit(ctx context.Context) (limit string, known bool, err error) {
 	limit, known = r.oldestNeeded()
 	if !known {
 		return "", false, nil
 	}
-	if r.KeepFrom != "" {
-		limit = min(limit, r.KeepFrom.Position())
+	if r.KeepBackups > 0 {
+		from, found, err := r.keptFrom(ctx)
+		if err != nil || !found {
+			return "", false, err
+		}
+		limit = min(limit, from)
 	}
 	if r.HasRelay {
 		relayed, found, err := (&Archive{dir: r.Archive}).Watermark()
@@ -176,40 +186,32 @@ func (r *restoring) removeNamed(ctx context.Context, from, to uint64, timelines 
 func (r *restoring) removeListed(ctx context.Context, limit string, timelines []Timeline) ([]Timeline, bool, error) {
 	var old []FileName
 	complete := true
-	d, err := os.Open(r.Archive)
+	err := (&Archive{dir: r.Archive}).eachName(ctx, func(name FileName) error {
+		if name.Kind() != KindSegment && name.Kind() != KindPartial {
+			return nil
+		}
+		if !slices.Contains(timelines, name.Timeline()) {
+			timelines = append(timelines, name.Timeline())
+		}
+		switch {
+		case name.Segment().Position() >= limit:
+		case len(old) == maxCleanup:
+			complete = false
+		default:
+			old = append(old, name)
+		}
+		return nil
+	})
 	if err != nil {
 		return timelines, false, err
-	}
-	for err == nil {
-		var names []string
-		names, err = d.Readdirnames(1024)
-		for _, entry := range names {
-			name, errName := ParseFileName(entry)
-			if errName != nil || name.Kind() != KindSegment && name.Kind() != KindPartial {
-				continue
-			}
-			if !slices.Contains(timelines, name.Timeline()) {
-				timelines = append(timelines, name.Timeline())
-			}
-			switch {
-			case name.Segment().Position() >= limit:
-			case len(old) == maxCleanup:
-				complete = false
-			default:
-				old = append(old, name)
-			}
-		}
-	}
-	if !errors.Is(err, io.EOF) {
-		return timelines, false, errors.Join(err, d.Close())
 	}
 	slices.Sort(old)
 	for _, name := range old {
 		if err := r.remove(ctx, name.Segment(), name); err != nil {
-			return timelines, false, errors.Join(err, d.Close())
+			return timelines, false, err
 		}
 	}
-	return timelines, complete, d.Close()
+	return timelines, complete, nil
 }
 
 // remove deletes one file, if it is there, and the note on a provisional
@@ -220,6 +222,12 @@ func (r *restoring) remove(ctx context.Context, segment SegmentName, name FileNa
 		return context.Cause(ctx)
 	}
 	path := filepath.Join(r.Archive, string(name))
+	var size int64
+	if r.MaxSize > 0 {
+		if info, err := os.Lstat(path); err == nil {
+			size = info.Size()
+		}
+	}
 	err := os.Remove(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -227,6 +235,7 @@ func (r *restoring) remove(ctx context.Context, segment SegmentName, name FileNa
 	if err != nil {
 		return err
 	}
+	r.freed += size
 	if r.Removed != nil {
 		r.Removed(path)
 	}

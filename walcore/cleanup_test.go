@@ -69,9 +69,17 @@ func TestCleanup(t *testing.T) {
 		{"not asked to clean up", "standby.signal", func(_ *restoreSite, r *RestoreRequest) { r.Redo, r.Cleanup = redo(3), false }, "1/1 1/2 1/3 1/4 1/5"},
 		{"recovery to a point in time", "recovery.signal", func(_ *restoreSite, r *RestoreRequest) { r.Redo = redo(3) }, "1/1 1/2 1/3 1/4 1/5"},
 		{"pg_standby before 9.0", "recovery.signal", func(_ *restoreSite, r *RestoreRequest) { r.Redo, r.WarmStandby = redo(3), true }, "1/3 1/4 1/5"},
+		{"waiting on 8.4", "recovery.conf", func(s *restoreSite, r *RestoreRequest) {
+			s.write(filepath.Join(s.pgdata, "PG_VERSION"), []byte("8.4\n"))
+			r.Redo, r.Wait = redo(3), true
+		}, "1/3 1/4 1/5"},
+		{"waiting on 9.4 outside standby mode", "recovery.conf", func(s *restoreSite, r *RestoreRequest) {
+			s.write(filepath.Join(s.pgdata, "PG_VERSION"), []byte("9.4\n"))
+			r.Redo, r.Wait = redo(3), true
+		}, "1/1 1/2 1/3 1/4 1/5"},
 		{"by number", "standby.signal", func(_ *restoreSite, r *RestoreRequest) { r.KeepSegments = 1 }, "1/4 1/5"},
 		{"by a number larger than there are", "standby.signal", func(_ *restoreSite, r *RestoreRequest) { r.KeepSegments = 9 }, "1/1 1/2 1/3 1/4 1/5"},
-		{"a kept backup needs more", "standby.signal", func(_ *restoreSite, r *RestoreRequest) { r.Redo, r.KeepFrom = redo(4), redo(2).Segment() }, "1/2 1/3 1/4 1/5"},
+		{"no backup yet", "standby.signal", func(_ *restoreSite, r *RestoreRequest) { r.Redo, r.KeepBackups = redo(4), 1 }, "1/1 1/2 1/3 1/4 1/5"},
 		{"relay without a watermark", "standby.signal", func(_ *restoreSite, r *RestoreRequest) { r.Redo, r.HasRelay = redo(3), true }, "1/1 1/2 1/3 1/4 1/5"},
 		{"relay with a damaged watermark", "standby.signal", func(s *restoreSite, r *RestoreRequest) {
 			r.Redo, r.HasRelay = redo(3), true

@@ -137,6 +137,11 @@ func (p *put) store() (PutResult, error) {
 	if err := p.noteEnds(0); err != nil {
 		return PutResult{}, err
 	}
+	if p.Name.Kind() == KindBackup {
+		if err := p.archive.noteBackup(p.Name); err != nil {
+			return PutResult{}, err
+		}
+	}
 	if err := p.rename(); err != nil {
 		return PutResult{}, err
 	}

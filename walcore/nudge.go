@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -109,7 +110,10 @@ func (n nudger) confirmServer(w Wanted) error {
 // with "process" up to 10, after the cluster's name where one is set, and what
 // it is doing at the moment (ps_status.c, XLogFileRead in xlogrecovery.c). A
 // backend of a user called startup has more words.
-var startupTitle = regexp.MustCompile(`^postgres: (?:.*: )?startup(?: process)?\s*(?:(?:recovering|waiting for) [0-9A-F]{24})?(?: waiting)?$`)
+// It is compiled when it is first needed: each call of restore starts anew.
+var startupTitle = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^postgres: (?:.*: )?startup(?: process)?\s*(?:(?:recovering|waiting for) [0-9A-F]{24})?(?: waiting)?$`)
+})
 
 // startupProcess is the one child of the postmaster that replays WAL. The
 // kernel's list of children (proc_tid_children(5)) costs one read, but may miss
@@ -137,7 +141,7 @@ func (n nudger) startupAmong(postmaster int, pids []string) []process {
 		if err != nil || proc.parent != postmaster || proc.state == 'Z' {
 			continue
 		}
-		if title, err := n.procs.title(pid); err == nil && startupTitle.MatchString(title) {
+		if title, err := n.procs.title(pid); err == nil && startupTitle().MatchString(title) {
 			found = append(found, proc)
 		}
 	}

@@ -32,7 +32,7 @@ func TestStartupTitle(t *testing.T) {
 		{"", false},
 	}
 	for _, tt := range tests {
-		if got := startupTitle.MatchString(tt.title); got != tt.want {
+		if got := startupTitle().MatchString(tt.title); got != tt.want {
 			t.Errorf("%q: got %v, want %v", tt.title, got, tt.want)
 		}
 	}

@@ -175,17 +175,19 @@ func (o *PgStandbyOptions) positional(args []string) (err error) {
 
 // PgStandby does what pg_standby did: it waits for a segment, answers at once
 // for anything else, and removes what RESTARTWALFILE or -k say. From env it
-// takes PGData, Failover, Fetch, HasRelay, KeepFrom, Out and Now; the options
-// say the rest. Its errors are those of Restore, for PgStandbyExit.
+// takes PGData, Failover, Fetch, HasRelay, KeepBackups, MaxSize, Out and Now;
+// the options say the rest. Its errors are those of Restore, for PgStandbyExit.
 func PgStandby(ctx context.Context, o PgStandbyOptions, env RestoreRequest) error {
 	out := env.Out
 	if out == nil {
 		out = io.Discard
 	}
 	request := o.request(env)
+	var removed []string
 	if o.Debug {
 		o.describe(out, env.PGData)
-		request.Removed = func(path string) { fmt.Fprintf(out, "removing \"%s\"\n", path) }
+		request.Removed = func(path string) { removed = append(removed, path) }
+		request.TimedOut = func() { fmt.Fprintf(out, "Timed out after %d seconds: fast failover\n", int(o.MaxWait.Seconds())) }
 		request.Idle = func() { fmt.Fprintln(out, "WAL file not present yet."+o.checking()) }
 	}
 	err := Restore(ctx, request)
@@ -202,6 +204,9 @@ func PgStandby(ctx context.Context, o PgStandbyOptions, env RestoreRequest) erro
 	}
 	if o.Debug {
 		o.conclude(out, err)
+	}
+	for _, path := range removed {
+		fmt.Fprintf(out, "removing \"%s\"\n", path)
 	}
 	return err
 }
@@ -256,15 +261,16 @@ func (o PgStandbyOptions) describe(out io.Writer, pgdata string) {
 	fmt.Fprintf(out, "Keep archive history   : %s\n", keep)
 }
 
-// conclude prints the line that pg_standby -d ends with.
+// conclude prints the line that pg_standby -d ends with. It has none for a
+// segment that never came.
 func (o PgStandbyOptions) conclude(out io.Writer, err error) {
 	switch {
 	case err == nil:
 		fmt.Fprintln(out, "running restore        : OK")
-	case errors.Is(err, ErrNotThere) && o.Next.Kind() == KindHistory:
-		fmt.Fprintln(out, "history file not found")
-	default:
+	case !errors.Is(err, ErrNotThere):
 		fmt.Fprintln(out, "running restore        : not restored")
+	case o.Next.Kind() == KindHistory:
+		fmt.Fprintln(out, "history file not found")
 	}
 }
 

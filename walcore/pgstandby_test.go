@@ -101,9 +101,9 @@ Sleep interval         : 30 seconds
 Max wait interval      : 0 forever
 Command for restore    : cp "%s" "pg_wal/RECOVERYXLOG"
 Keep archive history   : %s and later
-removing "%s"
-removing "%s"
 running restore        : OK
+removing "%s"
+removing "%s"
 `, redo(5), path, path, redo(3), filepath.Join(s.archive, string(redo(1))), filepath.Join(s.archive, string(redo(2))))
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
@@ -119,20 +119,34 @@ func TestPgStandbyAnswers(t *testing.T) {
 		args    string
 		prepare func(s *restoreSite)
 		want    int
+		said    string
 	}{
-		{"history not there", "-d %s 00000002.history pg_wal/RECOVERYHISTORY", func(*restoreSite) {}, 1},
+		{"history not there", "-d %s 00000002.history pg_wal/RECOVERYHISTORY", func(*restoreSite) {}, 1, "history file not found\n"},
 		{"fast failover", "-t trigger %s " + seg2 + " pg_wal/RECOVERYXLOG", func(s *restoreSite) {
 			s.store(seg2, testSegment(seg2))
 			s.write(filepath.Join(s.pgdata, "trigger"), []byte("fast"))
-		}, 1},
+		}, 1, "trigger file found: fast failover\n"},
 		{"smart failover with the segment there", "-t trigger %s " + seg2 + " pg_wal/RECOVERYXLOG", func(s *restoreSite) {
 			s.store(seg2, testSegment(seg2))
 			s.write(filepath.Join(s.pgdata, "trigger"), nil)
-		}, 0},
-		{"waited long enough", "-d -w 1 -s 1 %s " + seg2 + " pg_wal/RECOVERYXLOG", func(*restoreSite) {}, 1},
+		}, 0, "trigger file found: smart failover\n"},
+		{"smart failover without it", "-d -t trigger %s " + seg2 + " pg_wal/RECOVERYXLOG", func(s *restoreSite) {
+			s.write(filepath.Join(s.pgdata, "trigger"), []byte("smart"))
+		}, 1, "trigger file found: smart failover\n"},
+		{"a trigger file that says nothing", "-w 1 -t trigger %s " + seg2 + " pg_wal/RECOVERYXLOG", func(s *restoreSite) {
+			s.write(filepath.Join(s.pgdata, "trigger"), []byte("now"))
+		}, 1, "it is taken for no trigger\n"},
+		{"waited long enough", "-d -w 1 -s 1 %s " + seg2 + " pg_wal/RECOVERYXLOG", func(*restoreSite) {}, 1,
+			"WAL file not present yet.\nTimed out after 1 seconds: fast failover\n"},
+		{"checks for the trigger file", "-d -w 1 -t trigger %s " + seg2 + " pg_wal/RECOVERYXLOG", func(*restoreSite) {}, 1,
+			"WAL file not present yet. Checking for trigger file...\n"},
+		{"one second", "-d -r 0 -s 1 %s " + seg2 + " pg_wal/RECOVERYXLOG", func(s *restoreSite) { s.store(seg2, testSegment(seg2)) }, 0,
+			"Sleep interval         : 1 second \n"},
+		{"no cleanup", "-d -k 9 %s " + seg2 + " pg_wal/RECOVERYXLOG", func(s *restoreSite) { s.store(seg2, testSegment(seg2)) }, 0,
+			"Keep archive history   : No cleanup required\n"},
 		{"archive missing after a trigger", "-r 0 -t trigger %s.none " + seg2 + " pg_wal/RECOVERYXLOG", func(s *restoreSite) {
 			s.write(filepath.Join(s.pgdata, "trigger"), nil)
-		}, 126},
+		}, 126, "trigger file found: smart failover\n"},
 	}
 	for _, tt := range tests {
 		s := newRestoreSite(t, "recovery.signal")
@@ -144,6 +158,9 @@ func TestPgStandbyAnswers(t *testing.T) {
 		err = PgStandby(context.Background(), o, RestoreRequest{PGData: s.pgdata, Out: &s.out})
 		if got := PgStandbyExit(err, RecoveryOther); got != tt.want {
 			t.Errorf("%s: got exit code %d (%v), want %d\n%s", tt.what, got, err, tt.want, s.out.String())
+		}
+		if !strings.Contains(s.out.String(), tt.said) {
+			t.Errorf("%s: said\n%s\nwant in it\n%s", tt.what, s.out.String(), tt.said)
 		}
 	}
 }
@@ -157,13 +174,16 @@ func TestPgStandbyFailoverBySignal(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		done <- PgStandby(context.Background(), o, RestoreRequest{PGData: s.pgdata, Failover: signalled})
+		done <- PgStandby(context.Background(), o, RestoreRequest{PGData: s.pgdata, Failover: signalled, Out: &s.out})
 	}()
 	close(signalled)
 	select {
 	case err := <-done:
 		if got := PgStandbyExit(err, RecoveryOther); got != 1 {
 			t.Errorf("got exit code %d (%v), want 1", got, err)
+		}
+		if got, want := s.out.String(), "signaled to exit: fast failover\n"; got != want {
+			t.Errorf("said %q, want %q", got, want)
 		}
 	case <-time.After(waitLimit):
 		t.Fatal("a signal does not end the wait")

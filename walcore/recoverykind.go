@@ -79,13 +79,26 @@ func DetectRecovery(pgdata string) (RecoveryKind, error) {
 
 // readsSignalFiles reports whether the server is of 12 or later.
 func readsSignalFiles(pgdata string) bool {
+	major, known := serverMajor(pgdata)
+	return known && major >= 12
+}
+
+// knowsStandbyMode reports whether the server is of 9.0 or later, which it is
+// taken for where its version is not known.
+func knowsStandbyMode(pgdata string) bool {
+	major, known := serverMajor(pgdata)
+	return !known || major >= 9
+}
+
+// serverMajor is the first number in PG_VERSION: 15, or 9 up to 9.6.
+func serverMajor(pgdata string) (major int, known bool) {
 	version, err := os.ReadFile(filepath.Join(pgdata, "PG_VERSION"))
 	if err != nil {
-		return false
+		return 0, false
 	}
-	major, _, _ := strings.Cut(strings.TrimSpace(string(version)), ".")
-	number, err := strconv.Atoi(major)
-	return err == nil && number >= 12
+	first, _, _ := strings.Cut(strings.TrimSpace(string(version)), ".")
+	major, err = strconv.Atoi(first)
+	return major, err == nil
 }
 
 // standbyMode finds the last setting of standby_mode in a recovery.conf. The

@@ -93,19 +93,26 @@ type RestoreRequest struct {
 	Cleanup bool
 	// HasRelay keeps what the archive's watermark does not cover.
 	HasRelay bool
-	// KeepFrom is the first segment that the oldest kept backup needs.
-	KeepFrom SegmentName
+	// KeepBackups is how many of the newest backups keep their WAL: all of it
+	// from the segment on that the oldest of them starts in. 0 keeps none.
+	KeepBackups int
+	// MaxSize is how many bytes the archive may hold before the oldest segments
+	// are removed although the relay or a kept backup needs them, with an
+	// outcry; 0 is no limit. What the server itself needs is never removed.
+	MaxSize int64
 	// KeepSegments is how many segments before the one served are kept where
 	// Redo is not given; 0 removes nothing then.
 	KeepSegments int
 	// Removed is told the path of every file that was removed.
 	Removed func(path string)
 
-	// Fetch starts a search for a segment that is missing here, and must not
-	// wait for its end.
-	Fetch func(ctx context.Context, name FileName) error
+	// Fetch starts a search for a segment that is missing here since then, and
+	// must not wait for its end.
+	Fetch func(ctx context.Context, name FileName, since time.Time) error
 	// Idle is called whenever a waiting restore has found nothing.
 	Idle func()
+	// TimedOut is called when MaxWait is over.
+	TimedOut func()
 	// Out gets what an operator should read in the server's log.
 	Out io.Writer
 	// Now is the clock, for what is noted.
@@ -147,6 +154,7 @@ type restoring struct {
 	// an operator who takes a trigger file away means it.
 	fast     bool
 	identity *Identity // what is known of the cluster, once looked up
+	freed    int64     // bytes removed from the archive, where MaxSize is set
 	segment  SegmentSize
 	fetched  time.Time
 }
@@ -176,6 +184,8 @@ func newRestoring(request RestoreRequest) (*restoring, error) {
 	}
 	// Where the kind cannot be told it is RecoveryOther, the careful one.
 	r.kind, _ = DetectRecovery(r.PGData)
+	// Before 9.0 a command that waits is all that makes a standby.
+	r.WarmStandby = r.WarmStandby || r.Wait && r.kind == RecoveryOther && !knowsStandbyMode(r.PGData)
 	r.begin(os.Getpid())
 	return r, nil
 }
@@ -308,7 +318,7 @@ func (r *restoring) fetch(ctx context.Context) {
 		return
 	}
 	r.fetched = r.Now()
-	if err := r.Fetch(ctx, r.Name); err != nil && r.state.report("fetch") {
+	if err := r.Fetch(ctx, r.Name, r.state.Since); err != nil && r.state.report("fetch") {
 		r.dirty = true
 		r.say("cannot look for %s elsewhere: %v", r.Name, err)
 	}

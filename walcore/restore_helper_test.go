@@ -38,6 +38,7 @@ func TestRestoreHelper(*testing.T) {
 		fmt.Fprintln(os.Stderr, "restore helper:", err, flag.Args())
 		os.Exit(RestoreExit(errors.New("usage"), kind))
 	}
+	fmt.Fprintln(os.Stderr, "restore helper was asked for", flag.Arg(0))
 	ctx, stop := catchSignals()
 	defer stop() // not before: until the end no SIGQUIT may exit with 2
 	err = Restore(ctx, RestoreRequest{

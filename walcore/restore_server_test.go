@@ -8,11 +8,16 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestRestoreOnServers shows on real servers what restore promises them.
 func TestRestoreOnServers(t *testing.T) {
-	p := findPostgres(t)
+	restoreOnServers(t, findPostgres(t))
+}
+
+func restoreOnServers(t *testing.T, p *postgres) {
+	t.Helper()
 	primary := p.add(t, "primary", nil)
 	base := &node{data: filepath.Join(p.dir, "base")}
 	primary.configure(fmt.Sprintf("archive_mode = on\narchive_command = 'cp %%p %[1]s/%%f.tmp && mv %[1]s/%%f.tmp %[1]s/%%f'\n", primary.archive))
@@ -22,6 +27,8 @@ func TestRestoreOnServers(t *testing.T) {
 	primary.stop()
 	f := &restoreFixture{p, primary, base, segments}
 	t.Run("answers at once and is nudged", f.testNudge)
+	t.Run("without hot standby", f.testCold)
+	t.Run("a spoilt segment", f.testSpoilt)
 	t.Run("waits, stops cleanly, goes on, is promoted", f.testWait)
 	t.Run("standby without its archive", f.testStandbyWithoutArchive)
 	t.Run("recovery without its archive", f.testRecoveryWithoutArchive)
@@ -55,16 +62,93 @@ func (f *restoreFixture) testNudge(t *testing.T) {
 	n.until(countRows, "2")
 	n.wants(SegmentName(f.last()), false)
 	n.ship(f.primary, f.last())
+	start := time.Now()
+	n.nudge(f.last())
+	n.until(countRows, "3")
+	// The server itself would look again only after a minute.
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the segment was replayed after %s, want it at once", took)
+	}
+	n.noneOf("PANIC", "FATAL:  could not restore")
+}
+
+// nudge wakes the server, of which it must be certain.
+func (n *node) nudge(name string) {
+	n.t.Helper()
 	var said []string
-	err := (&Archive{dir: n.archive}).NudgeLog(context.Background(), FileName(f.last()), func(format string, args ...any) {
+	err := (&Archive{dir: n.archive}).NudgeLog(context.Background(), FileName(name), func(format string, args ...any) {
 		said = append(said, fmt.Sprintf(format, args...))
 	})
 	if err != nil || len(said) != 1 || !strings.Contains(said[0], "woke process") {
-		t.Errorf("nudge: %v, said %q", err, said)
+		n.t.Errorf("nudge: %v, said %q", err, said)
 	}
-	// The server itself would look again only after 60 s.
+}
+
+// testCold is a standby that accepts no connections: what it does is seen from
+// what it asks for.
+func (f *restoreFixture) testCold(t *testing.T) {
+	for name, wait := range map[string]bool{"cold": false, "coldwait": true} {
+		n := f.recovering(t, name, true, wait)
+		n.configure("hot_standby = off\n")
+		if said, err := n.ctl("start", "-W", "-l", n.log); err != nil {
+			t.Fatalf("start: %v\n%s", err, said)
+		}
+		n.wants(SegmentName(f.last()), wait)
+		n.ship(f.primary, f.last())
+		start := time.Now()
+		if !wait {
+			n.nudge(f.last())
+		}
+		n.wants(SegmentName(f.last()).Next(f.size(t)), wait)
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%s: the segment was restored after %s, want it at once", name, took)
+		}
+		if said, err := n.ctl("promote"); err != nil {
+			t.Fatalf("promote: %v\n%s", err, said)
+		}
+		if got := n.timeline(); got != "2" {
+			t.Errorf("%s: got timeline %s, want 2", name, got)
+		}
+		if got := n.query(countRows); got != "3" {
+			t.Errorf("%s: rows: got %s, want all that were archived, 3", name, got)
+		}
+		n.noneOf("PANIC", "FATAL:  could not restore")
+	}
+}
+
+// testSpoilt puts files into the archive that are not the segment that they
+// are named after: they are reported once each, and the server waits for the
+// right one.
+func (f *restoreFixture) testSpoilt(t *testing.T) {
+	n := f.recovering(t, "spoilt", true, false)
+	n.configure("wal_retrieve_retry_interval = 50ms\n")
+	right := filepath.Join(f.primary.archive, f.last())
+	n.run(t, "cp", right, n.archive+".part")
+	n.run(t, "truncate", "--size=-8192", n.archive+".part")
+	n.run(t, "truncate", "--size", fmt.Sprint(f.size(t)), n.archive+".zero")
+	n.start()
+	n.until(countRows, "2")
+	path := filepath.Join(n.archive, f.last())
+	for _, spoilt := range []string{n.archive + ".part", n.archive + ".zero", filepath.Join(f.primary.archive, f.segments[0])} {
+		n.run(t, "cp", spoilt, n.archive+".tmp")
+		n.run(t, "mv", n.archive+".tmp", path)
+		asked := n.asked()
+		n.eventually(func() string { return "the server does not ask again" }, func() bool { return n.asked() > asked+3 })
+	}
+	for what, want := range map[string]int{"the segments of this cluster have": 1, "the first page is all zeros": 1, "its first page has the address": 1} {
+		if got := strings.Count(n.logged(), what); got != want {
+			t.Errorf("%q is in the log %d times, want %d:\n%s", what, got, want, n.logged())
+		}
+	}
+	n.run(t, "cp", right, n.archive+".tmp")
+	n.run(t, "mv", n.archive+".tmp", path)
 	n.until(countRows, "3")
-	n.noneOf("PANIC", "FATAL:  could not restore")
+	n.noneOf("PANIC", "invalid")
+}
+
+// asked is how often this test's helper was run by the server.
+func (n *node) asked() int {
+	return strings.Count(n.logged(), "restore helper was asked")
 }
 
 // noneOf checks the server's log.

@@ -349,7 +349,10 @@ func TestRestoreFetchesInTheBackground(t *testing.T) {
 	var asked []FileName
 	ask := func(name string) {
 		r := s.request(name)
-		r.Fetch = func(_ context.Context, name FileName) error {
+		r.Fetch = func(_ context.Context, name FileName, since time.Time) error {
+			if since.IsZero() {
+				t.Errorf("%s: since when it is missing is not told", name)
+			}
 			asked = append(asked, name)
 			return nil
 		}

@@ -84,6 +84,9 @@ func (r *restoring) inspectSegment(f *os.File) error {
 	if size != 0 && info.Size() != int64(size) {
 		return r.unfit(f, "size", fmt.Errorf("it has %d bytes, the segments of this cluster have %d", info.Size(), size))
 	}
+	if errors.Is(err, ErrZeroPage) {
+		return r.unfit(f, "zeros", err)
+	}
 	if err != nil {
 		return r.unfit(f, "header", err)
 	}
@@ -138,9 +141,6 @@ func readAnyHeader(f *os.File) (PageHeader, error) {
 	return header, nil
 }
 
-// copyStep is how much is copied between two looks at the context.
-const copyStep = 4 << 20
-
 // copyOut makes the target a copy of src: a reflink where the file system has
 // them, else a real copy. Never a hard link: the server recycles the file and
 // writes over it.
@@ -149,12 +149,14 @@ func (r *restoring) copyOut(ctx context.Context, src *os.File) (err error) {
 	if err != nil {
 		return err
 	}
-	if old, err := os.Stat(r.Target); err == nil && os.SameFile(old, info) {
-		return fmt.Errorf("the target %s is the archived file itself", r.Target)
-	}
-	// A link that somebody left there must not be written through.
-	if err := syscall.Unlink(r.Target); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove what is at the target: %w", &fs.PathError{Op: "unlink", Path: r.Target, Err: err})
+	if old, err := os.Lstat(r.Target); err == nil {
+		if os.SameFile(old, info) {
+			return fmt.Errorf("the target %s is the archived file itself", r.Target)
+		}
+		// A link that somebody left there must not be written through.
+		if err := syscall.Unlink(r.Target); err != nil {
+			return fmt.Errorf("remove what is at the target: %w", &fs.PathError{Op: "unlink", Path: r.Target, Err: err})
+		}
 	}
 	dst, err := os.OpenFile(r.Target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -169,16 +171,8 @@ func (r *restoring) copyOut(ctx context.Context, src *os.File) (err error) {
 	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
 		return nil
 	}
-	for left := info.Size(); left > 0; {
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", ErrTerminated, context.Cause(ctx))
-		}
-		// This is copy_file_range where the kernel can do it.
-		n, err := io.CopyN(dst, src, min(left, copyStep))
-		if err != nil {
-			return fmt.Errorf("copy %s to %s: %w", src.Name(), r.Target, err)
-		}
-		left -= n
+	if err := copyBytes(ctx, dst, src, info.Size()); err != nil {
+		return fmt.Errorf("copy %s to %s: %w", src.Name(), r.Target, err)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func (a *Archive) prepare() error {
 	if err := a.present(); err != nil {
 		return err
 	}
-	for _, dir := range []string{"", "tmp", "provisional", "wanted"} {
+	for _, dir := range []string{"", "tmp", "provisional", "wanted", backupNotes} {
 		err := os.Mkdir(a.state(dir), 0o700)
 		if err == nil {
 			err = atomicfile.SyncDir(filepath.Dir(a.state(dir)))

@@ -111,24 +111,37 @@ func (r *restoring) noticeTrigger() {
 		r.dirty = true
 		r.say("%v; it is taken for no trigger", err)
 	}
+	found := "trigger file found"
 	select {
 	case <-r.Failover:
-		trigger = TriggerFast
+		trigger, found = TriggerFast, "signaled to exit"
 	default:
 	}
 	r.fast = trigger == TriggerFast
-	if trigger != TriggerNone && r.state.report("trigger "+trigger.String()) {
+	if trigger != TriggerNone && r.state.report(found+" "+trigger.String()) {
 		r.dirty = true
-		fmt.Fprintf(r.Out, "trigger file found: %s failover\n", trigger)
+		fmt.Fprintf(r.Out, "%s: %s failover\n", found, trigger)
 	}
-	if trigger != TriggerNone || r.promoted() {
+	if trigger != TriggerNone || promoted(r.PGData) {
 		r.opening()
 	}
 }
 
-func (r *restoring) promoted() bool {
+// OpeningAsked reports whether the standby in pgdata was told to open its
+// database, or has opened it: by the trigger file, by the file of pg_ctl
+// promote, or because nothing makes it a standby any more.
+func OpeningAsked(pgdata, trigger string) bool {
+	word, err := ReadTrigger(trigger)
+	if err == nil && word != TriggerNone || promoted(pgdata) {
+		return true
+	}
+	kind, err := DetectRecovery(pgdata)
+	return err == nil && kind == RecoveryNone
+}
+
+func promoted(pgdata string) bool {
 	for _, file := range []string{"promote", "fallback_promote"} {
-		if _, err := os.Lstat(filepath.Join(r.PGData, file)); err == nil {
+		if _, err := os.Lstat(filepath.Join(pgdata, file)); err == nil {
 			return true
 		}
 	}

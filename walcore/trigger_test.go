@@ -52,3 +52,31 @@ func TestWriteTrigger(t *testing.T) {
 		}
 	}
 }
+
+func TestOpeningAsked(t *testing.T) {
+	tests := []struct {
+		what    string
+		signal  string
+		file    string
+		content string
+		want    bool
+	}{
+		{"a standby", "standby.signal", "", "", false},
+		{"recovery", "recovery.signal", "", "", false},
+		{"trigger file", "standby.signal", "trigger", "", true},
+		{"fast trigger file", "standby.signal", "trigger", "fast", true},
+		{"a trigger file that says nothing", "standby.signal", "trigger", "now", false},
+		{"pg_ctl promote", "standby.signal", "promote", "", true},
+		{"pg_ctl promote before 9.3's fast one", "standby.signal", "fallback_promote", "", true},
+		{"no standby any more", "", "", "", true},
+	}
+	for _, tt := range tests {
+		s := newRestoreSite(t, tt.signal)
+		if tt.file != "" {
+			s.write(filepath.Join(s.pgdata, tt.file), []byte(tt.content))
+		}
+		if got := OpeningAsked(s.pgdata, filepath.Join(s.pgdata, "trigger")); got != tt.want {
+			t.Errorf("%s: got %t, want %t", tt.what, got, tt.want)
+		}
+	}
+}

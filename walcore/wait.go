@@ -57,6 +57,9 @@ func (r *restoring) wait(ctx context.Context) error {
 			return err
 		}
 		if timeout {
+			if r.TimedOut != nil {
+				r.TimedOut()
+			}
 			return r.giveUp(ctx)
 		}
 	}
@@ -64,7 +67,7 @@ func (r *restoring) wait(ctx context.Context) error {
 
 // idle does what is due each time nothing was found.
 func (r *restoring) idle(ctx context.Context, err error) {
-	if r.Now().Sub(r.fetched) >= fetchEvery {
+	if r.Now().Sub(r.fetched).Abs() >= fetchEvery { // also after the clock went back
 		r.fetch(ctx)
 	}
 	if !isMissing(err) && r.state.report("cannot tell") {

@@ -331,3 +331,35 @@ func TestArchiveReplacedByAnotherDirectory(t *testing.T) {
 		t.Errorf("in the archive it came from: got exit code %d, want 3", got)
 	}
 }
+
+// A clock that goes back must neither hold up a wait nor stop the search for
+// a segment elsewhere.
+func TestRestoreWhenTheClockGoesBack(t *testing.T) {
+	s := newRestoreSite(t, "standby.signal")
+	s.serverRuns(1)
+	s.store(seg1, testSegment(seg1))
+	now := time.Now()
+	back := func() time.Time {
+		now = now.Add(-time.Hour)
+		return now
+	}
+	searches := 0
+	for _, name := range []string{seg1, seg2} {
+		r := s.request(name)
+		r.Now, r.Wait, r.MaxWait, r.Redo, r.Cleanup = back, true, time.Minute, seg1, true
+		r.Fetch = func(context.Context, FileName, time.Time) error { searches++; return nil }
+		looks := 0
+		r.Idle = func() {
+			if looks++; looks == 3 {
+				s.store(seg2, testSegment(seg2))
+			}
+		}
+		if err := Restore(context.Background(), r); err != nil {
+			t.Errorf("%s: got %v, want the segment", name, err)
+		}
+		s.restored()
+	}
+	if searches < 2 {
+		t.Errorf("searched %d times in a wait, want it at every look", searches)
+	}
+}

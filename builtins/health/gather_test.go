@@ -264,6 +264,7 @@ last received  -                         000000010000000000000006  0000000100000
 last replayed  -                         000000010000000000000006  -                         -
 lag            -                         328 bytes, 1 min 30 s     328 bytes                 -
 waits for      -                         000000010000000000000007  ?                         -
+waits since    -                         2026-03-01 11:59:00 UTC   -                         -
 relayed to DR  -                         000000010000000000000006  -                         -
 fence          -                         -                         ?                         -
 
@@ -272,6 +273,25 @@ db3: unreachable: no route to host
 `
 	if got := b.String(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestLostIsAProblem(t *testing.T) {
+	db2 := with(standby("db2", 0x7000000), func(n *NodeStatus) {
+		n.Lost = &walcore.Lost{First: 0x1000000, Last: 0x4000000, Segments: 3, Since: noon, At: noon, Broken: []string{"the relay", "backup X"}}
+		n.LostFile = "/a/.warmrun/lost"
+	})
+	var b strings.Builder
+	if err := Gather(primary("db1", 0x7000148), db2).Render(&b, 0); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+problem: LOST: the archive on db2 went over archive.max_size, last 2026-03-01 12:00:00 UTC: WAL from 0/1000000 to 0/4000000 was removed though the relay and backup X needed it
+
+hint: db2: copy the DR node or the backup anew, then remove /a/.warmrun/lost
+`
+	if got := b.String(); !strings.HasSuffix(got, want) {
+		t.Errorf("got:\n%s\nwant at its end:\n%s", got, want)
 	}
 }
 

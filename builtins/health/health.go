@@ -100,6 +100,10 @@ type NodeStatus struct {
 	// find.
 	Wanted      walcore.FileName `json:"wanted,omitempty"`
 	WantedSince time.Time        `json:"wanted_since,omitzero"`
+	// Lost is what archive.max_size has cost the node's archive, LostFile the
+	// note of it.
+	Lost     *walcore.Lost `json:"lost,omitempty"`
+	LostFile string        `json:"lost_file,omitempty"`
 	// Relayed is how far the DR node is known to have everything from here,
 	// where this is the standby.
 	Relayed walcore.SegmentName `json:"relayed,omitempty"`

@@ -7,7 +7,8 @@ import (
 	"github.com/warmrun/warmrun/walcore/cluster"
 )
 
-// hints are the next steps of setting up, in the order to take them.
+// hints are the next steps of setting up and of mending, in the order to take
+// them.
 func (c *ClusterStatus) hints(primary *NodeStatus) []string {
 	var hints []string
 	add := func(nodes []cluster.NodeName, format string) {
@@ -18,6 +19,11 @@ func (c *ClusterStatus) hints(primary *NodeStatus) []string {
 	add(c.where(func(n NodeStatus) bool { return n.Role == RoleNotInstalled }), "%s: run warmrun distrib, on a node that has it")
 	add(c.where(func(n NodeStatus) bool { return n.ArchiveMissing != "" && !n.writes() }),
 		"%s: the archive directory is not there yet; run warmrun configStandby on it")
+	for _, n := range c.Nodes {
+		if n.Lost != nil {
+			hints = append(hints, fmt.Sprintf("%s: copy the DR node or the backup anew, then remove %s", n.Node, n.LostFile))
+		}
+	}
 	if primary == nil || primary.Role != RolePrimary {
 		return hints
 	}

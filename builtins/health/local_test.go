@@ -264,7 +264,11 @@ func TestStandbyWithoutConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeState(t, r.Node.Archive, "wanted/x.json", string(wanted))
+	writeState(t, r.Node.Archive, "lost", `{"first":"0/1000000","last":"0/2000000","segments":1,"broken":["the relay"]}`)
 	n := Local(t.Context(), r)
+	if n.Lost == nil || n.Lost.Last != 0x2000000 || n.LostFile != r.Node.Archive+"/.warmrun/lost" {
+		t.Errorf("lost: got %+v in %s", n.Lost, n.LostFile)
+	}
 	if n.Role != RoleStandby || n.Accepting || !n.Running || n.Wanted != "000000010000000000000002" || !n.WantedSince.Equal(noon) {
 		t.Errorf("%+v", n)
 	}

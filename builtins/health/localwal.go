@@ -41,6 +41,11 @@ func (l *look) archive() {
 	} else if found {
 		l.n.Relayed = mark
 	}
+	if lost, found, err := archive.Lost(); err != nil {
+		l.n.unknown(err, "lost")
+	} else if found {
+		l.n.Lost, l.n.LostFile = &lost, archive.LostFile()
+	}
 	l.asked(archive)
 }
 

@@ -69,6 +69,7 @@ func rows() []row {
 		{"last replayed", []string{"last_replayed"}, func(n NodeStatus) string { return string(n.LastReplayed) }},
 		{"lag", []string{"lag_bytes"}, lagCell},
 		{"waits for", []string{"wanted"}, wantedCell},
+		{"waits since", nil, sinceCell},
 		{"relayed to DR", []string{"relayed"}, func(n NodeStatus) string { return string(n.Relayed) }},
 		{"fence", []string{"fence"}, fenceCell},
 	}
@@ -260,6 +261,14 @@ func wantedCell(n NodeStatus) string {
 		return ""
 	}
 	return string(n.Wanted)
+}
+
+// sinceCell is when the server first asked in vain after it was served last.
+func sinceCell(n NodeStatus) string {
+	if n.Wanted == "" || n.WantedSince.IsZero() {
+		return ""
+	}
+	return clock(n.WantedSince)
 }
 
 func fenceCell(n NodeStatus) string {

@@ -87,7 +87,7 @@ func editConf(path, text string, set map[string]string, reset []string) (string,
 func confLines(set map[string]string) (string, error) {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(set)) {
-		if !settingName.MatchString(name) {
+		if !settingName().MatchString(name) {
 			return "", fmt.Errorf("%q is not the name of a setting", name)
 		}
 		value, err := quoteValue(set[name])

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/warmrun/warmrun/walcore/hint"
@@ -43,14 +42,14 @@ func (s Server) ConfigPath() (string, error) {
 
 // configOption finds config_file in the server's last command line, which it
 // keeps in PGDATA/postmaster.opts, each argument in double quotes.
-var configOption = regexp.MustCompile(`(?:"-c" "|"-c|"--)config[_-]file=([^"]+)"`)
+var configOption = lazyRegexp(`(?:"-c" "|"-c|"--)config[_-]file=([^"]+)"`)
 
 func (s Server) configLastUsed() string {
 	text, err := os.ReadFile(filepath.Join(s.PGData, "postmaster.opts"))
 	if err != nil {
 		return ""
 	}
-	match := configOption.FindStringSubmatch(string(text))
+	match := configOption().FindStringSubmatch(string(text))
 	if match == nil || !filepath.IsAbs(match[1]) {
 		return ""
 	}
@@ -114,7 +113,7 @@ func (s Server) configOptions() ([]string, error) {
 // still use an older value. The settings that 15 and later compute at the start
 // (shared_memory_size and its like) are known only while the server is stopped.
 func (s Server) Setting(ctx context.Context, name string) (string, error) {
-	if !settingName.MatchString(name) {
+	if !settingName().MatchString(name) {
 		return "", fmt.Errorf("%q is not the name of a setting", name)
 	}
 	words, err := s.configOptions()
@@ -147,4 +146,4 @@ func (s Server) Settings(ctx context.Context, names ...string) (map[string]strin
 }
 
 // settingName is a setting's name, also an extension's.
-var settingName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*$`)
+var settingName = lazyRegexp(`^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*$`)

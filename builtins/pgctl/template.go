@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -12,7 +11,7 @@ import (
 )
 
 // placeholder is {name} in a template's value. {{ stands for a brace.
-var placeholder = regexp.MustCompile(`\{\{|\$?\{[a-z_]+\}`)
+var placeholder = lazyRegexp(`\{\{|\$?\{[a-z_]+\}`)
 
 // ParseRecoveryTemplate reads a site's global/recovery.conf, whose lines have
 // recovery.conf's form:
@@ -77,7 +76,7 @@ func (r *RecoverySettings) take(s Setting, vars map[string]string) error {
 // fillIn replaces the placeholders of a value.
 func fillIn(value string, vars map[string]string) (string, error) {
 	var unknown string
-	filled := placeholder.ReplaceAllStringFunc(value, func(match string) string {
+	filled := placeholder().ReplaceAllStringFunc(value, func(match string) string {
 		if match == "{{" {
 			return "{"
 		}

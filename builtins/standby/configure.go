@@ -15,7 +15,22 @@ import (
 )
 
 // defaultTemplate is used where the site has no global/recovery.conf.
-const defaultTemplate = "restore_command = '{warmrun} restore %f %p %r'\n"
+func (n Node) defaultTemplate() string {
+	wait, restart := "", " %r"
+	// Where there is no data directory yet, the server is taken for a new one.
+	if major, err := n.Server.Version(); err == nil {
+		features := pgctl.FeaturesOf(major)
+		if !features.WALRetryInterval {
+			// No signal wakes it, and it looks again only every five seconds;
+			// before 9.0 any answer but a file opens the database.
+			wait = " --wait"
+		}
+		if !features.RestartPoint {
+			restart = ""
+		}
+	}
+	return "restore_command = '{warmrun} restore" + wait + " %f %p" + restart + "'\n"
+}
 
 // Configure makes the node able to start only as a standby: the site's saved
 // configuration, the recovery settings and the signal file, all durable when
@@ -60,7 +75,7 @@ func (n Node) Unfence() error { return n.Server.UnconfigureStandby() }
 func (n Node) RecoveryTemplate() (pgctl.RecoverySettings, error) {
 	text, err := os.ReadFile(n.Template)
 	if errors.Is(err, fs.ErrNotExist) {
-		text, err = []byte(defaultTemplate), nil
+		text, err = []byte(n.defaultTemplate()), nil
 	}
 	if err != nil {
 		return pgctl.RecoverySettings{}, err

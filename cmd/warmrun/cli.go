@@ -51,6 +51,9 @@ var errHelpShown = errors.New("help was shown")
 
 // dispatch parses the command line and runs what it names.
 func (p *process) dispatch(ctx context.Context) error {
+	if command, g, ok := direct(p.args); ok {
+		return command.Run(ctx, p, &g)
+	}
 	g := globalsOf(p.args)
 	word := firstWord(p.args)
 	var books []*engine.Runbook

@@ -27,13 +27,16 @@ type agentCommand struct {
 
 // Run serves one connection until it closes.
 func (c *agentCommand) Run(ctx context.Context, p *process, g *globals) error {
-	dir := c.Archive
+	dir, walDir := c.Archive, ""
 	if dir == "" {
 		s, err := p.session(*g)
 		if err != nil {
 			return err
 		}
 		dir = s.site.Self.Archive
+		if s.site.Self.PGData != "" {
+			walDir = walcore.WALDir(s.site.Self.PGData)
+		}
 	}
 	// A client that hangs up right after its acknowledgement must not keep the
 	// server from being woken.
@@ -41,6 +44,7 @@ func (c *agentCommand) Run(ctx context.Context, p *process, g *globals) error {
 	log := func(format string, args ...any) { fmt.Fprintf(p.err, "warmrun agent: "+format+"\n", args...) }
 	return ship.Serve(ctx, stdio{p.in, p.out}, ship.AgentConfig{
 		Archive: dir,
+		WALDir:  walDir,
 		Log:     log,
 		Version: version,
 		// sshd sets it for a forced command (sshd(8)), which may be an agent

@@ -4,14 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
-	"syscall"
+	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/atomicfile"
@@ -19,17 +13,20 @@ import (
 	"github.com/warmrun/warmrun/walcore/ship"
 )
 
-// fetchPause is the least time between two searches for the same WAL that is
-// missing here: an idle standby asks for its next segment every second.
-const fetchPause = 30 * time.Second
+// fetchDeadline ends a search: a node may answer, and its network stand still.
+const fetchDeadline = 10 * time.Minute
 
-// fetchCommand looks for a segment in the other nodes' archives and puts it
-// into this node's. restore starts it in the background.
+// errOpening ends a search for WAL: the server is not to get any more.
+var errOpening = errors.New("the standby is to open its database")
+
+// fetchCommand looks for a segment in the other nodes' archives, and in the
+// pg_wal of the servers there, and puts it into this node's archive. restore
+// starts it in the background.
 type fetchCommand struct {
 	Name string `arg:""`
 }
 
-// Run gives up after fetchPause: restore will ask again.
+// Run ends with the first node that has the segment. A promotion cancels it.
 func (c *fetchCommand) Run(ctx context.Context, p *process, g *globals) error {
 	name, err := walcore.ParseFileName(c.Name)
 	if err != nil {
@@ -44,120 +41,158 @@ func (c *fetchCommand) Run(ctx context.Context, p *process, g *globals) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchPause)
+	ctx, cancel := context.WithTimeout(ctx, fetchDeadline)
 	defer cancel()
-	var failures []error
-	for _, n := range s.site.Nodes {
-		if s.site.IsSelf(n.Name) {
-			continue
-		}
-		if err := fetchFrom(ctx, s, own, n.Name, name); err != nil {
-			failures = append(failures, fmt.Errorf("%s: %w", n.Name, err))
-			continue
-		}
-		// The next one may be searched for at once: the pause is for what is
-		// nowhere.
-		return errors.Join(atomicfile.Remove(s.site.Local("fetch.lock")), own.Nudge(ctx, name))
+	ctx, stop := untilOpening(ctx, s.site.Self)
+	defer stop()
+	w := &walSearch{session: s, own: own, name: name}
+	if err := w.anywhere(ctx); err != nil {
+		return err
 	}
-	return fmt.Errorf("%s is in no other archive: %w", name, errors.Join(failures...))
+	// The next one may be searched for at once: the pause is for what is
+	// nowhere.
+	return errors.Join(atomicfile.Remove(s.site.Local(fetchMark)), own.Nudge(ctx, name))
 }
 
-// fetchFrom fetches what another archive has at the position of name, on any
+// untilOpening is a context that ends with errOpening once the standby is to
+// open its database.
+func untilOpening(ctx context.Context, self cluster.Node) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for !walcore.OpeningAsked(self.PGData, self.Trigger) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+		cancel(errOpening)
+	}()
+	return ctx, func() { cancel(nil); <-done }
+}
+
+// walSearch is the search for one segment.
+type walSearch struct {
+	*session
+	own    *walcore.Archive
+	name   walcore.FileName
+	client *ship.Client // the agent on the node that is being asked
+}
+
+// anywhere asks one node after the other.
+func (w *walSearch) anywhere(ctx context.Context) error {
+	var failures []error
+	for _, n := range w.site.Nodes {
+		if w.site.IsSelf(n.Name) {
+			continue
+		}
+		err := w.from(ctx, n.Name)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("the search for %s was given up: %w", w.name, context.Cause(ctx))
+		}
+		failures = append(failures, fmt.Errorf("%s: %w", n.Name, err))
+	}
+	return fmt.Errorf("no other node has %s: %w", w.name, errors.Join(failures...))
+}
+
+// from fetches what another node has at the position of the segment, on any
 // timeline, and the histories that are missing here: the server asks for one
 // timeline after the other, and each search takes its time.
-func fetchFrom(ctx context.Context, s *session, own *walcore.Archive, from cluster.NodeName, name walcore.FileName) error {
-	client, err := ship.Connect(ctx, s.agent(from))
-	if err != nil {
+func (w *walSearch) from(ctx context.Context, node cluster.NodeName) (err error) {
+	if w.client, err = ship.Connect(ctx, w.agent(node)); err != nil {
 		return err
 	}
-	defer client.Close()
-	theirs, err := client.List(ctx)
-	if err != nil {
-		return err
+	defer w.client.Close()
+	found, err := w.archived(ctx)
+	if err == nil && !found {
+		found, err = w.unarchived(ctx)
 	}
-	found := false
+	if err == nil && !found {
+		err = fmt.Errorf("%s: %w", w.name, walcore.ErrNotArchived)
+	}
+	return err
+}
+
+// archived fetches from the other node's archive.
+func (w *walSearch) archived(ctx context.Context) (found bool, err error) {
+	theirs, err := w.client.List(ctx)
+	if err != nil {
+		return false, err
+	}
 	for _, file := range theirs {
-		here := file.Kind() == walcore.KindSegment && file.Segment().Position() == name.Segment().Position()
+		here := file.Kind() == walcore.KindSegment && file.Segment().Position() == w.name.Segment().Position()
 		if !here && file.Kind() != walcore.KindHistory {
 			continue
 		}
-		if f, err := own.Open(file); err == nil {
-			_ = f.Close() // only looked for
-			continue
-		}
-		if err := client.Fetch(ctx, own, file); err != nil {
-			return err
+		if err := w.fetch(ctx, file); err != nil {
+			return false, err
 		}
 		found = found || here
 	}
-	if !found {
-		return fmt.Errorf("%s: %w", name, walcore.ErrNotArchived)
-	}
-	return nil
+	return found, nil
 }
 
-// startFetch leaves `warmrun fetch NAME` behind in the background when a later
-// segment is here already, which means that this one was shipped elsewhere, or
-// when one destination is enough for the primary. It never waits.
-func (s *session) startFetch(_ context.Context, name walcore.FileName) error {
-	segment := name.Segment()
-	if segment == "" || !(s.site.Archiving.Require == cluster.RequireAny || s.gapAt(segment)) {
-		return nil
-	}
-	mark := s.site.Local("fetch.lock")
-	if searched(mark, segment) {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(mark), 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(mark, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+// unarchived fetches what the agent finds in the pg_wal of the server there,
+// where its archive lacks it: the histories that come next, then the segment on
+// each timeline that a server here has asked for, and on theirs.
+func (w *walSearch) unarchived(ctx context.Context) (found bool, err error) {
+	timelines, err := w.asked()
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer f.Close()
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil // another restore is just doing this
+	for next := slices.Max(timelines) + 1; ; next++ {
+		err := w.fetch(ctx, next.HistoryName())
+		if errors.Is(err, walcore.ErrNotArchived) {
+			break
+		}
+		if err != nil {
+			return false, err
+		}
+		timelines = append(timelines, next)
 	}
-	if _, err := fmt.Fprintln(f, name); err != nil {
-		return err
+	for _, timeline := range timelines {
+		err := w.fetch(ctx, walcore.FileName(w.name.Segment().OnTimeline(timeline)))
+		if err != nil && !errors.Is(err, walcore.ErrNotArchived) {
+			return found, err
+		}
+		found = found || err == nil
 	}
-	cmd := exec.Command("/proc/self/exe", "--home", s.site.Home, "--pgdata", s.site.Self.PGData, "fetch", string(name))
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	return cmd.Process.Release()
+	return found, nil
 }
 
-// searched reports whether the segment's position was searched for just now.
-func searched(mark string, segment walcore.SegmentName) bool {
-	info, err := os.Stat(mark)
-	if err != nil || time.Since(info.ModTime()).Abs() >= fetchPause {
-		return false
-	}
-	text, err := os.ReadFile(mark)
-	last, parseErr := walcore.ParseSegmentName(strings.TrimSpace(string(text)))
-	return err == nil && parseErr == nil && last.Position() == segment.Position()
-}
-
-// gapAt reports whether one of the next segments is here although this one is
-// not.
-func (s *session) gapAt(segment walcore.SegmentName) bool {
-	archive, err := walcore.OpenArchive(s.site.Self.Archive)
+// asked is the timelines on which servers here have asked for the segment.
+func (w *walSearch) asked() ([]walcore.Timeline, error) {
+	timelines := []walcore.Timeline{w.name.Timeline()}
+	all, err := w.own.Wanted()
 	if err != nil {
-		return false
+		return nil, err
 	}
-	stamp, ok, err := archive.Stamp()
-	if err != nil || !ok {
-		return false
-	}
-	for range 8 {
-		segment = segment.Next(stamp.SegmentSize)
-		if _, err := os.Stat(filepath.Join(archive.Dir(), string(segment))); err == nil {
-			return true
+	for _, server := range all {
+		for _, asked := range server.Names {
+			if asked.Kind() == walcore.KindSegment && asked.Segment().Position() == w.name.Segment().Position() {
+				timelines = append(timelines, asked.Timeline())
+			}
 		}
 	}
-	return false
+	slices.Sort(timelines)
+	return slices.Compact(timelines), nil
+}
+
+// fetch brings a file here unless it is here already.
+func (w *walSearch) fetch(ctx context.Context, file walcore.FileName) error {
+	if f, err := w.own.Open(file); err == nil {
+		return f.Close()
+	}
+	if err := w.client.Fetch(ctx, w.own, file); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w.err, "warmrun: fetched %s\n", file)
+	return err
 }

@@ -78,6 +78,9 @@ func watchServerSignals(standby bool) (context.Context, func()) {
 
 // dispatchRestore parses and runs; a panic in it is runRestoring's.
 func (p *process) dispatchRestore(ctx context.Context) error {
+	if command, g, ok := direct(p.args); ok {
+		return command.Run(ctx, p, &g)
+	}
 	return p.parseAndRun(ctx, nil)
 }
 
@@ -157,7 +160,11 @@ func (p *process) restoreRequest(g *globals, from string) (walcore.RestoreReques
 		return walcore.RestoreRequest{}, err
 	}
 	request.Archive, request.Trigger = s.site.Self.Archive, s.site.Self.Trigger
-	_, request.HasRelay = s.site.DR()
+	if dr, found := s.site.DR(); found {
+		// The DR node itself relays to nobody.
+		request.HasRelay = !s.site.IsSelf(dr.Name)
+	}
+	request.KeepBackups, request.MaxSize = s.site.Archiving.KeepBackups, int64(s.site.Archiving.MaxSize)
 	request.Fetch = s.startFetch
 	return request, nil
 }

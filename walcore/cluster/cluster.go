@@ -98,6 +98,12 @@ const (
 // Archiving is the archive section of cluster.toml.
 type Archiving struct {
 	Require Require `toml:"require" json:"require"`
+	// KeepBackups is how many of the newest base backups keep all WAL that
+	// they need, in every archive; 0 keeps none for them.
+	KeepBackups int `toml:"keep_backups" json:"keep_backups,omitempty"`
+	// MaxSize is the size of an archive beyond which the oldest segments are
+	// removed although the relay or a kept backup needs them; 0 is no limit.
+	MaxSize Size `toml:"max_size" json:"max_size,omitempty"`
 }
 
 // Layout tells which of the two kinds of home directory a site has.

@@ -29,10 +29,8 @@ func loadTOML(site *Site, data []byte, self NodeName, s Surroundings) error {
 	if err := decoder.Decode(&doc); err != nil {
 		return explainTOML(path, err)
 	}
-	switch doc.Archive.Require {
-	case RequireStandby, RequireAll, RequireAny:
-	default:
-		return hint.Wrap(fmt.Errorf("%s: archive.require is %q", path, doc.Archive.Require), "it must be standby, all or any")
+	if err := doc.Archive.check(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	site.Name, site.Archiving = doc.Cluster.Name, doc.Archive
 	drs := 0
@@ -50,6 +48,26 @@ func loadTOML(site *Site, data []byte, self NodeName, s Surroundings) error {
 	}
 	site.Nodes = doc.Nodes
 	return chooseSelf(site, self, s)
+}
+
+// minMaxSize is the least that archive.max_size may be: what is below it was
+// meant in another unit.
+const minMaxSize = 64 << 20
+
+// check looks at the archive section.
+func (a Archiving) check() error {
+	switch a.Require {
+	case RequireStandby, RequireAll, RequireAny:
+	default:
+		return hint.Wrap(fmt.Errorf("archive.require is %q", a.Require), "it must be standby, all or any")
+	}
+	if a.KeepBackups < 0 {
+		return hint.Wrap(fmt.Errorf("archive.keep_backups is %d", a.KeepBackups), "it is how many backups keep their WAL, 0 for none")
+	}
+	if a.MaxSize != 0 && a.MaxSize < minMaxSize {
+		return hint.Wrap(fmt.Errorf("archive.max_size is %d bytes, too little for any archive", a.MaxSize), "write it with its unit, such as \"200GB\"")
+	}
+	return nil
 }
 
 // complete checks one node and fills in what follows from the rest.

@@ -18,6 +18,9 @@ type AgentConfig struct {
 	// Archive is the directory, the only one that the agent touches. Where it
 	// is not there, requests fail with walcore.ErrNoArchive; it is not made.
 	Archive string
+	// WALDir is the pg_wal of the server on this node. What the archive lacks
+	// is read from there, if that server has finished with it; "" for never.
+	WALDir string
 	// Arrived is called for each file that has become durable, after it was
 	// acknowledged; it may wake servers that wait for the file. Calls may come
 	// from several goroutines at once. May be nil.
@@ -32,10 +35,10 @@ type AgentConfig struct {
 }
 
 // Serve answers one client until it closes the stream, which is no error. It
-// holds little memory whatever the client sends, and reads and writes no file
-// but WAL files of its archive. What breaks the protocol ends the session with
-// an error. A put is acknowledged when walcore.Archive.Put has returned, and
-// not before.
+// holds little memory whatever the client sends, writes no file but WAL files
+// of its archive, and reads no other but finished ones of WALDir. What breaks
+// the protocol ends the session with an error. A put is acknowledged when
+// walcore.Archive.Put has returned, and not before.
 //
 // A client that hangs up early makes writes to a pipe end in SIGPIPE, which the
 // program must ignore for Arrived to be called even then.
@@ -251,17 +254,13 @@ func (s *session) acknowledge(ctx context.Context, id uint32, name walcore.FileN
 }
 
 func (s *session) get(ctx context.Context, id uint32, archive *walcore.Archive, name walcore.FileName) error {
-	f, end, err := archive.OpenWithEnd(name)
+	f, reply, err := s.openFile(archive, name)
 	if err != nil {
 		return s.fail(id, err)
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return errors.Join(s.fail(id, err), f.Close())
-	}
 	pack, err := newPacker(cluster.CompressS2)
 	if err == nil {
-		err = s.sendJSON(frameReply, id, fileReply{Size: info.Size(), Provisional: end})
+		err = s.sendJSON(frameReply, id, reply)
 	}
 	if err == nil {
 		err = newSender(s.frames, id, pack).sendAll(ctx, f, func() error { return nil })
