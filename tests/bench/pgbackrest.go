@@ -33,13 +33,14 @@ func (b *bench) newBackrest(ctx context.Context, dir, pgdata, standby string) (*
 	}
 	r := &backrest{b: b, dir: dir, link: l, dbConf: filepath.Join(dir, "db.conf"), repoConf: filepath.Join(dir, "repo.conf")}
 	ssh := filepath.Join(dir, "ssh.sh")
-	// Asynchronous, lz4 and as many processes as there are CPUs here: its best.
-	// "archive-push:" keeps the restoring side synchronous unless it is asked.
-	common := fmt.Sprintf("[global]\nlog-path=%[1]s/log\nlock-path=%[1]s/lock-%%s\nspool-path=%[1]s/spool-%%[1]s\nlog-level-file=off\nlog-level-console=warn\n"+
-		"compress-type=lz4\nprocess-max=2\n", dir)
-	db := fmt.Sprintf(common, "db") + fmt.Sprintf("archive-async=y\ncmd-ssh=%s\nrepo1-host=127.0.0.1\nrepo1-host-port=%d\nrepo1-host-user=%s\nrepo1-host-config=%s\n[%s]\npg1-path=%s\n",
+	// Asynchronous, lz4 and two processes: its best.
+	common := func(side string) string {
+		return fmt.Sprintf("[global]\nlog-path=%[1]s/log\nlock-path=%[1]s/lock-%[2]s\nspool-path=%[1]s/spool-%[2]s\n"+
+			"log-level-file=off\nlog-level-console=warn\ncompress-type=lz4\nprocess-max=2\n", dir, side)
+	}
+	db := common("db") + fmt.Sprintf("archive-async=y\ncmd-ssh=%s\nrepo1-host=127.0.0.1\nrepo1-host-port=%d\nrepo1-host-user=%s\nrepo1-host-config=%s\n[%s]\npg1-path=%s\n",
 		ssh, l.proxy.port(), b.user, r.repoConf, stanza, pgdata)
-	repo := fmt.Sprintf(common, "repo") + fmt.Sprintf("repo1-path=%s\n[%s]\npg1-path=%s\n", r.repo(), stanza, standby)
+	repo := common("repo") + fmt.Sprintf("repo1-path=%s\n[%s]\npg1-path=%s\n", r.repo(), stanza, standby)
 	err = errors.Join(
 		write(ssh, fmt.Sprintf("#!/bin/sh\nexec ssh -F %s \"$@\"\n", l.clientConfig()), 0o755),
 		write(l.clientConfig(), l.config(bestSettings), 0o600),
