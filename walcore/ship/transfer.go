@@ -179,11 +179,11 @@ func (zeros) Read(b []byte) (int, error) {
 // Relay stores a file of one archive in the agent's, a provisional segment as
 // a provisional one.
 func (c *Client) Relay(ctx context.Context, from *walcore.Archive, name walcore.FileName) error {
-	_, err := c.relay(ctx, from, name)
+	_, err := c.relay(ctx, from, name, nil)
 	return err
 }
 
-func (c *Client) relay(ctx context.Context, from *walcore.Archive, name walcore.FileName) (walcore.PutResult, error) {
+func (c *Client) relay(ctx context.Context, from *walcore.Archive, name walcore.FileName, offered func()) (walcore.PutResult, error) {
 	f, end, err := from.OpenWithEnd(name)
 	if err != nil {
 		return walcore.PutResult{}, err
@@ -192,7 +192,7 @@ func (c *Client) relay(ctx context.Context, from *walcore.Archive, name walcore.
 	if err != nil {
 		return walcore.PutResult{}, errors.Join(err, f.Close())
 	}
-	result, err := c.PutFrom(ctx, name, f, info.Size(), PutOptions{Provisional: end})
+	result, err := c.PutFrom(ctx, name, f, info.Size(), PutOptions{Provisional: end, offered: offered})
 	return result, errors.Join(err, f.Close())
 }
 
