@@ -152,6 +152,39 @@ func TestNestedFailureBeforeTheLine(t *testing.T) {
 	}
 }
 
+// TestRefusedNestedRunIsNotUndone: a runbook within that was refused by its
+// checks has changed nothing. The step's own undo would take back what another
+// run has done; what the step did before it is undone all the same.
+func TestRefusedNestedRunIsNotUndone(t *testing.T) {
+	texts := nestedTexts()
+	texts["refuses"] = named3("refuses", `
+checks = { check { "is free", function(c) return false, "somebody else is at work" end } },
+steps = { step { "work", run = function(c) psql.exec(c.node, "work") end } }`)
+	texts["within"] = named3("within", `steps = {
+  step { "look", run = function(c) end },
+  step { "refused", run = function(c) runbook.run("refuses") end, undo = function(c) psql.exec(c.node, "wrong") end },
+}`)
+	for _, test := range []struct{ run, calls string }{
+		{`runbook.run("refuses")`, "first, unfirst"},
+		{`runbook.run("within")`, "first, unfirst"},
+		{`psql.exec(c.node, "half") runbook.run("refuses")`, "first, half, undo, unfirst"},
+		{`runbook.run("flush") runbook.run("refuses")`, "first, block, stop fast, undo, unfirst"},
+	} {
+		w := &world{}
+		r := mustLoad(t, bookText(`steps = {
+  step { "first", run = function(c) psql.exec(c.node, "first") end, undo = function(c) psql.exec(c.node, "unfirst") end },
+  step { "flush", run = function(c) `+test.run+` end, undo = function(c) psql.exec(c.node, "undo") end },
+}`), withRunbooks(w, texts))
+		_, err := r.Run(t.Context(), nil, RunOptions{})
+		if got := names(w); got != test.calls || err == nil {
+			t.Errorf("%s: calls %s, want %s; %v", test.run, got, test.calls, err)
+		}
+		if !HasBegun(err) {
+			t.Errorf("%s: the run is said not to have begun, and its first step has", test.run)
+		}
+	}
+}
+
 // TestNestedLineCountsForTheOuterRun: once a runbook within has passed the
 // line, nothing of the outer run is undone either.
 func TestNestedLineCountsForTheOuterRun(t *testing.T) {

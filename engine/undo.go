@@ -46,13 +46,14 @@ func under(step string, names []string) []string {
 	return out
 }
 
-// undo takes back every step that was begun, the last one first. It gives the
+// undo takes back every step that was begun, the last one first, but for one
+// that was refused before it changed anything. It gives the
 // names of those that it could not take back.
 func (r *runner) undo(ctx context.Context) (left []string, err error) {
 	var failures []error
 	for i := len(r.tried) - 1; i >= 0; i-- {
 		t := r.tried[i]
-		if t.def.undo == nil && len(t.inner) == 0 {
+		if t.def.undo == nil && len(t.inner) == 0 || t.refused() {
 			continue
 		}
 		if r.stopped() {
