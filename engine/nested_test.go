@@ -185,6 +185,28 @@ steps = { step { "work", run = function(c) psql.exec(c.node, "work") end } }`)
 	}
 }
 
+// TestBefore: what is asked before each step is asked within nested runs, too,
+// and a no ends the run without that step having begun.
+func TestBefore(t *testing.T) {
+	w := &world{}
+	var asked []string
+	_, err := runNested(t, w, `steps = {
+  step { "first", run = function(c) psql.exec(c.node, "first") end, undo = function(c) psql.exec(c.node, "unfirst") end },
+  step { "flush", run = function(c) runbook.run("flush") end },
+}`, RunOptions{Before: func(_ context.Context, step string) error {
+		if asked = append(asked, step); step == "stop" {
+			return errors.New("overtaken")
+		}
+		return nil
+	}})
+	if got, want := strings.Join(asked, ", "), "first, flush, block, stop"; got != want || err == nil {
+		t.Errorf("asked before %s, want %s; %v", got, want, err)
+	}
+	if got, want := names(w), "first, block, unblock, unfirst"; got != want {
+		t.Errorf("calls: got %s, want %s", got, want)
+	}
+}
+
 // TestNestedLineCountsForTheOuterRun: once a runbook within has passed the
 // line, nothing of the outer run is undone either.
 func TestNestedLineCountsForTheOuterRun(t *testing.T) {

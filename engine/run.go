@@ -95,6 +95,9 @@ func (r *runner) inherit(ctx context.Context) {
 		if o.Observe == nil {
 			o.Observe = around.Observe
 		}
+		if o.Before == nil {
+			o.Before = around.Before
+		}
 		if o.StopUndo == nil {
 			o.StopUndo = around.StopUndo
 		}
@@ -187,6 +190,11 @@ func (r *runner) steps(ctx context.Context) error {
 	for i, def := range r.vm.def.steps {
 		if err := ctx.Err(); err != nil {
 			return r.giveUp(ctx, def, context.Cause(ctx))
+		}
+		if r.opts.Before != nil {
+			if err := r.opts.Before(ctx, def.Name); err != nil {
+				return r.giveUp(ctx, def, err)
+			}
 		}
 		r.out.mark(def.Mark)
 		if !r.out.quiet {

@@ -65,7 +65,7 @@ return runbook {
         pg_ctl.stop(c.node, { drain = c.params.drain, timeout = c.params.stop_timeout })
         say("Server shutdown normally")
       end,
-      undo = function(c) standby.bring_back(c.node, { partner = c.partner }) end,
+      undo = function(c) standby.bring_back(c.node, { partner = c.partner, undo = true }) end,
     },
 
     -- From here no service manager can bring this node back as a second

@@ -47,7 +47,7 @@ return runbook {
       end,
       undo = function(c)
         local pair = c.results.roles
-        standby.bring_back(pair.primary, { partner = pair.standby })
+        standby.bring_back(pair.primary, { partner = pair.standby, undo = true })
       end,
     },
 

@@ -38,6 +38,7 @@ type grammar struct {
 	PgStandby pgStandbyCommand `cmd:"" name:"pg_standby" passthrough:"" group:"Called by PostgreSQL and by other nodes:" help:"Restore with pg_standby's own arguments, waiting until the file is there."`
 	Agent     agentCommand     `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Receive WAL for this node's archive on standard input, over ssh."`
 
+	Lock      lockCommand      `cmd:"" hidden:"" group:"Commands:" help:"Hold this node's lock for a run on another node, on standard input."`
 	Call      callCommand      `cmd:"" hidden:"" group:"Commands:" help:"Run one operation for another node."`
 	SyncAgent syncAgentCommand `cmd:"" hidden:"" group:"Commands:" name:"sync-agent" help:"The far end of a copy, on standard input."`
 	Fetch     fetchCommand     `cmd:"" hidden:"" group:"Commands:" help:"Fetch a WAL file from another node's archive."`
@@ -168,7 +169,11 @@ func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Ru
 	if err != nil {
 		return err
 	}
-	return p.runRunbook(ctx, s, loaded, command)
+	err = p.runRunbook(ctx, s, loaded, command)
+	if err != nil && command.within != "" && !engine.HasBegun(err) {
+		fmt.Fprintln(p.err, notBegunMark)
+	}
+	return err
 }
 
 func hasBoolean(book *engine.Runbook, name string) bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
@@ -21,7 +22,7 @@ func (c *callCommand) Run(ctx context.Context, p *process, g *globals) error {
 	reply := callReply{}
 	if err != nil {
 		reply.Error, reply.Hint = describe(err)
-		reply.Code = exitCode(err)
+		reply.Code, reply.NotBegun = exitCode(err), !engine.HasBegun(err)
 	} else if reply.Result, err = json.Marshal(result); err != nil {
 		return err
 	}
