@@ -41,6 +41,8 @@ type Chain struct {
 	Timeline Timeline `json:"timeline"`
 	// Histories are the timelines whose history files are here, in order.
 	Histories []Timeline `json:"histories"`
+	// History is that of Timeline, where its file is here.
+	History History `json:"history,omitempty"`
 	// WantHistory is Timeline when its history file is missing, though it has
 	// ancestors; else 0.
 	WantHistory Timeline `json:"want_history,omitempty"`
@@ -114,6 +116,7 @@ func (a *Archive) descent(c *Chain) (descent, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.History = history
 	var line descent
 	begin := LSN(0)
 	for _, entry := range history {

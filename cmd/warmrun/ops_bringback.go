@@ -192,6 +192,29 @@ func superseded(ctx context.Context, s *session, node, other cluster.NodeName, t
 	return callOn(ctx, s, other, "standby.underway", underwayOptions{timeline}, promotionUnderway)
 }
 
+// nonePromoted refuses where a node that can be reached shows that the running
+// primary was superseded: what it ships would be of a dead branch.
+func nonePromoted(ctx context.Context, s *session, primary cluster.NodeName) error {
+	now, err := callOn(ctx, s, primary, "standby.opened", none{},
+		func(ctx context.Context, s *session, _ none) (standby.Opened, error) { return s.self().Opened(ctx) })
+	if err != nil {
+		return err
+	}
+	for _, other := range s.site.Nodes {
+		reason, err := superseded(ctx, s, primary, other.Name, now.Timeline)
+		switch {
+		case reason != "":
+			return hint.Wrap(fmt.Errorf("%s (timeline %d) may have been superseded: %s", primary, now.Timeline, reason),
+				"decide which node is the primary before anything is stopped: warmrun status shows their timelines")
+		case err != nil && other.Name == primary:
+			return err
+		case err != nil:
+			say(ctx, s, "%s cannot be asked whether it was promoted (%s)", other.Name, oneLine(err))
+		}
+	}
+	return nil
+}
+
 func staysStopped(node cluster.NodeName, reason string) error {
 	return hint.Wrap(fmt.Errorf("%s stays stopped: %s", node, reason),
 		"two primaries must not run; look at: warmrun status. If no node was promoted, go on forward: warmrun triggerStandby on the standby")

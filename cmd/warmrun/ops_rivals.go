@@ -56,6 +56,11 @@ func rivalOperations() []operation {
 				return checkRivals(ctx, s, cluster.NodeName(node), o)
 			}
 		}),
+		here("rivals", "none_promoted", engine.Read, "that no other node which can be reached was promoted beside the running primary", []string{"node"}, func(s *session) any {
+			return func(ctx context.Context, node string) error {
+				return nonePromoted(ctx, s, cluster.NodeName(node))
+			}
+		}),
 		here("rivals", "fence", engine.Change, "make every stopped old primary unable to start as a primary", []string{"node"}, func(s *session) any {
 			return func(ctx context.Context, node string, o acceptSplitOption) error {
 				return fenceRivals(ctx, s, cluster.NodeName(node), o.AcceptSplit)
