@@ -23,6 +23,8 @@ type runner struct {
 	result  *Result
 	past    bool // the line of no return has been passed
 	tried   []*trial
+	// tookBack are the steps that were undone, in that order.
+	tookBack []string
 }
 
 // trial is a step that has been begun.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,19 +71,26 @@ func explainStep(err error, book *engine.Runbook) error {
 	if !errors.As(err, &step) {
 		return err
 	}
-	switch own := hint.Of(err); {
+	own := hint.Of(err)
+	var says []string
+	switch {
 	case len(step.Left) > 0:
 		// What was left half done matters more than what was wrong at first.
-		next := cmp.Or(hint.Of(step.UndoErr), own, "look at: warmrun status")
-		return hint.Wrap(err, "not undone: %s (%v); %s", strings.Join(step.Left, ", "), step.UndoErr, next)
-	case own != "":
-		return err
+		says = append(says, fmt.Sprintf("not undone: %s (%s)", strings.Join(step.Left, ", "), oneLine(step.UndoErr)))
+		says = append(says, cmp.Or(hint.Of(step.UndoErr), own, "look at: warmrun status"))
 	case step.PastReturn:
-		return hint.Wrap(err, "the line of no return was passed and nothing was undone; look at: warmrun status")
-	case step.Undone:
-		return hint.Wrap(err, "everything that had been done was undone; mend the cause and run it again")
+		says = append(says, cmp.Or(own, "the line of no return was passed and nothing was undone; look at: warmrun status"))
+	default:
+		says = append(says, cmp.Or(own, "mend the cause and run it again"))
+		if !engine.HasBegun(err) {
+			says = append(says, "nothing had been changed")
+		}
 	}
-	return err
+	if len(step.TookBack) > 0 {
+		says = append(says, "undone: "+strings.Join(step.TookBack, ", "))
+	}
+	says = append(says, step.Leaves...)
+	return hint.Wrap(err, "%s", strings.Join(slices.Compact(says), "; "))
 }
 
 func newRunID(book, node string, now time.Time) string {
