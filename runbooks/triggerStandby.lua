@@ -20,6 +20,7 @@ return runbook {
     accept_split = param.boolean { default = false, help = "promote although another node cannot be reached and may still accept writes" },
     accept_loss = param.boolean { default = false, help = "promote although a dead primary that answers has transactions which this node lacks" },
     archiving = param.boolean { default = false, help = "leave archiving active on the new primary (switchover and failover do)" },
+    handover = param.boolean { default = false, help = "part of a switchover, which has seen the primary run and has stopped it: a DR node that cannot be asked does not matter (switchover says so)" },
     timeout = param.duration { default = "1h", help = "how long replaying what is left may take" },
   },
 
@@ -29,7 +30,7 @@ return runbook {
       return true
     end },
     check { "no other node accepts writes", function(c)
-      rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss })
+      rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss, handover = c.params.handover })
       return true
     end },
   },

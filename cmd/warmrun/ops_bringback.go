@@ -209,7 +209,7 @@ func nonePromoted(ctx context.Context, s *session, primary cluster.NodeName) err
 		case err != nil && other.Name == primary:
 			return err
 		case err != nil:
-			say(ctx, s, "%s cannot be asked whether it was promoted (%s)", other.Name, oneLine(err))
+			say(ctx, s, "%s cannot be asked whether it was promoted (%s); a triggerStandby by itself will want --accept-split", other.Name, oneLine(err))
 		}
 	}
 	return nil
@@ -229,6 +229,8 @@ func promotedBeside(ctx context.Context, s *session, node cluster.NodeName, othe
 	case reason != "":
 		return staysStopped(node, reason)
 	case err == nil:
+		return nil
+	case other.Name != node && other.Role == cluster.RoleDR && nothingThere(s, other.Name):
 		return nil
 	case other.Name != node && other.Role == cluster.RoleDR && other.Name != o.Partner && o.Undo:
 		say(ctx, s, "%s cannot be asked whether it was promoted (%v); %s accepted writes when this run began and goes on", other.Name, err, node)

@@ -27,6 +27,8 @@ type checkRivalsOptions struct {
 	// NothingLeft also asks that no dead primary that answers has WAL which the
 	// node to be promoted lacks.
 	NothingLeft bool `json:"nothing_left"`
+	// Handover: a switchover has seen the primary run, and has stopped it.
+	Handover bool `json:"handover"`
 }
 
 // salvaged is what was had from the old primary, if anything.
@@ -99,7 +101,7 @@ func rivalOperations() []operation {
 }
 
 // checkRivals refuses a promotion beside a node that accepts writes, and one
-// beside a node of the pair that cannot be asked unless told to accept that.
+// beside a node that cannot be asked unless told to accept that.
 func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o checkRivalsOptions) error {
 	if err := learnPair(ctx, s); err != nil {
 		if !o.AcceptSplit {
@@ -114,7 +116,9 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o c
 		state, err := stateOf(ctx, s, n.Name)
 		switch {
 		case err != nil && n.Role == cluster.RoleDR:
-			say(ctx, s, "%s cannot be asked (%v); it is the DR node and is taken to be a standby", n.Name, err)
+			if err := unaskedDR(ctx, s, n.Name, err, o); err != nil {
+				return err
+			}
 		case err != nil && o.AcceptSplit:
 			say(ctx, s, "RISK: %s cannot be reached (%v). If its server still runs, it goes on accepting writes, and they will be lost.", n.Name, err)
 		case err != nil:
