@@ -21,7 +21,9 @@ type globals struct {
 	PGData string `name:"pgdata" help:"The data directory (default: $$PGDATA, then what the site says)." placeholder:"DIR" group:"Global flags:"`
 	Yes    bool   `short:"y" help:"Agree to every question." group:"Global flags:"`
 	Within string `hidden:""`
-	Color  bool   `hidden:""` // somebody looks at the terminal that the calling run writes to
+	// Attended: the end of standard input is the end of the run around this one.
+	Attended bool `hidden:""`
+	Color    bool `hidden:""` // somebody looks at the terminal that the calling run writes to
 }
 
 // grammar is the fixed part of the command line; runbooks are added to it.
@@ -144,12 +146,13 @@ func (p *process) explainUsage(err error, books []*engine.Runbook) error {
 
 // runbookCommand runs a runbook with the flags that were given.
 func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Runbook, flags reflect.Value) error {
+	defer outliveReaders()()
 	s, err := p.session(g)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within, color: g.Color || isTerminal(p.out)}
+	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within, attended: g.Attended, color: g.Color || isTerminal(p.out)}
 	for i, param := range book.Params {
 		if given := flags.FieldByName(fmt.Sprintf("Param%d", i)); !given.IsNil() {
 			command.args[param.Name] = fmt.Sprint(given.Elem().Interface())

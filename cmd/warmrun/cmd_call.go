@@ -18,6 +18,7 @@ type callCommand struct {
 // Run always replies, also with an error: the caller reads the exit code from
 // the reply.
 func (c *callCommand) Run(ctx context.Context, p *process, g *globals) error {
+	defer outliveReaders()() // what was begun is done to its end
 	result, err := c.serve(ctx, p, g)
 	reply := callReply{}
 	if err != nil {
@@ -42,7 +43,7 @@ func (c *callCommand) serve(ctx context.Context, p *process, g *globals) (any, e
 		return nil, err
 	}
 	defer s.Close()
-	s.serving, s.run = true, request.Run
+	s.serving, s.run, s.err = true, request.Run, unread{p.err}
 	for _, op := range operations() {
 		if op.local == nil {
 			continue

@@ -82,7 +82,7 @@ func runNestedThere(ctx context.Context, s *session, name cluster.NodeName, book
 		words = append(words, "--plan", "--within", "plan")
 		live = &plan
 	} else {
-		words = append(words, "--yes", "--within", s.run)
+		words = append(words, "--yes", "--attended", "--within", s.run)
 		if s.color {
 			words = append(words, "--color")
 		}
@@ -90,7 +90,7 @@ func runNestedThere(ctx context.Context, s *session, name cluster.NodeName, book
 	passed := func() error { return engine.NoReturn(ctx) }
 	watch := &nestedOutput{rest: live, noReturn: passed}
 	err = client.Run(ctx, s.command(node, words...), remote.Streams{
-		Out: live, Err: watch, Grace: nestedUndo, GiveUp: s.stopUndo,
+		Out: live, Err: watch, KeepOpen: true, Grace: nestedUndo, GiveUp: s.stopUndo,
 	})
 	err = explainNested(ctx, name, book, watch.complaints.String(), err)
 	if watch.notBegun {

@@ -19,7 +19,9 @@ type runCommand struct {
 	args   map[string]string
 	plan   bool
 	within string // the run that called this one from another node
-	color  bool
+	// attended: the run around this one holds standard input open.
+	attended bool
+	color    bool
 }
 
 // runRunbook runs or plans a loaded runbook.
@@ -48,14 +50,22 @@ func (p *process) runRunbook(ctx context.Context, s *session, book *engine.Runbo
 		return err
 	}
 	defer unlock()
+	caller := &caller{}
+	if c.attended {
+		var leave func()
+		ctx, leave = caller.watch(ctx, p.in)
+		defer leave()
+	}
 	_, err = book.Run(ctx, c.args, engine.RunOptions{
 		Out: foldTo(p.out), Terminal: c.color, AssumeYes: s.yes, StopUndo: p.stopUndo, Before: before,
 		Observe: func(e engine.Event) error {
 			if e.Kind != engine.NoReturnPassed || c.within == "" {
 				return nil
 			}
-			_, err := fmt.Fprintln(p.err, noReturnMark)
-			return err
+			if _, err := fmt.Fprintln(p.err, noReturnMark); err != nil {
+				return err
+			}
+			return caller.passNoReturn()
 		},
 	})
 	return explainStep(err, book)
