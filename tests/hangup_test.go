@@ -24,6 +24,7 @@ func TestHangUp(t *testing.T) {
 		{"the terminal goes away", (*state).hangUp},
 		{"the caller is killed while clients drain", (*state).callerKilled},
 		{"killed before the promotion", (*state).killedFlushed},
+		{"killed behind the fence", (*state).killedFenced},
 	} {
 		ok := t.Run(part.name, func(t *testing.T) {
 			at := *s
@@ -130,4 +131,32 @@ func (s *state) killedFlushed() {
 	if said := s.DB2.Must("status").Stdout; strings.Contains(said, "startPrimary") {
 		s.Errorf("status still says\n%s", said)
 	}
+}
+
+// killedFenced: the fence is up in every archive and nobody is promoted. A DR
+// node that cannot be asked keeps the fence up; then it comes down.
+func (s *state) killedFenced() {
+	mark := s.DB1.Path(s.DB1.Dir + "/fenced")
+	s.override(s.DB1, "switchover", `    step { "promote"`, `    step { "mark", run = function(c) ssh.run("db2", "touch `+mark+`; sleep 100") end },
+    step { "promote"`)
+	s.write(s.DB1)
+	run := s.start(s.DB1, "switchover", "--drain", "0s")
+	cluster.Eventually(s, time.Minute, "the fence is up", func() (bool, error) {
+		_, err := os.Stat(mark)
+		return err == nil, nil
+	})
+	if err := run.process.Kill(); err != nil {
+		s.Fatal(err)
+	}
+	run.end()
+	if said := s.DB2.Must("status").Stdout; !strings.Contains(said, "go on with warmrun triggerStandby on db2") {
+		s.Errorf("status says\n%s\nwant it to name triggerStandby", said)
+	}
+	s.DR.Cut()
+	s.refused(s.DB1, 1, "ends at", "startPrimary", "--accept-split")
+	s.checkFenced(s.DB1)
+	s.DR.Uncut()
+	s.DR.StartServer()
+	s.DB1.Must("startPrimary")
+	s.asBefore(s.DB1, s.DB2)
 }

@@ -48,7 +48,7 @@ func (c *ClusterStatus) takeBack() []string {
 		case n.Role == RoleStoppedPrimary:
 			hints = append(hints, fmt.Sprintf("%s was the primary and is stopped; start its server as you always do; %s", n.Node, forward))
 		case cut != "" && len(standbys) > 0:
-			hints = append(hints, fmt.Sprintf("%s was stopped as the primary for a promotion (%s); go on with warmrun triggerStandby on %s", n.Node, cut, listOf(standbys)))
+			hints = append(hints, fmt.Sprintf("%s was stopped as the primary for a promotion (%s); go on with warmrun triggerStandby on %s, or take it back, with every node up: warmrun startPrimary on %s", n.Node, cut, listOf(standbys), n.Node))
 		default:
 			hints = append(hints, fmt.Sprintf("%s was stopped as the primary and would start only as a standby; to take that back: warmrun startPrimary on %s; %s", n.Node, n.Node, forward))
 		}

@@ -24,7 +24,7 @@ func TestTakeBack(t *testing.T) {
 		not   string
 	}{
 		{"flushed", []NodeStatus{flushed, standby("db2", 9), relay("dr")}, []string{"warmrun startPrimary on db1", "warmrun triggerStandby on db2"}, "none"},
-		{"flushed and fenced", []NodeStatus{flushed, with(standby("db2", 9), cut)}, []string{"switchover on db2", "warmrun triggerStandby on db2"}, "startPrimary"},
+		{"flushed and fenced", []NodeStatus{flushed, with(standby("db2", 9), cut)}, []string{"switchover on db2", "go on with warmrun triggerStandby on db2", "warmrun startPrimary on db1"}, "would start only"},
 		{"only stopped", []NodeStatus{down, standby("db2", 9)}, []string{"start its server"}, "startPrimary"},
 		{"promoted", []NodeStatus{flushed, primary("db2", 9)}, nil, "startPrimary"},
 		{"a stopped standby", []NodeStatus{primary("db1", 9), with(standby("db2", 9), func(n *NodeStatus) { n.Role = RoleStoppedStandby })}, nil, "startPrimary"},

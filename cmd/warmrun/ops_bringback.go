@@ -205,7 +205,7 @@ func nonePromoted(ctx context.Context, s *session, primary cluster.NodeName) err
 		switch {
 		case reason != "":
 			return hint.Wrap(fmt.Errorf("%s (timeline %d) may have been superseded: %s", primary, now.Timeline, reason),
-				"decide which node is the primary before anything is stopped: warmrun status shows their timelines")
+				"decide which node is the primary before anything is stopped: warmrun status shows their timelines. If it is a fence that a broken off run has left, with every node up: warmrun startPrimary on %s", primary)
 		case err != nil && other.Name == primary:
 			return err
 		case err != nil:
@@ -217,7 +217,7 @@ func nonePromoted(ctx context.Context, s *session, primary cluster.NodeName) err
 
 func staysStopped(node cluster.NodeName, reason string) error {
 	return hint.Wrap(fmt.Errorf("%s stays stopped: %s", node, reason),
-		"two primaries must not run; look at: warmrun status. If no node was promoted, go on forward: warmrun triggerStandby on the standby")
+		"two primaries must not run; look at: warmrun status. If it is a fence that a broken off run has left, with every node up: warmrun startPrimary on %s; or go on forward: warmrun triggerStandby on the standby", node)
 }
 
 // promotedBeside is an error when another node was promoted, may be about to

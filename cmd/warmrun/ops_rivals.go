@@ -92,6 +92,9 @@ func rivalOperations() []operation {
 				return raiseFence(ctx, s, cluster.NodeName(node), o)
 			}
 		}),
+		here("fence", "lift", engine.Change, "take down a fence that a run which never came to its promotion has left on a primary's timeline", []string{"node"}, func(s *session) any {
+			return func(ctx context.Context, node string) error { return liftFence(ctx, s, cluster.NodeName(node)) }
+		}),
 		here("fence", "lower", engine.Change, "take a fence out of every archive that can be reached", []string{"node"}, func(s *session) any {
 			return func(ctx context.Context, node string, o fenceOptions) error {
 				return lowerFence(ctx, s, cluster.NodeName(node), o)
