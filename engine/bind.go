@@ -174,11 +174,15 @@ func (v *vm) invokeGo(L *lua.LState, s *signature, args []reflect.Value) (result
 		}
 	}()
 	ctx := L.Context()
+	untouched := func() {}
 	if v.place == running && v.plan == nil || v.place == reversing {
-		touched(ctx, s.Effect)
+		untouched = touched(ctx, s.Effect)
 	}
 	out := s.fn.Call(append([]reflect.Value{reflect.ValueOf(ctx)}, args...))
 	if failure, ok := out[s.results].Interface().(error); ok && failure != nil {
+		if !HasBegun(failure) {
+			untouched()
+		}
 		return nil, failure
 	}
 	if ctx.Err() != nil && s.Effect != Change {

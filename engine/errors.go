@@ -67,6 +67,11 @@ type StepError struct {
 	Left []string
 	// UndoErr says why they were not.
 	UndoErr error
+	// TookBack are the steps that were undone, in the order in which they were.
+	TookBack []string
+	// Leaves says what the run has left behind that no undo takes back: a
+	// sentence for each, from the steps' leaves.
+	Leaves []string
 	// PastReturn is true when the line of no return had been passed: nothing
 	// was undone then, and the way is forward.
 	PastReturn bool

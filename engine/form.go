@@ -62,6 +62,7 @@ type stepDef struct {
 	run, undo, doneIf, when *lua.LFunction
 	confirm                 string
 	confirmFn               *lua.LFunction
+	leaves                  *lua.LFunction
 	timeout, delay          time.Duration
 }
 
@@ -104,7 +105,7 @@ func (v *vm) makeStep(L *lua.LState) int {
 	s.run, s.undo, s.doneIf, s.when = p.function("run"), p.function("undo"), p.function("done_if"), p.function("when")
 	s.Irreversible, s.Mark = p.flag("irreversible"), p.text("mark")
 	s.timeout, s.delay, s.Retries = p.duration("timeout"), p.duration("delay"), p.count("retries")
-	s.Hint = p.text("hint")
+	s.Hint, s.leaves = p.text("hint"), p.function("leaves")
 	switch confirm := p.get("confirm").(type) {
 	case *lua.LNilType:
 	case lua.LString:

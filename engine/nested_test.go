@@ -152,6 +152,61 @@ func TestNestedFailureBeforeTheLine(t *testing.T) {
 	}
 }
 
+// TestRefusedNestedRunIsNotUndone: a runbook within that was refused by its
+// checks has changed nothing. The step's own undo would take back what another
+// run has done; what the step did before it is undone all the same.
+func TestRefusedNestedRunIsNotUndone(t *testing.T) {
+	texts := nestedTexts()
+	texts["refuses"] = named3("refuses", `
+checks = { check { "is free", function(c) return false, "somebody else is at work" end } },
+steps = { step { "work", run = function(c) psql.exec(c.node, "work") end } }`)
+	texts["within"] = named3("within", `steps = {
+  step { "look", run = function(c) end },
+  step { "refused", run = function(c) runbook.run("refuses") end, undo = function(c) psql.exec(c.node, "wrong") end },
+}`)
+	for _, test := range []struct{ run, calls string }{
+		{`runbook.run("refuses")`, "first, unfirst"},
+		{`runbook.run("within")`, "first, unfirst"},
+		{`psql.exec(c.node, "half") runbook.run("refuses")`, "first, half, undo, unfirst"},
+		{`runbook.run("flush") runbook.run("refuses")`, "first, block, stop fast, undo, unfirst"},
+	} {
+		w := &world{}
+		r := mustLoad(t, bookText(`steps = {
+  step { "first", run = function(c) psql.exec(c.node, "first") end, undo = function(c) psql.exec(c.node, "unfirst") end },
+  step { "flush", run = function(c) `+test.run+` end, undo = function(c) psql.exec(c.node, "undo") end },
+}`), withRunbooks(w, texts))
+		_, err := r.Run(t.Context(), nil, RunOptions{})
+		if got := names(w); got != test.calls || err == nil {
+			t.Errorf("%s: calls %s, want %s; %v", test.run, got, test.calls, err)
+		}
+		if !HasBegun(err) {
+			t.Errorf("%s: the run is said not to have begun, and its first step has", test.run)
+		}
+	}
+}
+
+// TestBefore: what is asked before each step is asked within nested runs, too,
+// and a no ends the run without that step having begun.
+func TestBefore(t *testing.T) {
+	w := &world{}
+	var asked []string
+	_, err := runNested(t, w, `steps = {
+  step { "first", run = function(c) psql.exec(c.node, "first") end, undo = function(c) psql.exec(c.node, "unfirst") end },
+  step { "flush", run = function(c) runbook.run("flush") end },
+}`, RunOptions{Before: func(_ context.Context, step string) error {
+		if asked = append(asked, step); step == "stop" {
+			return errors.New("overtaken")
+		}
+		return nil
+	}})
+	if got, want := strings.Join(asked, ", "), "first, flush, block, stop"; got != want || err == nil {
+		t.Errorf("asked before %s, want %s; %v", got, want, err)
+	}
+	if got, want := names(w), "first, block, unblock, unfirst"; got != want {
+		t.Errorf("calls: got %s, want %s", got, want)
+	}
+}
+
 // TestNestedLineCountsForTheOuterRun: once a runbook within has passed the
 // line, nothing of the outer run is undone either.
 func TestNestedLineCountsForTheOuterRun(t *testing.T) {

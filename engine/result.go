@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"io"
 	"time"
 )
@@ -19,6 +20,9 @@ type RunOptions struct {
 	// Observe is told of every event before the run goes on. An error it
 	// returns fails the run, so a journal that cannot be written stops it.
 	Observe func(Event) error
+	// Before is asked before every step, also of runbooks within; an error ends
+	// the run as a failure of the step does, which then has not begun.
+	Before func(ctx context.Context, step string) error
 	// StopUndo, once closed, ends a running undo; what is left is reported.
 	StopUndo <-chan struct{}
 	// UndoTimeout bounds the undo of each step; 0 means 10 minutes.

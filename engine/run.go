@@ -23,13 +23,17 @@ type runner struct {
 	result  *Result
 	past    bool // the line of no return has been passed
 	tried   []*trial
+	// tookBack are the steps that were undone, in that order.
+	tookBack []string
 }
 
 // trial is a step that has been begun.
 type trial struct {
 	def      *stepDef
 	finished bool
-	changed  bool
+	changed  bool // it has called a function that may have changed something
+	// turnedDown: it failed with an error that NotBegun has marked.
+	turnedDown bool
 	// inner are the runs of other runbooks that finished within the step, in
 	// the order of their ending.
 	inner []*runner
@@ -45,7 +49,8 @@ type trial struct {
 // When a step fails, that step and the finished ones before it are undone in
 // reverse, each with a context of its own that the end of ctx does not touch.
 // The failing step is undone as well, because it may have done half its work:
-// an undo must therefore be able to run when there is nothing to undo. A
+// an undo must therefore be able to run when there is nothing to undo. Only a
+// step that was refused before it changed anything is left alone (NotBegun). A
 // failing undo does not keep the others from running. Once the line of no
 // return has been passed nothing is undone.
 //
@@ -55,20 +60,23 @@ type trial struct {
 func (r *Runbook) Run(ctx context.Context, args map[string]string, opts RunOptions) (*Result, error) {
 	values, texts, err := r.arguments(args)
 	if err != nil {
-		return nil, err
+		return nil, NotBegun(err)
 	}
 	v, err := r.book.instance(ctx, false)
 	if err != nil {
-		return nil, err
+		return nil, NotBegun(err)
 	}
 	run := &runner{rb: r, vm: v, opts: opts, params: values, path: r.Name, results: map[string]any{}}
 	run.inherit(ctx)
 	if err := run.canAsk(); err != nil {
-		return nil, err
+		return nil, NotBegun(err)
 	}
 	run.result = &Result{Runbook: r.Name, Params: texts, Began: r.book.host.now(), Next: r.Next}
 	err = run.all(ctx)
 	run.result.Ended = r.book.host.now()
+	if err != nil && !run.begun() {
+		err = NotBegun(err)
+	}
 	return run.result, err
 }
 
@@ -88,6 +96,9 @@ func (r *runner) inherit(ctx context.Context) {
 		}
 		if o.Observe == nil {
 			o.Observe = around.Observe
+		}
+		if o.Before == nil {
+			o.Before = around.Before
 		}
 		if o.StopUndo == nil {
 			o.StopUndo = around.StopUndo
@@ -181,6 +192,11 @@ func (r *runner) steps(ctx context.Context) error {
 	for i, def := range r.vm.def.steps {
 		if err := ctx.Err(); err != nil {
 			return r.giveUp(ctx, def, context.Cause(ctx))
+		}
+		if r.opts.Before != nil {
+			if err := r.opts.Before(ctx, def.Name); err != nil {
+				return r.giveUp(ctx, def, err)
+			}
 		}
 		r.out.mark(def.Mark)
 		if !r.out.quiet {

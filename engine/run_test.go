@@ -567,3 +567,24 @@ func TestBrokenOutputDoesNotStopARun(t *testing.T) {
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+// TestFailedRunSaysWhatItLeaves: which steps were undone, and in their own words
+// what steps leave that have changed something and have no undo.
+func TestFailedRunSaysWhatItLeaves(t *testing.T) {
+	w := &world{}
+	r := mustLoad(t, bookText(`steps = {
+  step { "keep", leaves = function(c) return c.results.keep .. " stays" end, run = function(c) psql.exec(c.node, "keep") return "it" end },
+  step { "idle", leaves = function(c) return "nothing" end, run = function(c) end },
+  step { "silent", leaves = function(c) return nil end, run = function(c) psql.exec(c.node, "silent") end },
+  step { "back", run = function(c) psql.exec(c.node, "back") end, undo = function(c) psql.exec(c.node, "unback") end },
+  step { "half", leaves = function(c) return "half of it" end, run = function(c) psql.exec(c.node, "half") fail("no answer") end },
+}`), w.host())
+	_, err := r.Run(t.Context(), nil, RunOptions{})
+	var step *StepError
+	if !errors.As(err, &step) {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(step.TookBack, step.Leaves), "[back] [it stays half of it]"; got != want {
+		t.Errorf("undone and left: %s, want %s", got, want)
+	}
+}

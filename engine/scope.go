@@ -59,9 +59,14 @@ func NoReturn(ctx context.Context) error {
 	return s.run.passNoReturn(step)
 }
 
-// touched notes that a step has called something that changes the world.
-func touched(ctx context.Context, effect Effect) {
-	if s := scopeOf(ctx); s.at != nil && effect == Change {
-		s.at.changed = true
+// touched notes that a step calls something that changes the world. The
+// function that it gives takes that back.
+func touched(ctx context.Context, effect Effect) (untouched func()) {
+	s := scopeOf(ctx)
+	if s.at == nil || effect != Change {
+		return func() {}
 	}
+	before := s.at.changed
+	s.at.changed = true
+	return func() { s.at.changed = before }
 }

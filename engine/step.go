@@ -34,7 +34,7 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 	r.result.Steps = append(r.result.Steps, entry)
 	t.entry = len(r.result.Steps) - 1
 	r.results[def.Name] = entry.Value
-	t.finished = err == nil
+	t.finished, t.turnedDown = err == nil, !HasBegun(err)
 	r.ended(entry, took)
 	unrecorded := r.event(Event{Kind: StepEnded, Step: def.Name, Outcome: entry.Outcome, Attempt: entry.Attempts,
 		Value: entry.Value, Error: entry.Error})

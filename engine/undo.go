@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	lua "github.com/yuin/gopher-lua"
+
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
@@ -26,15 +28,38 @@ func (r *runner) giveUp(ctx context.Context, def *stepDef, err error) error {
 		return failure
 	}
 	var inner *StepError
-	if errors.As(err, &inner) && len(inner.Left) > 0 {
-		failure.Left = under(def.Name, inner.Left)
-		failure.UndoErr = inner.UndoErr
+	if errors.As(err, &inner) {
+		failure.Left, failure.UndoErr = under(def.Name, inner.Left), inner.UndoErr
+		failure.TookBack, failure.Leaves = under(def.Name, inner.TookBack), inner.Leaves
 	}
+	failure.Leaves = append(failure.Leaves, r.leaves(ctx)...)
 	left, undoErr := r.undo(ctx)
+	failure.TookBack = append(failure.TookBack, r.tookBack...)
 	failure.Left = append(failure.Left, left...)
 	failure.UndoErr = errors.Join(failure.UndoErr, undoErr)
 	failure.Undone = len(failure.Left) == 0
 	return failure
+}
+
+// leaves asks the steps that have changed something what they leave behind when
+// the run fails. One that cannot say is named.
+func (r *runner) leaves(ctx context.Context) []string {
+	var found []string
+	for _, t := range r.tried {
+		if t.def.leaves == nil || !t.changed {
+			continue
+		}
+		ctx, cancel := r.undoContext(ctx)
+		values, err := r.vm.call(ctx, asking, t.def.leaves, r.c())
+		cancel()
+		switch {
+		case err != nil:
+			found = append(found, fmt.Sprintf("what step %s has left cannot be told: %s", t.def.Name, err))
+		case len(values) > 0 && values[0].Type() == lua.LTString:
+			found = append(found, values[0].String())
+		}
+	}
+	return found
 }
 
 // under names the steps of a runbook within a step.
@@ -46,13 +71,14 @@ func under(step string, names []string) []string {
 	return out
 }
 
-// undo takes back every step that was begun, the last one first. It gives the
+// undo takes back every step that was begun, the last one first, but for one
+// that was refused before it changed anything. It gives the
 // names of those that it could not take back.
 func (r *runner) undo(ctx context.Context) (left []string, err error) {
 	var failures []error
 	for i := len(r.tried) - 1; i >= 0; i-- {
 		t := r.tried[i]
-		if t.def.undo == nil && len(t.inner) == 0 {
+		if t.def.undo == nil && len(t.inner) == 0 || t.refused() {
 			continue
 		}
 		if r.stopped() {
@@ -64,7 +90,9 @@ func (r *runner) undo(ctx context.Context) (left []string, err error) {
 		left = append(left, rest...)
 		if err != nil {
 			failures = append(failures, fmt.Errorf("undo %s: %w", t.def.Name, err))
+			continue
 		}
+		r.tookBack = append(r.tookBack, t.def.Name)
 	}
 	return left, errors.Join(failures...)
 }

@@ -6,6 +6,8 @@
 -- old primary where its host answers, and what another archive has and this
 -- one lacks. What would be lost is said before anything is promoted.
 
+local left = require "left"
+
 return runbook {
   api = 1,
   name = "failover",
@@ -32,8 +34,8 @@ return runbook {
 
   steps = {
     -- The old primary must not come back writable while its WAL is read.
-    step { "old primary", run = function(c)
-      rivals.fence(c.node, { accept_split = c.params.accept_split })
+    step { "old primary", leaves = left.fenced("old primary"), run = function(c)
+      return rivals.fence(c.node, { accept_split = c.params.accept_split })
     end },
 
     step { "salvage", timeout = "24h", run = function(c)
@@ -51,7 +53,7 @@ return runbook {
         return loss
       end },
 
-    step { "start",
+    step { "start", leaves = left.started,
       confirm = function(c) return c.results.loss.sentence .. " Promote " .. c.node .. "?" end,
       run = function(c)
         if not pg_ctl.status(c.node).running then pg_ctl.start(c.node) end
@@ -62,7 +64,7 @@ return runbook {
     step { "fence",
       run = function(c)
         local cut = standby.recovery_end(c.node, { fast = c.params.fast })
-        return fence.raise(c.node, { timeline = cut.timeline, lsn = cut.lsn, by = "failover" })
+        return fence.raise(c.node, { timeline = cut.timeline, lsn = cut.cut, by = "failover" })
       end,
       undo = function(c)
         local cut = c.results.fence

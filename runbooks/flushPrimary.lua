@@ -28,6 +28,14 @@ return runbook {
     check { "WAL is being shipped", function(c)
       return archive.active(c.node), "archiving is not active on " .. c.node .. ": run copyToStandby first"
     end },
+    check { "no other node was promoted", function(c)
+      rivals.none_promoted(c.node)
+      return true
+    end },
+    check { "the standby follows this primary", hint = "warmrun status shows where it is; to rebuild it from this primary: warmrun switchback --erase --rebuild-only", function(c)
+      local descent = standby.follows_primary(c.partner, { primary = c.node })
+      return descent.ok, descent.reason
+    end },
     check { "the standby's archive takes this cluster's WAL", retries = 2, delay = "1s", function(c)
       archive.check(c.partner, { source = c.node })
       return true
@@ -65,7 +73,7 @@ return runbook {
         pg_ctl.stop(c.node, { drain = c.params.drain, timeout = c.params.stop_timeout })
         say("Server shutdown normally")
       end,
-      undo = function(c) standby.bring_back(c.node, { partner = c.partner }) end,
+      undo = function(c) standby.bring_back(c.node, { partner = c.partner, undo = true }) end,
     },
 
     -- From here no service manager can bring this node back as a second

@@ -1,6 +1,7 @@
 -- startPrimary: start this node's server again as the primary it was, after a
 -- flushPrimary that is not to be followed by a promotion. It refuses as soon
--- as the standby was promoted, or may have been.
+-- as the standby was promoted, or may have been. On a primary that runs it takes
+-- down a fence that was left on its timeline, and nothing else.
 
 return runbook {
   api = 1,
@@ -14,6 +15,9 @@ return runbook {
   },
 
   steps = {
+    -- A run that was killed between its fence and its promotion.
+    step { "fence", run = function(c) fence.lift(c.node) end },
+
     step { "start", run = function(c)
       standby.bring_back(c.node, { partner = c.partner, accept_split = c.params.accept_split })
       say("%s accepts writes again and ships its WAL to %s", c.node, c.partner)

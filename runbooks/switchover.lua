@@ -47,7 +47,7 @@ return runbook {
       end,
       undo = function(c)
         local pair = c.results.roles
-        standby.bring_back(pair.primary, { partner = pair.standby })
+        standby.bring_back(pair.primary, { partner = pair.standby, undo = true })
       end,
     },
 
@@ -68,7 +68,7 @@ return runbook {
     },
 
     step { "promote", timeout = "3h", run = function(c)
-      runbooks.run(c.results.roles.standby, "triggerStandby", { archiving = true })
+      runbooks.run(c.results.roles.standby, "triggerStandby", { archiving = true, handover = true })
     end },
 
     step { "follow", timeout = "3h", run = function(c)

@@ -6,6 +6,8 @@
 -- a stopped old primary unable to come back as one, and asks for --accept-split
 -- where it cannot reach a node.
 
+local left = require "left"
+
 return runbook {
   api = 1,
   name = "triggerStandby",
@@ -18,6 +20,7 @@ return runbook {
     accept_split = param.boolean { default = false, help = "promote although another node cannot be reached and may still accept writes" },
     accept_loss = param.boolean { default = false, help = "promote although a dead primary that answers has transactions which this node lacks" },
     archiving = param.boolean { default = false, help = "leave archiving active on the new primary (switchover and failover do)" },
+    handover = param.boolean { default = false, help = "part of a switchover, which has seen the primary run and has stopped it: a DR node that cannot be asked does not matter (switchover says so)" },
     timeout = param.duration { default = "1h", help = "how long replaying what is left may take" },
   },
 
@@ -27,14 +30,14 @@ return runbook {
       return true
     end },
     check { "no other node accepts writes", function(c)
-      rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss })
+      rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss, handover = c.params.handover })
       return true
     end },
   },
 
   steps = {
-    step { "fence", run = function(c)
-      rivals.fence(c.node, { accept_split = c.params.accept_split })
+    step { "fence", leaves = left.fenced("fence"), run = function(c)
+      return rivals.fence(c.node, { accept_split = c.params.accept_split })
     end },
 
     step { "archiving",
@@ -47,9 +50,23 @@ return runbook {
       end,
     },
 
-    step { "start", when = function(c) return not pg_ctl.status(c.node).running end, run = function(c)
+    step { "start", leaves = left.started, when = function(c) return not pg_ctl.status(c.node).running end, run = function(c)
       pg_ctl.start(c.node)
     end },
+
+    -- One history from here on: whatever an old primary may still ship past
+    -- this point is refused in every archive that could be told. A switchover or
+    -- failover has done it already.
+    step { "cut",
+      run = function(c)
+        local cut = standby.recovery_end(c.node, { fast = c.params.fast })
+        return fence.raise(c.node, { timeline = cut.timeline, lsn = cut.cut, by = "triggerStandby" })
+      end,
+      undo = function(c)
+        local cut = c.results.cut
+        if cut then fence.lower(c.node, { timeline = cut.timeline, lsn = cut.lsn, by = "triggerStandby" }) end
+      end,
+    },
 
     step { "trigger", irreversible = true, timeout = "2h", run = function(c)
       local trigger = standby.trigger(c.node, { fast = c.params.fast })

@@ -128,8 +128,8 @@ func (r refusal) check(t *testing.T, c *cluster.Cluster) {
 }
 
 // fingerprint is everything of the nodes that a change of state would touch:
-// what the servers are, and the files that say so. A run's own record is not
-// part of it.
+// what the servers are, and the files that say so. A run's own record, and
+// what a node has noted of another, are not part of it.
 func fingerprint(t *testing.T, c *cluster.Cluster) map[string]string {
 	t.Helper()
 	print := map[string]string{}
@@ -156,7 +156,7 @@ func walk(t *testing.T, n *cluster.Node, root string, deep bool, print map[strin
 			return nil // servers make and remove files all the time
 		case err != nil:
 			return err
-		case entry.IsDir() && path != top && (!deep || entry.Name() == "runs"):
+		case entry.IsDir() && path != top && (!deep || entry.Name() == "runs" || entry.Name() == "seen"):
 			return filepath.SkipDir
 		case !entry.Type().IsRegular():
 			return nil

@@ -42,6 +42,8 @@ type Chain struct {
 	Timeline Timeline `json:"timeline"`
 	// Histories are the timelines whose history files are here, in order.
 	Histories []Timeline `json:"histories"`
+	// History is that of Timeline, where its file is here.
+	History History `json:"history,omitempty"`
 	// WantHistory is Timeline when its history file is missing, though it has
 	// ancestors; else 0.
 	WantHistory Timeline `json:"want_history,omitempty"`
@@ -115,6 +117,7 @@ func (a *Archive) descent(c *Chain) (descent, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.History = history
 	return history.descent(c.Timeline), nil
 }
 

@@ -64,6 +64,8 @@ type NodeStatus struct {
 	ServerVersion string `json:"server_version,omitempty"`
 	SystemID      uint64 `json:"system_identifier,string,omitempty"`
 	ControlState  string `json:"control_state,omitempty"`
+	// WasPrimary: the server is stopped and last ran as a primary.
+	WasPrimary bool `json:"was_primary,omitempty"`
 	// Timeline is the one that is written or replayed, History where it comes
 	// from.
 	Timeline walcore.Timeline `json:"timeline,omitempty"`

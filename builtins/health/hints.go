@@ -10,7 +10,7 @@ import (
 // hints are the next steps of setting up and of mending, in the order to take
 // them.
 func (c *ClusterStatus) hints(primary *NodeStatus) []string {
-	var hints []string
+	hints := c.takeBack()
 	add := func(nodes []cluster.NodeName, format string) {
 		if len(nodes) > 0 {
 			hints = append(hints, fmt.Sprintf(format, listOf(nodes)))

@@ -49,6 +49,7 @@ func Local(ctx context.Context, r Request) NodeStatus {
 		l.controlFile()
 		l.server(ctx)
 		l.role()
+		l.wasPrimary()
 		l.pgWAL()
 	}
 	l.archive()

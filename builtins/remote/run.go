@@ -17,6 +17,11 @@ type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
 
+	// KeepOpen leaves the standard input open behind In until the command has
+	// ended or ctx has: its end tells the command that the caller is gone,
+	// whatever became of it.
+	KeepOpen bool
+
 	// Grace is how long the command has to end after SIGTERM, with its output
 	// still copied; 0 means two seconds. A command that has something to take
 	// back needs more. GiveUp, when closed, ends the grace at once.
@@ -46,7 +51,7 @@ func (c *Client) Run(ctx context.Context, command string, streams Streams) error
 	// Not one of the client's goroutines: a read of In may never return.
 	go func() {
 		defer close(fed)
-		s.feed(streams.In)
+		s.feed(streams)
 	}()
 	out, stderr := newGate(streams.Out), newGate(&s.stderr, streams.Err)
 	copied := make(chan struct{})
@@ -80,11 +85,13 @@ func (c *Client) Output(ctx context.Context, command string, in io.Reader) ([]by
 
 // feed copies the standard input. That it cannot all be written is no error:
 // a command need not read its input to the end.
-func (s *session) feed(in io.Reader) {
-	if in != nil {
-		_, _ = io.Copy(s.channel, in)
+func (s *session) feed(streams Streams) {
+	if streams.In != nil {
+		_, _ = io.Copy(s.channel, streams.In)
 	}
-	_ = s.channel.CloseWrite()
+	if !streams.KeepOpen {
+		_ = s.channel.CloseWrite()
+	}
 }
 
 // wait returns when the command and its output have ended. It reports whether
@@ -92,6 +99,9 @@ func (s *session) feed(in io.Reader) {
 func (s *session) wait(ctx context.Context, copied <-chan struct{}, streams Streams) (interrupted bool) {
 	select {
 	case <-ctx.Done():
+		if streams.KeepOpen {
+			s.client.spawn(func() { _ = s.channel.CloseWrite() })
+		}
 		s.terminate(cmp.Or(streams.Grace, termGrace), streams.GiveUp)
 		return true
 	case <-s.ended:

@@ -21,7 +21,9 @@ type globals struct {
 	PGData string `name:"pgdata" help:"The data directory (default: $$PGDATA, then what the site says)." placeholder:"DIR" group:"Global flags:"`
 	Yes    bool   `short:"y" help:"Agree to every question." group:"Global flags:"`
 	Within string `hidden:""`
-	Color  bool   `hidden:""` // somebody looks at the terminal that the calling run writes to
+	// Attended: the end of standard input is the end of the run around this one.
+	Attended bool `hidden:""`
+	Color    bool `hidden:""` // somebody looks at the terminal that the calling run writes to
 }
 
 // grammar is the fixed part of the command line; runbooks are added to it.
@@ -41,6 +43,7 @@ type grammar struct {
 	PgStandby pgStandbyCommand `cmd:"" name:"pg_standby" passthrough:"" group:"Called by PostgreSQL and by other nodes:" help:"Restore with pg_standby's own arguments, waiting until the file is there."`
 	Agent     agentCommand     `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Receive WAL for this node's archive on standard input, over ssh."`
 
+	Lock      lockCommand      `cmd:"" hidden:"" group:"Commands:" help:"Hold this node's lock for a run on another node, on standard input."`
 	Call      callCommand      `cmd:"" hidden:"" group:"Commands:" help:"Run one operation for another node."`
 	SyncAgent syncAgentCommand `cmd:"" hidden:"" group:"Commands:" name:"sync-agent" help:"The far end of a copy, on standard input."`
 	Fetch     fetchCommand     `cmd:"" hidden:"" group:"Commands:" help:"Fetch a WAL file from another node's archive."`
@@ -149,12 +152,13 @@ func (p *process) explainUsage(err error, books []*engine.Runbook) error {
 
 // runbookCommand runs a runbook with the flags that were given.
 func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Runbook, flags reflect.Value) error {
+	defer outliveReaders()()
 	s, err := p.session(g)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within, color: g.Color || isTerminal(p.out)}
+	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within, attended: g.Attended, color: g.Color || isTerminal(p.out)}
 	for i, param := range book.Params {
 		if given := flags.FieldByName(fmt.Sprintf("Param%d", i)); !given.IsNil() {
 			command.args[param.Name] = fmt.Sprint(given.Elem().Interface())
@@ -174,7 +178,11 @@ func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Ru
 	if err != nil {
 		return err
 	}
-	return p.runRunbook(ctx, s, loaded, command)
+	err = p.runRunbook(ctx, s, loaded, command)
+	if err != nil && command.within != "" && !engine.HasBegun(err) {
+		fmt.Fprintln(p.err, notBegunMark)
+	}
+	return err
 }
 
 func hasBoolean(book *engine.Runbook, name string) bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
@@ -17,11 +18,12 @@ type callCommand struct {
 // Run always replies, also with an error: the caller reads the exit code from
 // the reply.
 func (c *callCommand) Run(ctx context.Context, p *process, g *globals) error {
+	defer outliveReaders()() // what was begun is done to its end
 	result, err := c.serve(ctx, p, g)
 	reply := callReply{}
 	if err != nil {
 		reply.Error, reply.Hint = describe(err)
-		reply.Code = exitCode(err)
+		reply.Code, reply.NotBegun = exitCode(err), !engine.HasBegun(err)
 	} else if reply.Result, err = json.Marshal(result); err != nil {
 		return err
 	}
@@ -41,7 +43,7 @@ func (c *callCommand) serve(ctx context.Context, p *process, g *globals) (any, e
 		return nil, err
 	}
 	defer s.Close()
-	s.serving, s.run = true, request.Run
+	s.serving, s.run, s.err = true, request.Run, unread{p.err}
 	for _, op := range operations() {
 		if op.local == nil {
 			continue

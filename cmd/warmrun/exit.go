@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore"
@@ -25,11 +26,6 @@ const (
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
-
-// lockedError is a run that found another one in its way.
-type lockedError struct{ error }
-
-func (e lockedError) Unwrap() error { return e.error }
 
 // remoteError is what `warmrun call` reported on another node.
 type remoteError struct {
@@ -63,6 +59,9 @@ func exitCode(err error) int {
 	}
 	return exitFailed
 }
+
+// oneLine is an error's text without line breaks.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // describe splits an error into its one line and its hint.
 func describe(err error) (message, next string) {

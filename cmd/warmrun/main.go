@@ -57,11 +57,15 @@ func (p *process) run() int {
 var errInterrupted = errors.New("interrupted")
 
 // watchSignals cancels the context on the first signal, which makes a runbook
-// undo what it has done, and closes stopUndo on the second.
+// undo what it has done, and closes stopUndo on the second. A terminal that goes
+// away is such a signal, unless the process was told to outlive it (nohup).
 func (p *process) watchSignals() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	p.stopUndo = make(chan struct{})
 	done := make(chan struct{})
 	go func() {

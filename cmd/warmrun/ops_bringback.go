@@ -16,8 +16,12 @@ import (
 
 type bringBackOptions struct {
 	Partner cluster.NodeName `json:"partner"`
-	// AcceptSplit starts it also where the partner cannot be asked.
+	// AcceptSplit starts it also where another node cannot be asked.
 	AcceptSplit bool `json:"accept_split"`
+	// Undo: the run that stopped the primary starts it again. A DR node that
+	// cannot be asked does not keep it from that: the primary accepted writes
+	// when the run began, and ending that is no reason not to go on with it.
+	Undo bool `json:"undo"`
 }
 
 type underwayOptions struct {
@@ -27,6 +31,10 @@ type underwayOptions struct {
 func bringBackOperations() []operation {
 	return []operation{
 		onNode("standby", "underway", engine.Read, "whether the node was promoted or may be about to be", promotionUnderway),
+		onNode("standby", "offshoots", engine.Read, "the timelines that left another one, by what the node has of them",
+			func(_ context.Context, s *session, o underwayOptions) ([]standby.Offshoot, error) {
+				return s.self().Offshoots(o.Timeline)
+			}),
 		onNode("standby", "start_primary", engine.Change, "remove the signal file, ship WAL again and start as a primary; bring_back checks first", startPrimary),
 		here("standby", "bring_back", engine.Change, "start the old primary as a primary again, once it is proved that nobody was promoted", []string{"node"},
 			func(s *session) any {
@@ -41,21 +49,68 @@ func promotionUnderway(ctx context.Context, s *session, o underwayOptions) (stri
 	return s.self().PromotionUnderway(ctx, o.Timeline)
 }
 
-// startPrimary makes archiving active before the server starts: its archiver
+func offshootsOf(ctx context.Context, s *session, node cluster.NodeName, timeline walcore.Timeline) ([]standby.Offshoot, error) {
+	return callOn(ctx, s, node, "standby.offshoots", underwayOptions{timeline},
+		func(_ context.Context, s *session, o underwayOptions) ([]standby.Offshoot, error) {
+			return s.self().Offshoots(o.Timeline)
+		})
+}
+
+// startPrimary starts this node as the primary it was, under the node's own
+// lock. Whoever asks for it may have looked long ago, or be the undo of a run
+// that another one has overtaken: so it looks itself, right before it removes
+// the signal file.
+func startPrimary(ctx context.Context, s *session, _ none) (none, error) {
+	return none{}, withLockHere(s, "startPrimary", func() error {
+		if err := endStop(ctx, s); err != nil {
+			return err
+		}
+		state, err := s.self().Inspect(ctx)
+		if err != nil {
+			return err
+		}
+		if state.Role == standby.RolePrimary {
+			return nil
+		}
+		if err := mayBePrimary(ctx, s, state); err != nil {
+			return engine.NotBegun(err)
+		}
+		return liftAndStart(ctx, s)
+	})
+}
+
+// mayBePrimary refuses where this node follows another, was not a primary, or
+// was superseded by what any node that can be reached knows. Those that cannot
+// be reached are for bringBack to judge.
+func mayBePrimary(ctx context.Context, s *session, state standby.State) error {
+	self := s.site.Self.Name
+	if err := wasPrimary(self, state); err != nil {
+		return err
+	}
+	for _, other := range s.site.Nodes {
+		reason, err := superseded(ctx, s, self, other.Name, state.Control.Timeline)
+		if reason != "" {
+			return staysStopped(self, reason)
+		}
+		if err != nil && other.Name == self {
+			return hint.Wrap(fmt.Errorf("%s stays stopped: %w", self, err), "mend that, then on %s: warmrun startPrimary", self)
+		}
+	}
+	return nil
+}
+
+// liftAndStart makes archiving active before the server starts: its archiver
 // begins at once, and what it handed over in between would be dropped and
 // missed by the standby for ever.
-func startPrimary(ctx context.Context, s *session, _ none) (none, error) {
-	if err := endStop(ctx, s); err != nil {
-		return none{}, err
-	}
+func liftAndStart(ctx context.Context, s *session) error {
 	if err := s.self().Unfence(); err != nil {
-		return none{}, err
+		return err
 	}
 	if _, err := setActive(ctx, s, setActiveOptions{Active: true}); err != nil {
-		return none{}, err
+		return err
 	}
 	_, err := startServer(ctx, s, 0)
-	return none{}, err
+	return err
 }
 
 // endStop completes a stop that is under way. It cannot be called off: the
@@ -74,8 +129,8 @@ func stopping(status pgctl.Status) bool {
 }
 
 // bringBack starts the old primary only after its partner's own files prove
-// that no promotion happened or is pending. Where the partner cannot be asked
-// it refuses: an unknown promotion is not a failed one. A primary that never
+// that no promotion happened or is pending. Where a node cannot be asked it
+// refuses: an unknown promotion is not a failed one. A primary that never
 // stopped is left as it is.
 func bringBack(ctx context.Context, s *session, node cluster.NodeName, o bringBackOptions) error {
 	state, err := stateOf(ctx, s, node)
@@ -86,15 +141,15 @@ func bringBack(ctx context.Context, s *session, node cluster.NodeName, o bringBa
 	if err != nil {
 		return err
 	}
-	if state.Role == standby.RolePrimary && !stopping(status) {
-		return nil
-	}
-	if state.Role != standby.RolePrimary && !state.WasPrimary() {
-		return hint.Wrap(fmt.Errorf("%s was not stopped as a primary: it is a %s (%q)", node, state.Role, state.Control.State),
-			"run startPrimary on the node that flushPrimary has stopped; to promote a standby: warmrun triggerStandby")
+	if state.Role == standby.RolePrimary {
+		if !stopping(status) {
+			return nil
+		}
+	} else if err := wasPrimary(node, state); err != nil {
+		return err
 	}
 	for _, other := range s.site.Nodes {
-		if err := promotedBeside(ctx, s, node, other.Name, state.Control.Timeline, o); err != nil {
+		if err := promotedBeside(ctx, s, node, other, state.Control.Timeline, o); err != nil {
 			return err
 		}
 	}
@@ -102,31 +157,88 @@ func bringBack(ctx context.Context, s *session, node cluster.NodeName, o bringBa
 	return err
 }
 
-// promotedBeside is an error when another node was promoted, may be about to
-// be, or cannot be asked; for node itself, when a fence ends its timeline.
-func promotedBeside(ctx context.Context, s *session, node, other cluster.NodeName, timeline walcore.Timeline, o bringBackOptions) error {
-	reason := ""
+// wasPrimary is an error for a node that does not run as a primary and did not
+// before it was stopped.
+func wasPrimary(node cluster.NodeName, state standby.State) error {
+	if state.WasPrimary() {
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("%s was not stopped as a primary: it is a %s (%q)", node, state.Role, state.Control.State),
+		"run startPrimary on the node that flushPrimary has stopped; to promote a standby: warmrun triggerStandby")
+}
+
+// superseded says how another node shows that a stopped primary's timeline was
+// ended: by a fence, by a history, or by being promoted itself. Empty with a nil
+// error means that it shows nothing of the kind. It may be the node itself,
+// whose own archive is read then.
+func superseded(ctx context.Context, s *session, node, other cluster.NodeName, timeline walcore.Timeline) (string, error) {
 	fence, err := callOn(ctx, s, other, "fence.read", none{}, readFence)
-	for _, cut := range fence.Cuts {
-		if cut.Timeline == timeline {
-			reason = fmt.Sprintf("the archive on %s says that timeline %d ends at %s (%s)", other, timeline, cut.LSN, cut.By)
+	if cut, ok := fence.Cut(timeline); ok {
+		return fmt.Sprintf("the archive on %s says that timeline %d ends at %s (%s, %s)", other, timeline, cut.LSN, cut.By, cut.At.Format("2006-01-02 15:04:05 MST")), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	offshoots, err := offshootsOf(ctx, s, other, timeline)
+	if err != nil {
+		return "", err
+	}
+	if len(offshoots) > 0 {
+		return fmt.Sprintf("timeline %d has left timeline %d at %s, says %s on %s: a server was promoted there", offshoots[0].Timeline, timeline, offshoots[0].LSN, offshoots[0].Path, other), nil
+	}
+	if other == node {
+		return "", nil
+	}
+	return callOn(ctx, s, other, "standby.underway", underwayOptions{timeline}, promotionUnderway)
+}
+
+// nonePromoted refuses where a node that can be reached shows that the running
+// primary was superseded: what it ships would be of a dead branch.
+func nonePromoted(ctx context.Context, s *session, primary cluster.NodeName) error {
+	now, err := callOn(ctx, s, primary, "standby.opened", none{},
+		func(ctx context.Context, s *session, _ none) (standby.Opened, error) { return s.self().Opened(ctx) })
+	if err != nil {
+		return err
+	}
+	for _, other := range s.site.Nodes {
+		reason, err := superseded(ctx, s, primary, other.Name, now.Timeline)
+		switch {
+		case reason != "":
+			return hint.Wrap(fmt.Errorf("%s (timeline %d) may have been superseded: %s", primary, now.Timeline, reason),
+				"decide which node is the primary before anything is stopped: warmrun status shows their timelines. If it is a fence that a broken off run has left, with every node up: warmrun startPrimary on %s", primary)
+		case err != nil && other.Name == primary:
+			return err
+		case err != nil:
+			say(ctx, s, "%s cannot be asked whether it was promoted (%s); a triggerStandby by itself will want --accept-split", other.Name, oneLine(err))
 		}
 	}
-	if err == nil && reason == "" && other != node {
-		reason, err = callOn(ctx, s, other, "standby.underway", underwayOptions{timeline}, promotionUnderway)
-	}
+	return nil
+}
+
+func staysStopped(node cluster.NodeName, reason string) error {
+	return hint.Wrap(fmt.Errorf("%s stays stopped: %s", node, reason),
+		"two primaries must not run; look at: warmrun status. If it is a fence that a broken off run has left, with every node up: warmrun startPrimary on %s; or go on forward: warmrun triggerStandby on the standby", node)
+}
+
+// promotedBeside is an error when another node was promoted, may be about to
+// be, or cannot be asked; for node itself, when its own archive shows that it
+// was superseded.
+func promotedBeside(ctx context.Context, s *session, node cluster.NodeName, other cluster.Node, timeline walcore.Timeline, o bringBackOptions) error {
+	reason, err := superseded(ctx, s, node, other.Name, timeline)
 	switch {
 	case reason != "":
-		return hint.Wrap(fmt.Errorf("%s stays stopped: %s", node, reason), "two primaries must not run; look at: warmrun status")
+		return staysStopped(node, reason)
 	case err == nil:
 		return nil
-	case other != o.Partner && other != node:
-		say(ctx, s, "%s cannot be asked whether it was promoted (%v); it is not part of the pair", other, err)
+	case other.Name != node && other.Role == cluster.RoleDR && nothingThere(s, other.Name):
 		return nil
-	case o.AcceptSplit && other != node:
-		say(ctx, s, "RISK: %s cannot be asked whether it was promoted (%v). If it was, two primaries accept writes from now on.", other, err)
+	case other.Name != node && other.Role == cluster.RoleDR && other.Name != o.Partner && o.Undo:
+		say(ctx, s, "%s cannot be asked whether it was promoted (%v); %s accepted writes when this run began and goes on", other.Name, err, node)
+		return nil
+	case other.Name != node && o.AcceptSplit:
+		say(ctx, s, "RISK: %s cannot be asked whether it was promoted (%v). If it was, two primaries accept writes from now on.", other.Name, err)
 		return nil
 	}
-	return hint.Wrap(fmt.Errorf("%s stays stopped: %s cannot be asked whether it was promoted: %w", node, other, err),
-		"when %s answers again, on %s: warmrun startPrimary; when you are sure that it was not promoted: warmrun startPrimary --accept-split", other, node)
+	return hint.Wrap(fmt.Errorf("%s stays stopped: %s cannot be asked whether it was promoted: %w", node, other.Name, err),
+		"when %s answers again, on %s: warmrun startPrimary; when you are sure that it was not promoted: warmrun startPrimary --accept-split", other.Name, node)
 }

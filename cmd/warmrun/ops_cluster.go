@@ -66,10 +66,14 @@ func clusterOperations() []operation {
 	}
 }
 
-// stateOf inspects a node, here or there.
-func stateOf(ctx context.Context, s *session, node cluster.NodeName) (standby.State, error) {
-	return callOn(ctx, s, node, "standby.state", none{},
+// stateOf inspects a node, here or there. What it sees of the DR node is noted.
+func stateOf(ctx context.Context, s *session, name cluster.NodeName) (standby.State, error) {
+	state, err := callOn(ctx, s, name, "standby.state", none{},
 		func(ctx context.Context, s *session, _ none) (standby.State, error) { return s.self().Inspect(ctx) })
+	if node, unknown := s.site.Node(name); err == nil && unknown == nil && node.Role == cluster.RoleDR && !s.site.IsSelf(name) {
+		noteSighting(ctx, s, name, state)
+	}
+	return state, err
 }
 
 // pairStates looks at both nodes of the pair.

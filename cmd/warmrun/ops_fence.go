@@ -67,44 +67,102 @@ func clearFence(_ context.Context, s *session, o fenceOptions) (none, error) {
 	return none{}, nil
 }
 
-// raiseFence writes the fence with an epoch above every known one. The node to
-// be promoted must take it; one that cannot be reached is said and passed over.
+// raiseFence makes every archive that can be reached end the timeline at the
+// LSN given, or before it. The node to be promoted must take the fence. One that
+// cannot be reached, or whose archive cannot take it, is named and passed over:
+// what keeps the old primary from writing is its signal file or, where it cannot
+// be reached, the operator's word that it is down, and neither needs that
+// archive. An archive that ends the timeline there already is left as it is,
+// so the fence may be raised again by a run within the run that raised it.
 func raiseFence(ctx context.Context, s *session, promoted cluster.NodeName, o fenceOptions) (walcore.Cut, error) {
-	reached := map[cluster.NodeName]bool{}
-	for _, n := range s.site.Nodes {
-		fence, err := callOn(ctx, s, n.Name, "fence.read", none{}, readFence)
-		if err != nil {
-			if n.Name == promoted {
-				return walcore.Cut{}, err
-			}
-			say(ctx, s, "%s cannot be reached; its archive is not fenced (%v)", n.Name, err)
-			continue
-		}
-		reached[n.Name] = true
+	fences, err := readFences(ctx, s, promoted)
+	if err != nil {
+		return walcore.Cut{}, err
+	}
+	for _, fence := range fences {
 		o.Epoch = max(o.Epoch, fence.Epoch)
 	}
 	o.Epoch++
-	o.At = time.Now().UTC()
+	o.At, o.By = time.Now().UTC(), raisedBy(o.By, promoted)
+	raised := 0
 	for _, n := range s.site.Nodes {
-		if !reached[n.Name] {
+		fence, reached := fences[n.Name]
+		if !reached || fencedAlready(ctx, s, n.Name, fence, o) {
 			continue
 		}
-		if _, err := callOn(ctx, s, n.Name, "fence.set", o, setFence); err != nil {
+		switch _, err := callOn(ctx, s, n.Name, "fence.set", o, setFence); {
+		case err == nil:
+			raised++
+		case n.Name == promoted:
 			err = fmt.Errorf("fence the archive on %s: %w", n.Name, err)
-			return walcore.Cut{}, errors.Join(err, lowerFence(ctx, s, promoted, o))
+			return walcore.Cut{}, errors.Join(err, clearFences(ctx, s, promoted, o))
+		default:
+			warnUnfenced(ctx, s, n.Name, o, err)
 		}
 	}
-	say(ctx, s, "Fence: timeline %d ends at %s in every archive that can be reached (epoch %d)", o.Timeline, o.LSN, o.Epoch)
+	if raised > 0 {
+		say(ctx, s, "Fence: timeline %d ends at %s in every archive that can be reached (epoch %d)", o.Timeline, o.LSN, o.Epoch)
+	}
 	return o.cut(), nil
 }
 
+// raisedBy is what a cut says of its origin: the runbook, and the node that was
+// promoted then.
+func raisedBy(runbook string, promoted cluster.NodeName) string {
+	return fmt.Sprintf("%s on %s", runbook, promoted)
+}
+
+// readFences reads the fences of all archives that can be read.
+func readFences(ctx context.Context, s *session, promoted cluster.NodeName) (map[cluster.NodeName]walcore.Fence, error) {
+	fences := map[cluster.NodeName]walcore.Fence{}
+	for _, n := range s.site.Nodes {
+		fence, err := callOn(ctx, s, n.Name, "fence.read", none{}, readFence)
+		if err != nil && n.Name == promoted {
+			return nil, err
+		}
+		if err != nil {
+			say(ctx, s, "WARNING: the archive on %s is not fenced: %s", n.Name, oneLine(err))
+			say(ctx, s, "WAL that an old primary ships there is accepted; make sure that none runs before %s is used again", n.Name)
+			continue
+		}
+		fences[n.Name] = fence
+	}
+	return fences, nil
+}
+
+// fencedAlready reports whether an archive ends the timeline where it is to
+// end, or before that, which it says: a cut is never moved up.
+func fencedAlready(ctx context.Context, s *session, node cluster.NodeName, fence walcore.Fence, o fenceOptions) bool {
+	cut, there := fence.Cut(o.Timeline)
+	if !there || cut.LSN > o.LSN {
+		return false
+	}
+	if cut.LSN < o.LSN {
+		say(ctx, s, "WARNING: the archive on %s ends timeline %d at %s already (%s, %s) and not at %s", node, o.Timeline, cut.LSN, cut.By, cut.At.Format("2006-01-02 15:04:05 MST"), o.LSN)
+		say(ctx, s, "What it lacks of the WAL in between it will not take: where warmrun status then shows %s behind, take a new base copy", node)
+	}
+	return true
+}
+
+func warnUnfenced(ctx context.Context, s *session, node cluster.NodeName, o fenceOptions, err error) {
+	say(ctx, s, "WARNING: the archive on %s cannot take the fence: %s", node, oneLine(err))
+	say(ctx, s, "Until that is mended it accepts WAL of timeline %d past %s, should an old primary ship any; it is not on the new primary's history", o.Timeline, o.LSN)
+	say(ctx, s, "Mend the archive on %s; then see with warmrun status that it follows, and take a new base copy of it if not", node)
+}
+
+// lowerFence takes back what raiseFence has done with the same options.
 func lowerFence(ctx context.Context, s *session, promoted cluster.NodeName, o fenceOptions) error {
+	o.By = raisedBy(o.By, promoted)
+	return clearFences(ctx, s, promoted, o)
+}
+
+func clearFences(ctx context.Context, s *session, promoted cluster.NodeName, o fenceOptions) error {
 	for _, n := range s.site.Nodes {
 		if _, err := callOn(ctx, s, n.Name, "fence.clear", o, clearFence); err != nil {
 			if n.Name == promoted {
 				return err
 			}
-			say(ctx, s, "%s cannot be reached; a fence may be left in its archive (%v)", n.Name, err)
+			say(ctx, s, "%s cannot be reached; a fence may be left in its archive (%s)", n.Name, oneLine(err))
 		}
 	}
 	return nil

@@ -32,6 +32,9 @@ func relayPush(ctx context.Context, s *session, o toOption) (ship.RelayResult, e
 	if err != nil {
 		return ship.RelayResult{}, err
 	}
+	if _, err := stateOf(ctx, s, o.To); err != nil {
+		return ship.RelayResult{}, err
+	}
 	progress, err := progressOf(ctx, s, o.To)
 	if err != nil {
 		return ship.RelayResult{}, err

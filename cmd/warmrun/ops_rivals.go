@@ -27,6 +27,8 @@ type checkRivalsOptions struct {
 	// NothingLeft also asks that no dead primary that answers has WAL which the
 	// node to be promoted lacks.
 	NothingLeft bool `json:"nothing_left"`
+	// Handover: a switchover has seen the primary run, and has stopped it.
+	Handover bool `json:"handover"`
 }
 
 // salvaged is what was had from the old primary, if anything.
@@ -56,8 +58,13 @@ func rivalOperations() []operation {
 				return checkRivals(ctx, s, cluster.NodeName(node), o)
 			}
 		}),
+		here("rivals", "none_promoted", engine.Read, "that no other node which can be reached was promoted beside the running primary", []string{"node"}, func(s *session) any {
+			return func(ctx context.Context, node string) error {
+				return nonePromoted(ctx, s, cluster.NodeName(node))
+			}
+		}),
 		here("rivals", "fence", engine.Change, "make every stopped old primary unable to start as a primary", []string{"node"}, func(s *session) any {
-			return func(ctx context.Context, node string, o acceptSplitOption) error {
+			return func(ctx context.Context, node string, o acceptSplitOption) ([]cluster.NodeName, error) {
 				return fenceRivals(ctx, s, cluster.NodeName(node), o.AcceptSplit)
 			}
 		}),
@@ -85,6 +92,9 @@ func rivalOperations() []operation {
 				return raiseFence(ctx, s, cluster.NodeName(node), o)
 			}
 		}),
+		here("fence", "lift", engine.Change, "take down a fence that a run which never came to its promotion has left on a primary's timeline", []string{"node"}, func(s *session) any {
+			return func(ctx context.Context, node string) error { return liftFence(ctx, s, cluster.NodeName(node)) }
+		}),
 		here("fence", "lower", engine.Change, "take a fence out of every archive that can be reached", []string{"node"}, func(s *session) any {
 			return func(ctx context.Context, node string, o fenceOptions) error {
 				return lowerFence(ctx, s, cluster.NodeName(node), o)
@@ -94,7 +104,7 @@ func rivalOperations() []operation {
 }
 
 // checkRivals refuses a promotion beside a node that accepts writes, and one
-// beside a node of the pair that cannot be asked unless told to accept that.
+// beside a node that cannot be asked unless told to accept that.
 func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o checkRivalsOptions) error {
 	if err := learnPair(ctx, s); err != nil {
 		if !o.AcceptSplit {
@@ -109,7 +119,9 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o c
 		state, err := stateOf(ctx, s, n.Name)
 		switch {
 		case err != nil && n.Role == cluster.RoleDR:
-			say(ctx, s, "%s cannot be asked (%v); it is the DR node and is taken to be a standby", n.Name, err)
+			if err := unaskedDR(ctx, s, n.Name, err, o); err != nil {
+				return err
+			}
 		case err != nil && o.AcceptSplit:
 			say(ctx, s, "RISK: %s cannot be reached (%v). If its server still runs, it goes on accepting writes, and they will be lost.", n.Name, err)
 		case err != nil:
@@ -170,32 +182,43 @@ func partnerName(_ context.Context, s *session, _ none) (cluster.NodeName, error
 	return partner.Name, nil
 }
 
-func fenceRivals(ctx context.Context, s *session, promoted cluster.NodeName, acceptSplit bool) error {
+// fenceRivals makes every stopped primary beside the node able to start only as
+// a standby, and names those it has done that to.
+func fenceRivals(ctx context.Context, s *session, promoted cluster.NodeName, acceptSplit bool) ([]cluster.NodeName, error) {
+	fenced := []cluster.NodeName{}
 	for _, n := range s.site.Nodes {
 		if n.Name == promoted {
 			continue
 		}
 		state, err := stateOf(ctx, s, n.Name)
 		if err != nil && n.Role == cluster.RolePair && !acceptSplit {
-			return fmt.Errorf("%s has answered before and can no longer be asked: %w", n.Name, err)
+			return fenced, fmt.Errorf("%s has answered before and can no longer be asked: %w", n.Name, err)
 		}
 		if err != nil {
 			continue // checkRivals has said what that means
 		}
 		switch state.Role {
 		case standby.RolePrimary:
-			return hint.Wrap(fmt.Errorf("%s has come up meanwhile and accepts writes", n.Name), "stop it, then repeat: pg_ctl -D %s stop -m fast", state.PGData)
+			return fenced, hint.Wrap(fmt.Errorf("%s has come up meanwhile and accepts writes", n.Name), "stop it, then repeat: pg_ctl -D %s stop -m fast", state.PGData)
 		case standby.RoleStoppedPrimary:
-			_, err := callOn(ctx, s, n.Name, "standby.configure", configureOptions{Fence: true},
-				func(ctx context.Context, s *session, _ configureOptions) (none, error) {
-					return none{}, s.self().Fence(ctx)
-				})
-			if err != nil {
-				return fmt.Errorf("fence %s: %w", n.Name, err)
+			if err := fenceStopped(ctx, s, n.Name); err != nil {
+				return fenced, err
 			}
-			say(ctx, s, "%s is fenced: its server can start only as a standby", n.Name)
+			fenced = append(fenced, n.Name)
 		}
 	}
+	return fenced, nil
+}
+
+func fenceStopped(ctx context.Context, s *session, node cluster.NodeName) error {
+	_, err := callOn(ctx, s, node, "standby.configure", configureOptions{Fence: true},
+		func(ctx context.Context, s *session, _ configureOptions) (none, error) {
+			return none{}, s.self().Fence(ctx)
+		})
+	if err != nil {
+		return fmt.Errorf("fence %s: %w", node, err)
+	}
+	say(ctx, s, "%s is fenced: its server can start only as a standby", node)
 	return nil
 }
 
@@ -240,7 +263,9 @@ func salvageRivals(ctx context.Context, s *session, to cluster.NodeName) (salvag
 	return result, nil
 }
 
-// collect pulls into the node's archive what other archives have.
+// collect pulls into the node's archive what other archives have. One that
+// cannot even be listed is passed over, as a node that cannot be reached is; a
+// file that is there and cannot be had is WAL that would be lost.
 func collect(ctx context.Context, s *session, to cluster.NodeName) (int, error) {
 	total := 0
 	for _, n := range s.site.Nodes {
@@ -251,11 +276,12 @@ func collect(ctx context.Context, s *session, to cluster.NodeName) (int, error) 
 			say(ctx, s, "the archive on %s cannot be reached; going on with what is here", n.Name)
 			continue
 		}
-		got, err := callOn(ctx, s, to, "archive.pull", pullOptions{From: n.Name}, pullArchive)
-		if err != nil {
-			return total, fmt.Errorf("fetch WAL from the archive on %s: %w", n.Name, err)
-		}
+		got, err := callOn(ctx, s, to, "archive.pull", pullOptions{From: n.Name, Lenient: true}, pullArchive)
 		total += got
+		if err != nil {
+			return total, hint.Wrap(fmt.Errorf("fetch WAL from the archive on %s: %w", n.Name, err),
+				"that WAL is not on %s: mend this before promoting it, or move what cannot be read out of the archive on %s to give it up", to, n.Name)
+		}
 	}
 	return total, nil
 }
@@ -264,6 +290,8 @@ type pullOptions struct {
 	From cluster.NodeName `json:"from"`
 	// Histories fetches these only.
 	Histories bool `json:"histories"`
+	// Lenient passes over an archive that cannot be listed, loudly.
+	Lenient bool `json:"lenient"`
 }
 
 // pullArchive fetches every history, and every segment that lies at or after
@@ -277,18 +305,19 @@ func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	client, err := ship.Connect(ctx, s.agent(o.From))
-	if err != nil {
-		return 0, err
-	}
-	defer client.Close()
-	theirs, err := client.List(ctx)
+	client, theirs, err := listThere(ctx, s, o.From)
 	if errors.Is(err, walcore.ErrNoArchive) {
+		return 0, nil
+	}
+	if err != nil && o.Lenient && ctx.Err() == nil {
+		say(ctx, s, "WARNING: the archive on %s cannot be read: %s", o.From, oneLine(err))
+		say(ctx, s, "WAL that only %s has is given up by going on; mend its archive first if it may have any", o.From)
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
+	defer client.Close()
 	first := walcore.SegmentAt(1, control.Redo, control.SegmentSize).Position()
 	got := 0
 	for _, name := range theirs {
@@ -312,6 +341,19 @@ func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
 		got++
 	}
 	return got, nil
+}
+
+// listThere connects to the archive of a node and lists it.
+func listThere(ctx context.Context, s *session, node cluster.NodeName) (*ship.Client, []walcore.FileName, error) {
+	client, err := ship.Connect(ctx, s.agent(node))
+	if err != nil {
+		return nil, nil, err
+	}
+	names, err := client.List(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, client.Close())
+	}
+	return client, names, nil
 }
 
 func announceLoss(ctx context.Context, s *session, node cluster.NodeName, o lossOptions) (lossResult, error) {

@@ -57,7 +57,7 @@ func runNestedHere(ctx context.Context, s *session, name string, args map[string
 		return plan.Nested(), nil
 	}
 	if err := checkRunsOn(ctx, s, book); err != nil {
-		return "", err
+		return "", engine.NotBegun(err)
 	}
 	_, err = book.Run(ctx, args, engine.RunOptions{AssumeYes: true})
 	return "", err
@@ -70,7 +70,7 @@ func runNestedThere(ctx context.Context, s *session, name cluster.NodeName, book
 	}
 	client, err := s.client(ctx, name)
 	if err != nil {
-		return "", fmt.Errorf("reach %s: %w", name, err)
+		return "", engine.NotBegun(fmt.Errorf("reach %s: %w", name, err))
 	}
 	words := []string{book}
 	for _, key := range sortedKeys(args) {
@@ -82,7 +82,7 @@ func runNestedThere(ctx context.Context, s *session, name cluster.NodeName, book
 		words = append(words, "--plan", "--within", "plan")
 		live = &plan
 	} else {
-		words = append(words, "--yes", "--within", s.run)
+		words = append(words, "--yes", "--attended", "--within", s.run)
 		if s.color {
 			words = append(words, "--color")
 		}
@@ -90,9 +90,15 @@ func runNestedThere(ctx context.Context, s *session, name cluster.NodeName, book
 	passed := func() error { return engine.NoReturn(ctx) }
 	watch := &nestedOutput{rest: live, noReturn: passed}
 	err = client.Run(ctx, s.command(node, words...), remote.Streams{
-		Out: live, Err: watch, Grace: nestedUndo, GiveUp: s.stopUndo,
+		Out: live, Err: watch, KeepOpen: true, Grace: nestedUndo, GiveUp: s.stopUndo,
 	})
-	err = errors.Join(explainNested(ctx, name, book, watch.complaints.String(), err), watch.err)
+	err = explainNested(ctx, name, book, watch.complaints.String(), err)
+	if watch.notBegun {
+		err = engine.NotBegun(err)
+	}
+	if watch.err != nil {
+		err = errors.Join(err, watch.err)
+	}
 	if err != nil && !engine.Planning(ctx) && mayHavePassed(ctx, s, book, err) {
 		err = errors.Join(err, passed())
 	}
@@ -107,6 +113,10 @@ const nestedUndo = 15 * time.Minute
 // noReturnMark is what a nested run prints on standard error right before it
 // does what cannot be undone; the run around it then goes only forward too.
 const noReturnMark = "warmrun: no return"
+
+// notBegunMark is what a nested run prints when it was refused before it had
+// changed anything: then there is nothing to undo in the run around it.
+const notBegunMark = "warmrun: nothing begun"
 
 // mayHavePassed reports whether a failed nested run may have done what cannot
 // be undone. A connection that broke leaves that unknown, and unknown is not
@@ -129,12 +139,13 @@ func mayHavePassed(ctx context.Context, s *session, book string, err error) bool
 }
 
 // nestedOutput reads a nested run's standard error: its own error and hint
-// become this run's, its mark of no return is taken over, and everything else
-// is passed on.
+// become this run's, its marks are taken over, and everything else is passed
+// on.
 type nestedOutput struct {
 	rest       io.Writer
 	noReturn   func() error
 	complaints bytes.Buffer
+	notBegun   bool
 	err        error
 	line       []byte
 }
@@ -157,6 +168,9 @@ func (w *nestedOutput) take(line string) error {
 	switch {
 	case strings.TrimSpace(line) == noReturnMark:
 		w.err = errors.Join(w.err, w.noReturn())
+		return nil
+	case strings.TrimSpace(line) == notBegunMark:
+		w.notBegun = true
 		return nil
 	case strings.HasPrefix(line, "warmrun: error: "), strings.HasPrefix(line, "warmrun: hint: "):
 		_, err := w.complaints.WriteString(line)

@@ -157,6 +157,9 @@ type recoveryEndOptions struct {
 type recoveryEndResult struct {
 	LSN      walcore.LSN      `json:"lsn"`
 	Timeline walcore.Timeline `json:"timeline"`
+	// Cut is where a fence may end the timeline: no promotion, smart or fast,
+	// opens the node behind it.
+	Cut walcore.LSN `json:"cut"`
 	// Reached is the position that the server has replayed past once nothing in
 	// the archive is left to replay: the last whole record begins there. What
 	// follows it may be the beginning of a record whose rest never arrived.
@@ -172,8 +175,11 @@ func recoveryEnd(ctx context.Context, s *session, o recoveryEndOptions) (recover
 	if err != nil {
 		return recoveryEndResult{}, err
 	}
-	result := recoveryEndResult{LSN: at.LSN, Timeline: at.Timeline}
+	result := recoveryEndResult{LSN: at.LSN, Timeline: at.Timeline, Cut: at.LSN}
 	archive, err := walcore.OpenArchive(s.site.Self.Archive)
+	if errors.Is(err, walcore.ErrNoArchive) {
+		return result, nil
+	}
 	if err != nil {
 		return result, err
 	}
@@ -181,7 +187,7 @@ func recoveryEnd(ctx context.Context, s *session, o recoveryEndOptions) (recover
 	if err != nil || chain.Last == "" {
 		return result, err
 	}
-	result.Timeline = max(result.Timeline, chain.Timeline)
+	result.Timeline, result.Cut = max(result.Timeline, chain.Timeline), max(at.LSN, chain.End)
 	if o.Fast || chain.End <= at.LSN {
 		return result, nil
 	}

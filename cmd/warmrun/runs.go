@@ -1,20 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/warmrun/warmrun/engine"
-	"github.com/warmrun/warmrun/walcore/atomicfile"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
@@ -23,7 +19,9 @@ type runCommand struct {
 	args   map[string]string
 	plan   bool
 	within string // the run that called this one from another node
-	color  bool
+	// attended: the run around this one holds standard input open.
+	attended bool
+	color    bool
 }
 
 // runRunbook runs or plans a loaded runbook.
@@ -41,25 +39,33 @@ func (p *process) runRunbook(ctx context.Context, s *session, book *engine.Runbo
 		return err
 	}
 	if err := checkRunsOn(ctx, s, book); err != nil {
-		return err
+		return engine.NotBegun(err)
 	}
 	s.run, s.color = c.within, c.color
 	if s.run == "" {
 		s.run = newRunID(book.Name, string(s.site.Self.Name), time.Now())
 	}
-	unlock, err := lockRun(s, book, c.within != "")
+	before, unlock, err := lockRun(ctx, s, book, c.within != "")
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	caller := &caller{}
+	if c.attended {
+		var leave func()
+		ctx, leave = caller.watch(ctx, p.in)
+		defer leave()
+	}
 	_, err = book.Run(ctx, c.args, engine.RunOptions{
-		Out: foldTo(p.out), Terminal: c.color, AssumeYes: s.yes, StopUndo: p.stopUndo,
+		Out: foldTo(p.out), Terminal: c.color, AssumeYes: s.yes, StopUndo: p.stopUndo, Before: before,
 		Observe: func(e engine.Event) error {
 			if e.Kind != engine.NoReturnPassed || c.within == "" {
 				return nil
 			}
-			_, err := fmt.Fprintln(p.err, noReturnMark)
-			return err
+			if _, err := fmt.Fprintln(p.err, noReturnMark); err != nil {
+				return err
+			}
+			return caller.passNoReturn()
 		},
 	})
 	return explainStep(err, book)
@@ -75,77 +81,85 @@ func explainStep(err error, book *engine.Runbook) error {
 	if !errors.As(err, &step) {
 		return err
 	}
-	switch own := hint.Of(err); {
+	own := hint.Of(err)
+	var says []string
+	switch {
 	case len(step.Left) > 0:
 		// What was left half done matters more than what was wrong at first.
-		next := cmp.Or(hint.Of(step.UndoErr), own, "look at: warmrun status")
-		return hint.Wrap(err, "not undone: %s (%v); %s", strings.Join(step.Left, ", "), step.UndoErr, next)
-	case own != "":
-		return err
+		says = append(says, fmt.Sprintf("not undone: %s (%s)", strings.Join(step.Left, ", "), oneLine(step.UndoErr)))
+		says = append(says, cmp.Or(hint.Of(step.UndoErr), own, "look at: warmrun status"))
 	case step.PastReturn:
-		return hint.Wrap(err, "the line of no return was passed and nothing was undone; look at: warmrun status")
-	case step.Undone:
-		return hint.Wrap(err, "everything that had been done was undone; mend the cause and run it again")
+		says = append(says, cmp.Or(own, "the line of no return was passed and nothing was undone; look at: warmrun status"))
+	default:
+		says = append(says, cmp.Or(own, "mend the cause and run it again"))
+		if !engine.HasBegun(err) {
+			says = append(says, "nothing had been changed")
+		}
 	}
-	return err
+	if len(step.TookBack) > 0 {
+		says = append(says, "undone: "+strings.Join(step.TookBack, ", "))
+	}
+	says = append(says, step.Leaves...)
+	return hint.Wrap(err, "%s", strings.Join(slices.Compact(says), "; "))
 }
 
 func newRunID(book, node string, now time.Time) string {
 	return fmt.Sprintf("%s-%s-%s-%d", now.UTC().Format("20060102T150405Z"), book, node, os.Getpid())
 }
 
-// lockRun takes the kernel lock that a runbook asks for: "cluster" is shared by
-// all runbooks of this node that change state, "node" keeps a runbook from
-// overlapping with itself. The kernel drops it with the process, so no stale
-// lock can remain. A run that another node's run has called is not in its way.
-func lockRun(s *session, book *engine.Runbook, nested bool) (unlock func(), err error) {
-	if book.Lock == "none" || (nested && book.Lock == "cluster" && ownsLock(s)) {
-		return func() {}, nil
+// lockRun takes the lock that a runbook asks for, and gives what the engine is
+// to ask before each step. "cluster" is shared by all runbooks that change the
+// state of the cluster, on all nodes; "node" keeps a runbook from overlapping
+// with itself on one node. A run that another node's run has called is not in
+// that one's way.
+func lockRun(ctx context.Context, s *session, book *engine.Runbook, nested bool) (before func(context.Context, string) error, unlock func(), err error) {
+	switch {
+	case book.Lock == "none":
+		return nil, func() {}, nil
+	case book.Lock == "node":
+		lock, err := takeLock(s.site, book.Name, holderOf(s, book.Name))
+		var held *heldError
+		if errors.As(err, &held) {
+			return nil, nil, heldBy(held.holder, s.site.Self.Name)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, func() { _ = lock.Close() }, nil // it keeps nothing that must last
+	case !nested:
+		lock, err := lockCluster(ctx, s, book.Name)
+		if err != nil {
+			return nil, nil, err
+		}
+		return lock.check, lock.release, nil
 	}
-	name := "cluster"
-	if book.Lock == "node" {
-		name = book.Name
+	lock := &lentLock{s: s, book: book.Name}
+	if err := lock.check(ctx, ""); err != nil {
+		return nil, nil, err
 	}
-	dir := s.site.Local("runs")
-	if err := atomicfile.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	path := filepath.Join(dir, name+".lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		holder := lockHolder(path)
-		return nil, errors.Join(lockedError{hint.Wrap(fmt.Errorf("another run is under way on %s: %s", s.site.Self.Name, holder),
-			"wait until it has ended; the lock goes with its process")}, f.Close())
-	}
-	if err := f.Truncate(0); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	if _, err := fmt.Fprintf(f, "%s\nprocess %d since %s\n", s.run, os.Getpid(), time.Now().Format("2006-01-02 15:04:05 MST")); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return func() { _ = f.Close() }, nil // closing is what releases it
+	return lock.check, lock.release, nil
 }
 
-// ownsLock reports whether the lock on this node is held by the very run that
-// this process is part of: a switchover started here whose other node calls
-// back.
-func ownsLock(s *session) bool {
-	f, err := os.Open(filepath.Join(s.site.Local("runs"), "cluster.lock"))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	line, err := bufio.NewReader(f).ReadString('\n')
-	return err == nil && strings.TrimSpace(line) == s.run
+// lentLock is this node's lock in a run that another node's run has called. It
+// is that run's, and becomes this one's where that run could not take it or has
+// lost it.
+type lentLock struct {
+	s    *session
+	book string
+	own  *lockFile
 }
 
-func lockHolder(path string) string {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "unknown"
+func (l *lentLock) check(context.Context, string) error {
+	if l.own != nil {
+		return nil
 	}
-	return strings.Join(strings.Fields(strings.ReplaceAll(string(text), "\n", ", ")), " ")
+	own, err := lockHere(l.s, l.book)
+	l.own = own
+	return err
+}
+
+func (l *lentLock) release() {
+	if l.own != nil {
+		_ = l.own.Close() // nothing was written that must last
+	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/warmrun/warmrun/builtins/psql"
 	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/builtins/standby"
+	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
@@ -174,6 +175,8 @@ type callReply struct {
 	Error  string          `json:"error,omitempty"`
 	Hint   string          `json:"hint,omitempty"`
 	Code   int             `json:"code,omitempty"`
+	// NotBegun: it was refused before it had changed anything.
+	NotBegun bool `json:"not_begun,omitempty"`
 }
 
 // call runs one operation on another node and decodes its result.
@@ -208,6 +211,9 @@ func (s *session) call(ctx context.Context, name cluster.NodeName, op string, ar
 		if reply.Hint != "" {
 			err = hint.Wrap(err, "%s", reply.Hint)
 		}
+		if reply.NotBegun {
+			err = engine.NotBegun(err)
+		}
 		return err
 	}
 	return json.Unmarshal(reply.Result, result)
@@ -225,10 +231,17 @@ func (s *session) explainCall(node cluster.Node, op string, err error) error {
 		s.forget(node.Name)
 		return fmt.Errorf("%s on %s: %w", op, node.Name, err)
 	}
-	if exit.Status == 126 || exit.Status == 127 {
+	if notInstalled(err) {
 		return hint.Wrap(fmt.Errorf("%s has no working %s%w", node.Name, node.Binary(), errNotInstalled), "run: warmrun distrib")
 	}
 	return fmt.Errorf("%s on %s: %w", op, node.Name, err)
+}
+
+// notInstalled reports whether a command failed because the program is not on
+// the node or cannot be executed there.
+func notInstalled(err error) bool {
+	var exit *remote.ExitError
+	return errors.As(err, &exit) && (exit.Status == 126 || exit.Status == 127)
 }
 
 // server is this node's PostgreSQL server.

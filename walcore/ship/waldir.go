@@ -28,13 +28,18 @@ import (
 // wrote, when it was the primary. timeline is the one that upTo is on; id the
 // cluster's identity, with its segment size. The result is the segments that are in the archive now because
 // of the call, those included that were there already. An error means that the
-// archive does not hold all WAL up to upTo.
+// archive does not hold all WAL up to upTo, or that it is on a newer timeline
+// that left this one before that: then nothing is sent at all, because the
+// server whose WAL this is was superseded.
 func ShipWALDir(ctx context.Context, to *Client, walDir string, from, upTo walcore.LSN, timeline walcore.Timeline, id walcore.Identity, out io.Writer) ([]walcore.SegmentName, error) {
 	if !id.SegmentSize.Valid() || timeline == 0 || upTo == 0 {
 		return nil, fmt.Errorf("ship %s up to %s on timeline %d: the segment size, timeline and end must be known", walDir, upTo, uint32(timeline))
 	}
 	d := &walSource{ctx: ctx, to: to, dir: walDir, replayed: from, upTo: upTo, timeline: timeline, id: id, out: out}
 	if err := d.list(); err != nil {
+		return nil, err
+	}
+	if err := d.checkBranch(); err != nil {
 		return nil, err
 	}
 	if err := d.shipOthers(); err != nil {
@@ -278,12 +283,46 @@ func (d *walSource) inspect(name walcore.SegmentName, f *os.File) (PutOptions, e
 	return PutOptions{Provisional: d.upTo}, nil
 }
 
+// checkBranch refuses to send anything to an archive that is on a newer
+// timeline which left this one before upTo, or never came from it.
+func (d *walSource) checkBranch() error {
+	chain, err := d.to.Chain(d.ctx, "")
+	if err != nil {
+		return err
+	}
+	return d.onBranch(chain)
+}
+
+func (d *walSource) onBranch(chain walcore.Chain) error {
+	if chain.Timeline <= d.timeline {
+		return nil
+	}
+	if chain.WantHistory != 0 {
+		return hint.Wrap(fmt.Errorf("the archive there has WAL of timeline %d and not %s: whether that left timeline %d before %s cannot be told", uint32(chain.Timeline), chain.Timeline.HistoryName(), uint32(d.timeline), d.upTo),
+			"bring %s there from the node that writes timeline %d; warmrun status shows which", chain.Timeline.HistoryName(), uint32(chain.Timeline))
+	}
+	fork, descends := chain.History.Fork(d.timeline)
+	if descends && fork >= d.upTo {
+		return nil
+	}
+	how := fmt.Sprintf("which does not come from timeline %d", uint32(d.timeline))
+	if descends {
+		how = fmt.Sprintf("which left timeline %d at %s, before the end of this WAL at %s", uint32(d.timeline), fork, d.upTo)
+	}
+	return hint.Wrap(fmt.Errorf("the archive there is on timeline %d, %s: the server in %s was superseded, and nothing was sent", uint32(chain.Timeline), how, d.dir),
+		"the node that writes timeline %d is the primary: warmrun status shows it; rebuild this one from it", uint32(chain.Timeline))
+}
+
 // verify asks the archive whether its WAL leads to upTo now. Where a newer
-// timeline has begun there, this one's end is no longer on its chain.
+// timeline left this one at its end or later, that end is no longer on its
+// chain.
 func (d *walSource) verify() error {
 	chain, err := d.to.Chain(d.ctx, d.need)
-	if err != nil || chain.Timeline > d.timeline {
+	if err != nil {
 		return err
+	}
+	if chain.Timeline > d.timeline {
+		return d.onBranch(chain)
 	}
 	if len(chain.Gaps) > 0 {
 		return hint.Wrap(fmt.Errorf("neither %s nor the archive there has %s, and WAL up to %s needs it", d.dir, chain.Gaps[0].Want, d.upTo),

@@ -130,6 +130,52 @@ func TestShipWALDirBehindAnOldGap(t *testing.T) {
 	}
 }
 
+// TestShipWALDirOfADeadBranch: the archive is on a timeline that left this one
+// before its end. Nothing is sent, and it is no success. One that left it at the
+// end took everything.
+func TestShipWALDirOfADeadBranch(t *testing.T) {
+	half, end := storetest.Segment{Name: seg3, Ending: storetest.Shutdown}.Build()
+	dir := walDir(t, map[string][]byte{
+		string(seg1): segment(storetest.Segment{Name: seg1}), "+" + string(seg2): segment(storetest.Segment{Name: seg2}), string(seg3): half,
+	})
+	tests := []struct {
+		name, history string
+		also          walcore.SegmentName
+		fails         string
+	}{
+		{"left before the end", "1\t0/280000\tx\n", "", "left timeline 1 at 0/280000, before the end of this WAL at " + end.String()},
+		{"left at the end", "1\t" + end.String() + "\tx\n", "", ""},
+		{"no history", "", seg3.OnTimeline(2), "cannot be told"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a := newArchive(t)
+			fill(t, a, seg1)
+			if tt.history != "" {
+				mustPut(t, a, tli2, []byte(tt.history), 0)
+			}
+			if tt.also != "" {
+				fill(t, a, tt.also)
+			}
+			before := listed(t, a)
+			var out bytes.Buffer
+			_, err := ShipWALDir(t.Context(), connectTo(t, a), dir, 0, end, 1, walcore.Identity{SegmentSize: storetest.Small}, &out)
+			if tt.fails == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.fails) {
+				t.Errorf("got error %v, want %q", err, tt.fails)
+			}
+			if got := listed(t, a); got != before {
+				t.Errorf("the archive had %s and has %s: something was sent", before, got)
+			}
+		})
+	}
+}
+
 // TestShipWALDirMendsAGap: a segment that the archive lacks behind what was
 // replayed is sent, although the archive's WAL goes on after it.
 func TestShipWALDirMendsAGap(t *testing.T) {

@@ -1,0 +1,42 @@
+package health
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/warmrun/warmrun/walcore"
+)
+
+// TestTakeBack: what to type when a run was killed between the stop of the
+// primary and the promotion.
+func TestTakeBack(t *testing.T) {
+	stopped := func(role Role) func(*NodeStatus) {
+		return func(n *NodeStatus) { n.Role, n.Running, n.Accepting, n.WasPrimary = role, false, false, true }
+	}
+	cut := func(n *NodeStatus) {
+		n.Fence = walcore.Fence{Epoch: 1, Cuts: []walcore.Cut{{Epoch: 1, Timeline: 1, LSN: 9, By: "switchover on db2"}}}
+	}
+	flushed, down := with(primary("db1", 9), stopped(RoleStoppedStandby)), with(primary("db1", 9), stopped(RoleStoppedPrimary))
+	for _, test := range []struct {
+		name  string
+		nodes []NodeStatus
+		want  []string // nil: no hint
+		not   string
+	}{
+		{"flushed", []NodeStatus{flushed, standby("db2", 9), relay("dr")}, []string{"warmrun startPrimary on db1", "warmrun triggerStandby on db2"}, "none"},
+		{"flushed and fenced", []NodeStatus{flushed, with(standby("db2", 9), cut)}, []string{"switchover on db2", "go on with warmrun triggerStandby on db2", "warmrun startPrimary on db1"}, "would start only"},
+		{"only stopped", []NodeStatus{down, standby("db2", 9)}, []string{"start its server"}, "startPrimary"},
+		{"promoted", []NodeStatus{flushed, primary("db2", 9)}, nil, "startPrimary"},
+		{"a stopped standby", []NodeStatus{primary("db1", 9), with(standby("db2", 9), func(n *NodeStatus) { n.Role = RoleStoppedStandby })}, nil, "startPrimary"},
+	} {
+		got := strings.Join(Gather(test.nodes...).Hints, "\n")
+		for _, want := range test.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: hints %q, want %q", test.name, got, want)
+			}
+		}
+		if strings.Contains(got, test.not) {
+			t.Errorf("%s: hints %q, do not want %q", test.name, got, test.not)
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/walcore/cluster"
+)
+
+// clusterLock is the lock of a run on every node that could be reached when it
+// began. Each node has a part of its own, and they are taken in the order of
+// the nodes' names: of two runs that begin at the same time one comes second at
+// the first node that both can reach, before either has done anything. A node
+// that cannot be reached is passed over; what may be promoted or started beside
+// it is for the checks of the runbooks to decide.
+type clusterLock struct {
+	s      *session
+	holder lockHolder
+
+	mu   sync.Mutex
+	here *lockFile
+	far  []*farLock
+
+	stop chan struct{} // ends the heartbeat
+	beat sync.WaitGroup
+}
+
+// lockHeartbeat is how often a lock is renewed; see lockSilence.
+const lockHeartbeat = 5 * time.Second
+
+// lockCluster takes the lock on all nodes, or fails with a lockedError and
+// holds none.
+func lockCluster(ctx context.Context, s *session, book string) (*clusterLock, error) {
+	l := &clusterLock{s: s, holder: holderOf(s, book), stop: make(chan struct{})}
+	nodes := slices.SortedFunc(slices.Values(s.site.Nodes), func(a, b cluster.Node) int { return cmp.Compare(a.Name, b.Name) })
+	unreachable := dialAll(ctx, s, nodes)
+	for _, node := range nodes {
+		if err := l.take(ctx, node, unreachable[node.Name]); err != nil {
+			l.release()
+			return nil, err
+		}
+	}
+	l.beat.Go(l.keep)
+	return l, nil
+}
+
+// dialAll connects to all nodes at once, since one that is gone takes its time,
+// and says which could not be reached.
+func dialAll(ctx context.Context, s *session, nodes []cluster.Node) map[cluster.NodeName]error {
+	failed := make([]error, len(nodes))
+	var group sync.WaitGroup
+	for i, node := range nodes {
+		if !s.site.IsSelf(node.Name) {
+			group.Go(func() { _, failed[i] = s.client(ctx, node.Name) })
+		}
+	}
+	group.Wait()
+	unreachable := map[cluster.NodeName]error{}
+	for i, node := range nodes {
+		if failed[i] != nil {
+			unreachable[node.Name] = failed[i]
+		}
+	}
+	return unreachable
+}
+
+// take takes one node's part. Only the part of this node must be had.
+func (l *clusterLock) take(ctx context.Context, node cluster.Node, unreachable error) error {
+	if l.s.site.IsSelf(node.Name) {
+		here, err := lockHere(l.s, l.holder.Runbook)
+		l.here = here
+		return err
+	}
+	err := unreachable
+	if err == nil {
+		var far *farLock
+		if far, err = lockThere(ctx, l.s, node, l.holder); err == nil {
+			l.far = append(l.far, far)
+			return nil
+		}
+	}
+	return l.passOver(ctx, node.Name, err)
+}
+
+// passOver goes on without the part of a node, but not past another run.
+func (l *clusterLock) passOver(ctx context.Context, node cluster.NodeName, err error) error {
+	var held *heldError
+	switch {
+	case errors.As(err, &held):
+		return heldBy(held.holder, node)
+	case ctx.Err() != nil:
+		return engine.NotBegun(context.Cause(ctx))
+	case notInstalled(err):
+		return nil // no run can be under way there
+	}
+	fmt.Fprintf(l.s.err, "warmrun: %s is not locked for this run (%v): start no other run there meanwhile\n", node, oneLine(err))
+	return nil
+}
+
+// keep renews the locks until the run has ended.
+func (l *clusterLock) keep() {
+	tick := time.NewTicker(lockHeartbeat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.stop:
+			return
+		case <-tick.C:
+			l.mu.Lock()
+			far := slices.Clone(l.far)
+			l.mu.Unlock()
+			for _, lock := range far {
+				_ = lock.alive() // check asks again, and acts on it
+			}
+		}
+	}
+}
+
+// check makes sure that the run still holds its locks, before a step of it. A
+// run that was stopped or cut off for a while may have lost them; when another
+// run has had one of them meanwhile, nothing that was checked holds any more.
+func (l *clusterLock) check(ctx context.Context, _ string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	alive := make([]error, len(l.far))
+	var group sync.WaitGroup
+	for i, lock := range l.far {
+		group.Go(func() { alive[i] = lock.alive() })
+	}
+	group.Wait()
+	var kept []*farLock
+	var failed error
+	for i, lock := range l.far {
+		if alive[i] == nil || failed != nil {
+			kept = append(kept, lock)
+			continue
+		}
+		again, err := l.regain(ctx, lock)
+		if again != nil {
+			kept = append(kept, again)
+		}
+		failed = err
+	}
+	l.far = kept
+	return failed
+}
+
+// regain takes a lock again that was lost. Nil without an error is a node to go
+// on without.
+func (l *clusterLock) regain(ctx context.Context, lost *farLock) (*farLock, error) {
+	lost.release()
+	node, err := l.s.site.Node(lost.node)
+	if err != nil {
+		return nil, err
+	}
+	again, err := lockThere(ctx, l.s, node, l.holder)
+	if err != nil {
+		return nil, l.passOver(ctx, node.Name, err)
+	}
+	if again.before == l.holder.Run {
+		return again, nil
+	}
+	again.release()
+	return nil, lockedError{fmt.Errorf("the lock on %s was lost (%v), and run %s has come in between", node.Name, lost.lost, again.before)}
+}
+
+// release gives all locks back.
+func (l *clusterLock) release() {
+	close(l.stop)
+	l.beat.Wait()
+	var group sync.WaitGroup
+	for _, lock := range l.far {
+		group.Go(lock.release)
+	}
+	group.Wait()
+	if l.here != nil {
+		_ = l.here.Close() // nothing was written that must last
+	}
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/warmrun/warmrun/walcore/cluster"
+)
+
+// farLock is another node's part of the cluster lock, held by `warmrun lock`
+// there for as long as the connection to it lives.
+type farLock struct {
+	node   cluster.NodeName
+	stream io.ReadWriteCloser
+	before string        // the run that had the lock last
+	lines  chan []byte   // the answers; closed when there are no more
+	quit   chan struct{} // closed when nobody wants answers any more
+
+	mu   sync.Mutex // one question at a time
+	lost error      // why the lock may be gone
+}
+
+// lockAnswer is how long a node may take for an answer about its lock.
+const lockAnswer = 10 * time.Second
+
+// errNoLock is why a node that answers has no part in the cluster lock.
+var errNoLock = errors.New("it cannot be locked")
+
+// lockThere takes the lock of another node. When another run holds it the error
+// is a *heldError. The lock outlives ctx: what a run undoes after it was
+// interrupted it undoes under its lock.
+func lockThere(ctx context.Context, s *session, node cluster.Node, holder lockHolder) (*farLock, error) {
+	client, err := s.client(ctx, node.Name)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := client.Start(context.WithoutCancel(ctx), s.command(node, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	l := &farLock{node: node.Name, stream: stream, lines: make(chan []byte), quit: make(chan struct{})}
+	go l.read()
+	if err := l.begin(holder); err != nil {
+		return nil, errors.Join(err, l.end())
+	}
+	return l, nil
+}
+
+// read passes the answers on until the stream ends, which Close sees to.
+func (l *farLock) read() {
+	defer close(l.lines)
+	in := bufio.NewReader(l.stream)
+	for {
+		line, err := in.ReadBytes('\n')
+		if err != nil {
+			return
+		}
+		select {
+		case l.lines <- line:
+		case <-l.quit:
+			return
+		}
+	}
+}
+
+func (l *farLock) begin(holder lockHolder) error {
+	request, err := json.Marshal(holder)
+	if err != nil {
+		return err
+	}
+	line, err := l.ask(append(request, '\n'))
+	if err != nil {
+		return err
+	}
+	var reply lockReply
+	if err := json.Unmarshal(line, &reply); err != nil {
+		return fmt.Errorf("%w: %w", errNoLock, err)
+	}
+	l.before = reply.Before
+	switch {
+	case reply.Holder != nil:
+		return &heldError{*reply.Holder}
+	case reply.Error != "":
+		return fmt.Errorf("%w: %s", errNoLock, reply.Error)
+	}
+	return nil
+}
+
+func (l *farLock) ask(question []byte) ([]byte, error) {
+	if _, err := l.stream.Write(question); err != nil {
+		return nil, err
+	}
+	patience := time.NewTimer(lockAnswer)
+	defer patience.Stop()
+	select {
+	case line, more := <-l.lines:
+		if !more {
+			return nil, fmt.Errorf("%w: the process that holds its lock has ended", errNoLock)
+		}
+		return line, nil
+	case <-patience.C:
+		return nil, fmt.Errorf("no answer within %s", lockAnswer)
+	}
+}
+
+// alive asks whether the lock is still held, which also keeps it.
+func (l *farLock) alive() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost == nil {
+		_, l.lost = l.ask([]byte("\n"))
+	}
+	return l.lost
+}
+
+// release releases the lock, and does not care how its process ended.
+func (l *farLock) release() { _ = l.end() }
+
+func (l *farLock) end() error {
+	close(l.quit)
+	err := l.stream.Close()
+	for range l.lines { // until the reader has ended
+	}
+	return err
+}
