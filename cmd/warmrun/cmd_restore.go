@@ -157,7 +157,7 @@ func (p *process) restoreRequest(g *globals, from string) (walcore.RestoreReques
 		return walcore.RestoreRequest{}, err
 	}
 	request.Archive, request.Trigger = s.site.Self.Archive, s.site.Self.Trigger
-	_, request.HasRelay = s.site.DR()
+	request.HasRelay = s.relays()
 	request.Fetch = s.startFetch
 	return request, nil
 }

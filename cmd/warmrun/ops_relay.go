@@ -28,6 +28,14 @@ func relayOperations() []operation {
 	}
 }
 
+// relays reports whether this node relays its archive to another: what the DR
+// node has not taken yet must stay here. The DR node itself relays to nobody,
+// and never has a watermark to clean up to.
+func (s *session) relays() bool {
+	dr, ok := s.site.DR()
+	return ok && !s.site.IsSelf(dr.Name)
+}
+
 // agent starts the receiving end of WAL shipping on a node.
 func (s *session) agent(name cluster.NodeName) ship.Dialer {
 	return func(ctx context.Context) (io.ReadWriteCloser, error) {
