@@ -142,7 +142,7 @@ func checkArchiveCommand(ctx context.Context, s *session, _ none) (none, error) 
 		return none{}, err
 	}
 	mode, command, level := fmt.Sprint(rows.Values[0][0]), fmt.Sprint(rows.Values[0][1]), fmt.Sprint(rows.Values[0][2])
-	want := s.command(s.site.Self, "archive") + " %p %f"
+	want := s.archiveCommand()
 	switch {
 	case level == "minimal":
 		return none{}, hint.Wrap(fmt.Errorf("wal_level is minimal on %s: its WAL cannot feed a standby", s.site.Self.Name), "set wal_level = replica and restart the server")
