@@ -32,6 +32,7 @@ return runbook {
       archive.check(c.partner, { source = c.node })
       return true
     end },
+    check { "its server can be stopped and started again", function(c) return pg_ctl.may_control(c.node) end },
     check { "few segments wait to be archived", retries = 10, delay = "1s", function(c)
       local waiting = archive.backlog(c.node).ready
       return waiting <= c.params.max_backlog,

@@ -13,6 +13,10 @@ return runbook {
     accept_split = param.boolean { default = false, help = "start although the standby cannot be asked and may have been promoted" },
   },
 
+  checks = {
+    check { "its server can be started", function(c) return pg_ctl.may_control(c.node) end },
+  },
+
   steps = {
     step { "start", run = function(c)
       standby.bring_back(c.node, { partner = c.partner, accept_split = c.params.accept_split })

@@ -26,6 +26,10 @@ return runbook {
       local pair = cluster.pair()
       return pg_ctl.status(pair.standby).running, "the standby " .. pair.standby .. " is not running: start it, and let it catch up"
     end },
+    check { "the servers of both can be stopped and started again", function(c)
+      local pair = cluster.pair()
+      return pg_ctl.may_control(pair.primary) and pg_ctl.may_control(pair.standby)
+    end },
     check { "the standby replays this primary's WAL", function(c)
       local pair = cluster.pair()
       local descent = standby.follows_primary(pair.standby, { primary = pair.primary })
