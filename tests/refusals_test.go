@@ -57,7 +57,9 @@ func TestRefusals(t *testing.T) {
 func TestSpoiltHomes(t *testing.T) {
 	c := cluster.New(t, cluster.Options{})
 	n := c.DB1
-	toml := filepath.Join(n.Home, "global", "cluster.toml")
+	toml, runbooks := filepath.Join(n.Home, "global", "cluster.toml"), filepath.Join(n.Home, "global", "runbooks")+"/"
+	const mine = "return runbook {\n  api = 1, name = 'mine', summary = 'x', runs_on = 'any',\n  steps = { step { 'a', tiemout = '3s', run = function(c) end } },\n}\n"
+	place(n, filepath.Join(n.PGData, "pg_wal", "00000002.history"), "1\t0/3000000\tx\n")(t)
 	for _, test := range []struct {
 		spoil func(t *testing.T)
 		refusal
@@ -67,6 +69,15 @@ func TestSpoiltHomes(t *testing.T) {
 		{edit(n, filepath.Join(n.Home, "local", "node"), "db1", "db7"), refusal{"an unknown node", n, []string{"status"}, 1, "db7"}},
 		{func(*testing.T) {}, refusal{"a name that is no WAL file's", n, []string{"archive", "pg_wal/postgresql.conf", "postgresql.conf"}, 2, "postgresql.conf"}},
 		{func(*testing.T) {}, refusal{"no such home", n, []string{"--home", "/nonexistent", "status"}, 1, "/nonexistent"}},
+		{place(n, runbooks+"flushPrimary.lua", "return runbook {\n  api = 1\n  name = 2,\n}\n"), refusal{"a runbook that is no Lua", n, []string{"flushPrimary"}, 1, "flushPrimary.lua:3: "}},
+		{place(n, runbooks+"mine.lua", mine), refusal{"a runbook with a key misspelt", n, []string{"mine"}, 1, "mine.lua:3: unknown key tiemout"}},
+		{edit(n, toml, n.PGData+"'", "/nonexistent'"), refusal{"PGDATA of another cluster", n, []string{"flushPrimary", "--drain", "0s"}, 2, "$PGDATA names " + n.PGData}},
+		{edit(n, toml, n.PGData+"'", "/nonexistent'"), refusal{"no data directory", n, []string{"--pgdata", "/nonexistent", "flushPrimary", "--drain", "0s"}, 1, "db1 has no data directory at /nonexistent"}},
+		{func(*testing.T) {}, refusal{"a data directory that does not exist", n, []string{"--pgdata", "/nonexistent", "flushPrimary", "--drain", "0s"}, 2, "--pgdata names /nonexistent"}},
+		{closed(n, n.Archive(), 0o500), refusal{"an archive that cannot be written", n, []string{"archive", "pg_wal/00000002.history", "00000002.history"}, 1, "permission denied"}},
+		{closed(n, n.Archive(), 0), refusal{"an archive that is closed", n, []string{"archive", "pg_wal/00000002.history", "00000002.history"}, 1, "permission denied"}},
+		{edit(n, toml, "bin_dir = '", "bin_dir = '/nonexistent"), refusal{"no pg_ctl", n, []string{"startPrimary"}, 1, "db1 cannot be controlled"}},
+		{closedData(n), refusal{"a data directory that is closed", n, []string{"flushPrimary", "--drain", "0s"}, 1, "the data directory " + n.PGData + " cannot be read"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.spoil(t)
@@ -86,6 +97,52 @@ func edit(n *cluster.Node, inside, from, to string) func(*testing.T) {
 		}
 		write(t, path, strings.Replace(string(before), from, to, 1))
 		t.Cleanup(func() { write(t, path, string(before)) })
+	}
+}
+
+// place puts a file onto the node, until the test ends.
+func place(n *cluster.Node, inside, text string) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		path := n.Path(inside)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, text)
+		t.Cleanup(func() {
+			if err := os.Remove(path); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// closed takes permissions from a directory on the node, which is made if it
+// is not there, until the test ends.
+func closed(n *cluster.Node, inside string, mode fs.FileMode) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		path := n.Path(inside)
+		if result := n.Exec("mkdir", "-p", inside); result.Code != 0 {
+			t.Fatal(result)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.Chmod(path, 0o700); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// closedData stops the server first, which would not survive it.
+func closedData(n *cluster.Node) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		n.StopServer("fast")
+		closed(n, n.PGData, 0)(t)
 	}
 }
 

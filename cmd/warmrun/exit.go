@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -62,8 +63,8 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// describe splits an error into its one line and its hint.
+// describe splits an error into its one line and its hint. What the file system
+// refuses is explained here, where the file is.
 func describe(err error) (message, next string) {
-	next = hint.Of(err)
-	return fmt.Sprint(err), next
+	return fmt.Sprint(err), cmp.Or(hint.Of(err), hint.File(err))
 }

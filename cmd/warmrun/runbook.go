@@ -25,21 +25,21 @@ func findSource(site *cluster.Site, name, dir string) (engine.Source, error) {
 	if name == "" || strings.ContainsAny(name, "/\\.") {
 		return engine.Source{}, fmt.Errorf("%q is not the name of a runbook", name)
 	}
+	shipped, shippedErr := runbooks.Files.ReadFile(filepath.ToSlash(filepath.Join(dir, name+".lua")))
 	if site != nil {
 		path := filepath.Join(site.Global("runbooks"), dir, name+".lua")
 		text, err := os.ReadFile(path)
 		if err == nil {
-			return engine.Source{Name: name, Path: path, Text: string(text)}, nil
+			return engine.Source{Name: name, Path: path, Text: string(text), Shadows: shippedErr == nil}, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return engine.Source{}, err
 		}
 	}
-	text, err := runbooks.Files.ReadFile(filepath.ToSlash(filepath.Join(dir, name+".lua")))
-	if err != nil {
+	if shippedErr != nil {
 		return engine.Source{}, hint.Wrap(fmt.Errorf("there is no runbook %q", name), "warmrun --help lists them all")
 	}
-	return engine.Source{Name: name, Path: name + ".lua", Text: string(text), Shipped: true}, nil
+	return engine.Source{Name: name, Path: name + ".lua", Text: string(shipped), Shipped: true}, nil
 }
 
 // runbookNames lists the shipped runbooks and the site's own.
