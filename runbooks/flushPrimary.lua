@@ -28,6 +28,9 @@ return runbook {
     check { "WAL is being shipped", function(c)
       return archive.active(c.node), "archiving is not active on " .. c.node .. ": run copyToStandby first"
     end },
+    check { "what is archived now gets through", retries = 3, delay = "1s", function(c)
+      return archive.working(c.node)
+    end },
     check { "the standby's archive takes this cluster's WAL", retries = 2, delay = "1s", function(c)
       archive.check(c.partner, { source = c.node })
       return true

@@ -66,6 +66,7 @@ func archiveOperations() []operation {
 			}),
 		onNode("archive", "accepts", engine.Read, "that the archive here takes WAL of the cluster named", archiveAccepts),
 		onNode("archive", "check_command", engine.Read, "that the server archives through this program", checkArchiveCommand),
+		onNode("archive", "working", engine.Read, "that the server's archiver does not fail, or why it does", checkArchiver),
 		onNode("archive", "backlog", engine.Read, "how many files wait in pg_wal to be archived",
 			func(_ context.Context, s *session, _ none) (backlogResult, error) { return backlog(s.site.Self.PGData) }),
 		onNode("archive", "switch", engine.Change, "end the current segment, so that it is archived now", switchWAL),
@@ -214,6 +215,9 @@ func drainArchiver(ctx context.Context, s *session, o timeoutOption) (backlogRes
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = hint.Wrap(fmt.Errorf("%d files still wait to be archived on %s, the oldest is %s", last.Ready, s.site.Self.Name, last.Oldest),
 			"the server's log says why archive_command fails")
+		if _, why := checkArchiver(ctx, s, none{}); why != nil {
+			err = why
+		}
 	}
 	return last, err
 }
