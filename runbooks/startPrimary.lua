@@ -19,6 +19,10 @@ return runbook {
 
   steps = {
     step { "start", run = function(c)
+      if cluster.is_primary(c.node) and pg_ctl.status(c.node).ready == "ready" then
+        say("%s runs as the primary already; nothing was done", c.node)
+        return
+      end
       standby.bring_back(c.node, { partner = c.partner, accept_split = c.params.accept_split })
       say("%s accepts writes again and ships its WAL to %s", c.node, c.partner)
     end },
