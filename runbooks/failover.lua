@@ -82,6 +82,7 @@ return runbook {
 
     step { "advice", run = function(c)
       say("%s is the primary now. When the old primary is back: warmrun switchback rebuilds it and returns to it.", c.node)
+      for _, line in ipairs(archive.outlook(c.node).lines) do say("%s", line) end
     end },
   },
 }

@@ -69,6 +69,11 @@ func archiveOperations() []operation {
 		onNode("archive", "working", engine.Read, "that the server's archiver does not fail, or why it does", checkArchiver),
 		onNode("archive", "backlog", engine.Read, "how many files wait in pg_wal to be archived",
 			func(_ context.Context, s *session, _ none) (backlogResult, error) { return backlog(s.site.Self.PGData) }),
+		here("archive", "outlook", engine.Read, "which nodes a new primary's archiver misses, and what to do about it", []string{"node"}, func(s *session) any {
+			return func(ctx context.Context, node string) (outlook, error) {
+				return archiverOutlook(ctx, s, cluster.NodeName(node))
+			}
+		}),
 		onNode("archive", "switch", engine.Change, "end the current segment, so that it is archived now", switchWAL),
 		onNode("archive", "drain", engine.Wait, "wait until no file waits to be archived", drainArchiver),
 		onNode("archive", "wait", engine.Wait, "wait until the node's archive has a segment, or a timeline's history", waitArchive),
