@@ -35,22 +35,53 @@ func TestRefusals(t *testing.T) {
 	c.DB1.SQL("CREATE TABLE t AS SELECT 1 AS i")
 	c.DB2.WaitReplay(c.DB1, time.Minute)
 
-	for _, r := range []refusal{
-		{"flushPrimary on the standby", c.DB2, []string{"flushPrimary", "--drain", "0s"}, 1, "db2"},
-		{"copyToStandby on the standby", c.DB2, []string{"copyToStandby"}, 1, "db2"},
-		{"triggerStandby on the primary", c.DB1, []string{"triggerStandby"}, 1, "db1"},
-		{"triggerStandby beside a primary", c.DB2, []string{"triggerStandby", "fast", "--yes"}, 1, "accepts writes"},
-		{"failover beside a primary", c.DB2, []string{"failover", "--yes"}, 1, "accepts writes"},
-		{"failover to an empty node", c.DR, []string{"failover", "--accept-split", "--yes"}, 1, "dr"},
-		{"configStandby on the primary", c.DB1, []string{"configStandby"}, 1, "running"},
-		{"configStandby on the primary, by force", c.DB1, []string{"configStandby", "--erase"}, 1, "running"},
-		{"an option that is none", c.DB1, []string{"switchover", "--dran", "1s"}, 2, "dran"},
-		{"a value that is none", c.DB1, []string{"switchover", "--drain", "soon"}, 2, "soon"},
-		{"a runbook that is none", c.DB1, []string{"switchovr"}, 2, "switchovr"},
+	db2 := filepath.Join(c.DB2.Home, "global", "cluster.toml")
+	nothing := func(*testing.T) {}
+	for _, test := range []struct {
+		spoil func(*testing.T)
+		refusal
+		hint string // in the hint line
+	}{
+		{nothing, refusal{"flushPrimary on the standby", c.DB2, []string{"flushPrimary", "--drain", "0s"}, 1, "db2"}, "run it on db1"},
+		{nothing, refusal{"copyToStandby on the standby", c.DB2, []string{"copyToStandby"}, 1, "db2"}, "run it on db1"},
+		{nothing, refusal{"triggerStandby on the primary", c.DB1, []string{"triggerStandby"}, 1, "db1"}, "run it on db2"},
+		{nothing, refusal{"triggerStandby beside a primary", c.DB2, []string{"triggerStandby", "fast", "--yes"}, 1, "accepts writes (timeline 1)"}, "warmrun switchover"},
+		{nothing, refusal{"failover beside a primary", c.DB2, []string{"failover", "--yes"}, 1, "accepts writes"}, "warmrun switchover"},
+		{nothing, refusal{"failover beside a primary, without a terminal", c.DB2, []string{"failover"}, 1, "accepts writes"}, "warmrun switchover"},
+		{nothing, refusal{"failover to an empty node", c.DR, []string{"failover", "--accept-split", "--yes"}, 1, "dr"}, "run it on db2"},
+		{nothing, refusal{"configStandby on the primary", c.DB1, []string{"configStandby"}, 1, "running"}, ""},
+		{nothing, refusal{"configStandby on the primary, by force", c.DB1, []string{"configStandby", "--erase"}, 1, "running"}, ""},
+		{nothing, refusal{"an option that is none", c.DB1, []string{"switchover", "--dran", "1s"}, 2, "dran"}, ""},
+		{nothing, refusal{"a value that is none", c.DB1, []string{"switchover", "--drain", "soon"}, 2, "soon"}, ""},
+		{nothing, refusal{"a runbook that is none", c.DB1, []string{"switchovr"}, 2, "switchovr"}, ""},
+		{edit(c.DB2, db2, c.DB2.Home+"'\nbin_dir = '", c.DB2.Home+"'\nbin_dir = '/nonexistent"),
+			refusal{"switchover to a server that could not be started again", c.DB1, []string{"switchover", "--drain", "0s"}, 1, "the server on db2 cannot be controlled"}, "bin_dir"},
+		{otherMachine(c.DB2), refusal{"distrib to another architecture", c.DB1, []string{"distrib"}, 1, "db2 is a machine of another kind"}, "build warmrun for it"},
+		{func(*testing.T) { c.DB2.StopServer("fast") }, refusal{"switchover to a standby that is down", c.DB1, []string{"switchover", "--drain", "0s"}, 1, "the standby db2 is not running"}, "on db2: pg_ctl"},
 	} {
-		t.Run(r.name, func(t *testing.T) { r.check(t, c) })
+		t.Run(test.name, func(t *testing.T) {
+			test.spoil(t)
+			test.check(t, c, test.hint)
+		})
 	}
+}
 
+// otherMachine makes a node's shell say that its processor is another one, and
+// takes the program away, which would not be there.
+func otherMachine(n *cluster.Node) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		place(n, filepath.Join(n.Dir, ".bashrc"), "uname() { echo Linux sparc64; }\n")(t)
+		binary := n.Path(n.Binary())
+		if err := os.Rename(binary, binary+".away"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.Rename(binary+".away", binary); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // TestSpoiltHomes: a home directory that somebody has got wrong.
@@ -81,7 +112,7 @@ func TestSpoiltHomes(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.spoil(t)
-			test.check(t, c)
+			test.check(t, c, "")
 		})
 	}
 }
@@ -154,7 +185,7 @@ func write(t *testing.T, path, text string) {
 }
 
 // check runs the command and compares what the cluster is before and after it.
-func (r refusal) check(t *testing.T, c *cluster.Cluster) {
+func (r refusal) check(t *testing.T, c *cluster.Cluster, hint string) {
 	t.Helper()
 	before := fingerprint(t, c)
 	result := r.node.Run(r.args...)
@@ -173,8 +204,8 @@ func (r refusal) check(t *testing.T, c *cluster.Cluster) {
 	if len(failures) != 1 || !strings.Contains(failures[0], r.want) {
 		t.Errorf("error lines %q, want one with %q", failures, r.want)
 	}
-	if len(hints) != 1 {
-		t.Errorf("hints %q, want one", hints)
+	if len(hints) != 1 || !strings.Contains(hints[0], hint) {
+		t.Errorf("hints %q, want one with %q", hints, hint)
 	}
 	if after := fingerprint(t, c); !maps.Equal(before, after) {
 		t.Errorf("something has changed:\n%s", difference(before, after))

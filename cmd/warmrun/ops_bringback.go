@@ -117,7 +117,8 @@ func promotedBeside(ctx context.Context, s *session, node, other cluster.NodeNam
 	}
 	switch {
 	case reason != "":
-		return hint.Wrap(fmt.Errorf("%s stays stopped: %s", node, reason), "two primaries must not run; look at: warmrun status")
+		return hint.Wrap(fmt.Errorf("%s stays stopped: %s", node, reason),
+			"two primaries must not run; look at: warmrun status; if that was called off and nobody was promoted, first on %s: warmrun lowerFence", node)
 	case err == nil:
 		return nil
 	case other != o.Partner && other != node:
