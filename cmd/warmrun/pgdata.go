@@ -34,7 +34,10 @@ func checkData(around cluster.Surroundings, site *cluster.Site, word string) err
 // may restore from this archive whatever server it is, and the agent has
 // nothing to do with a data directory.
 func namedData(around cluster.Surroundings, self cluster.Node, word string) (dir, from, next string) {
-	if around.PGData != "" {
+	switch {
+	case around.PGData != "" && (word == "call" || word == "agent"):
+		return around.PGData, "the node that calls names", "the cluster.toml of the two nodes differ: correct one of them, and run warmrun distrib there"
+	case around.PGData != "":
 		return around.PGData, "--pgdata names", fmt.Sprintf("leave --pgdata out, or give %s", self.PGData)
 	}
 	switch word {
