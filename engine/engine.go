@@ -104,6 +104,8 @@ type Source struct {
 	Text string
 	// Shipped is true for what came with the program, false for a site's own.
 	Shipped bool
+	// Shadows is true for a site's own text in the place of a shipped one.
+	Shadows bool
 }
 
 // Host is what the surrounding program provides.

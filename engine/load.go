@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
+
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // loadTimeout bounds the execution of a runbook's file, which only builds a
@@ -25,32 +28,60 @@ type book struct {
 	mu     sync.Mutex
 	libs   map[string]*chunk
 	order  []string // names of libs in the order of their loading
+	tried  []Source // what libs were made of, also those that failed
 	sigs   map[string]*signature
 	values map[reflect.Type]bool
 }
 
 // Load reads, runs and validates the file of a runbook. That has no effect on
 // anything outside. Errors read "file:line: what is wrong", with the step and
-// the key. Files that it requires are read here too and stay as they are for
-// every run of this Runbook.
+// the key, and have a hint at what to do with the file. Files that it requires
+// are read here too and stay as they are for every run of this Runbook.
 func Load(ctx context.Context, src Source, host Host) (*Runbook, error) {
 	main, err := compile(src)
 	if err != nil {
-		return nil, err
+		return nil, src.advise(err)
 	}
 	b := &book{host: host, main: main, libs: map[string]*chunk{}, sigs: map[string]*signature{}}
 	b.values = valueTypes(host)
 	v, err := b.instance(ctx, false)
 	if err != nil {
-		return nil, err
+		return nil, b.faulty(err).advise(err)
 	}
 	r := v.def.book
 	if src.Name != "" && src.Name != r.Name {
-		return nil, fmt.Errorf("%s:%d: the file is for runbook %s and describes %s: the names must be the same",
-			src.file(), v.def.line(main, "name"), src.Name, r.Name)
+		return nil, src.advise(fmt.Errorf("%s:%d: the file is for runbook %s and describes %s: the names must be the same",
+			src.file(), v.def.line(main, "name"), src.Name, r.Name))
 	}
 	r.book = b
 	return &r, nil
+}
+
+// advise adds to an error what to do about the file that it is in, where it
+// does not say so itself.
+func (s Source) advise(err error) error {
+	switch {
+	case hint.Of(err) != "":
+		return err
+	case s.Shipped:
+		return hint.Wrap(err, "nothing was run; this text came with the program: look for a file of the site's own in global/runbooks that it requires")
+	case s.Shadows:
+		return hint.Wrap(err, "nothing was run; correct %s, or move it away to have the %s that came with the program", s.file(), s.Name)
+	}
+	return hint.Wrap(err, "nothing was run; correct %s, or move it away", s.file())
+}
+
+// faulty is the text that an error of the load is about: the last one required
+// that it names.
+func (b *book) faulty(err error) Source {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, src := range slices.Backward(b.tried) {
+		if strings.Contains(err.Error(), src.file()+":") {
+			return src
+		}
+	}
+	return b.main.source
 }
 
 // line is where the runbook's call has a key, for messages after the load.
@@ -106,6 +137,7 @@ func (b *book) library(name string) (*chunk, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.tried = append(b.tried, src)
 	c, err := compile(src)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 const goodStep = `step { "one", run = function(c) end }`
@@ -293,6 +295,39 @@ func BenchmarkLoad5000Lines(b *testing.B) {
 	for b.Loop() {
 		if _, err := Load(b.Context(), src, host); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestLoadErrorsSayWhatToDo: a file that cannot be loaded is corrected, or
+// taken out of the way of the one that came with the program.
+func TestLoadErrorsSayWhatToDo(t *testing.T) {
+	const own = "/home/global/runbooks/demo.lua"
+	good := Source{Name: "lib", Path: "/home/global/runbooks/lib/lib.lua", Text: "return {"}
+	host := Host{Library: func(string) (Source, error) { return good, nil }}
+	for _, test := range []struct {
+		name    string
+		text    string
+		shadows bool
+		shipped bool
+		want    []string
+	}{
+		{"a syntax error", "return runbook {\n  api = 1\n  name = 2 }", true, false, []string{"nothing was run", "correct " + own, "move it away", "the demo that came with the program"}},
+		{"an unknown key", "return runbook { api = 1, name = 'demo', sumary = 'x', runs_on = 'any', steps = {} }", true, false, []string{"correct " + own}},
+		{"the site's alone", "return 1", false, false, []string{"correct " + own + ", or move it away"}},
+		{"another name", "return runbook { api = 1, name = 'other', summary = 'x', runs_on = 'any', steps = { step { 'a', run = function() end } } }", false, false, []string{"correct " + own}},
+		{"a library", "require 'lib'\nreturn 1", true, false, []string{"correct " + good.Path + ", or move it away"}},
+		{"the shipped one", "return 1", false, true, []string{"came with the program", "global/runbooks"}},
+	} {
+		_, err := Load(t.Context(), Source{Name: "demo", Path: own, Text: test.text, Shadows: test.shadows, Shipped: test.shipped}, host)
+		if err == nil {
+			t.Errorf("%s: no error", test.name)
+			continue
+		}
+		for _, want := range test.want {
+			if got := hint.Of(err); !strings.Contains(got, want) {
+				t.Errorf("%s: %v: hint %q, want %q in it", test.name, err, got, want)
+			}
 		}
 	}
 }

@@ -68,9 +68,6 @@ func (r *Runbook) Run(ctx context.Context, args map[string]string, opts RunOptio
 	}
 	run := &runner{rb: r, vm: v, opts: opts, params: values, path: r.Name, results: map[string]any{}}
 	run.inherit(ctx)
-	if err := run.canAsk(); err != nil {
-		return nil, NotBegun(err)
-	}
 	run.result = &Result{Runbook: r.Name, Params: texts, Began: r.book.host.now(), Next: r.Next}
 	err = run.all(ctx)
 	run.result.Ended = r.book.host.now()
@@ -148,6 +145,10 @@ func (r *runner) all(ctx context.Context) (err error) {
 	}
 	defer r.out.to.show()
 	err = r.checks(ctx)
+	if err == nil {
+		// After the checks: what they find matters more than who is there to answer.
+		err = r.canAsk()
+	}
 	if err == nil {
 		err = r.steps(ctx)
 	}

@@ -455,6 +455,12 @@ func TestConfirm(t *testing.T) {
 	if err == nil || err.Error() != "step ask of demo asks a question and there is no terminal to answer it" || hint.Of(err) == "" {
 		t.Errorf("no terminal: got %v", err)
 	}
+	// What a check finds matters more than who could answer.
+	_, _, err = run(t, w.host(), `checks = { check { "calm", function(c) return false, "a storm" end } }, `+steps, RunOptions{})
+	var check *CheckError
+	if !errors.As(err, &check) {
+		t.Errorf("no terminal, and a check that fails: got %v", err)
+	}
 	if len(w.calls) != 0 {
 		t.Errorf("no terminal: %v was done", w.calls)
 	}

@@ -26,6 +26,9 @@ return runbook {
       standby.promotable(c.node)
       return true
     end },
+    check { "its server runs, or can be started", function(c)
+      return pg_ctl.status(c.node).running or pg_ctl.may_control(c.node)
+    end },
     check { "no other node accepts writes", function(c)
       rivals.check(c.node, { accept_split = c.params.accept_split })
       return true
@@ -81,6 +84,7 @@ return runbook {
 
     step { "advice", run = function(c)
       say("%s is the primary now. When the old primary is back: warmrun switchback rebuilds it and returns to it.", c.node)
+      for _, line in ipairs(archive.outlook(c.node).lines) do say("%s", line) end
     end },
   },
 }

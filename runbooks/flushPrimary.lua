@@ -36,10 +36,14 @@ return runbook {
       local descent = standby.follows_primary(c.partner, { primary = c.node })
       return descent.ok, descent.reason
     end },
+    check { "what is archived now gets through", retries = 3, delay = "1s", function(c)
+      return archive.working(c.node)
+    end },
     check { "the standby's archive takes this cluster's WAL", retries = 2, delay = "1s", function(c)
       archive.check(c.partner, { source = c.node })
       return true
     end },
+    check { "its server can be stopped and started again", function(c) return pg_ctl.may_control(c.node) end },
     check { "few segments wait to be archived", retries = 10, delay = "1s", function(c)
       local waiting = archive.backlog(c.node).ready
       return waiting <= c.params.max_backlog,

@@ -14,11 +14,19 @@ return runbook {
     accept_split = param.boolean { default = false, help = "start although the standby cannot be asked and may have been promoted" },
   },
 
+  checks = {
+    check { "its server can be started", function(c) return pg_ctl.may_control(c.node) end },
+  },
+
   steps = {
     -- A run that was killed between its fence and its promotion.
     step { "fence", run = function(c) fence.lift(c.node) end },
 
     step { "start", run = function(c)
+      if cluster.is_primary(c.node) and pg_ctl.status(c.node).ready == "ready" then
+        say("%s runs as the primary already; nothing was done", c.node)
+        return
+      end
       standby.bring_back(c.node, { partner = c.partner, accept_split = c.params.accept_split })
       say("%s accepts writes again and ships its WAL to %s", c.node, c.partner)
     end },

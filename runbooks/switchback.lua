@@ -26,6 +26,10 @@ return runbook {
         local why = pair.why ~= "" and ": " .. pair.why or ""
         return pair.follows or c.params.erase, pair.other .. " does not follow " .. pair.primary .. " and would have to be rebuilt" .. why
       end },
+    check { "the servers of both can be stopped and started again", function(c)
+      local pair = cluster.primary_and_other()
+      return (c.params.rebuild_only or pg_ctl.may_control(pair.primary)) and pg_ctl.may_control(pair.other)
+    end },
   },
 
   steps = {

@@ -24,7 +24,15 @@ return runbook {
   checks = {
     check { "there is one primary and one running standby", function(c)
       local pair = cluster.pair()
-      return pg_ctl.status(pair.standby).running, "the standby " .. pair.standby .. " is not running: start it, and let it catch up"
+      if not pg_ctl.status(pair.standby).running then
+        fail { "the standby " .. pair.standby .. " is not running",
+          hint = "nothing was changed; on " .. pair.standby .. ": pg_ctl -D " .. cluster.node(pair.standby).pgdata .. " start, or start its service; when warmrun status shows that it has caught up, repeat" }
+      end
+      return true
+    end },
+    check { "the servers of both can be stopped and started again", function(c)
+      local pair = cluster.pair()
+      return pg_ctl.may_control(pair.primary) and pg_ctl.may_control(pair.standby)
     end },
     check { "the standby replays this primary's WAL", function(c)
       local pair = cluster.pair()

@@ -29,6 +29,9 @@ return runbook {
       standby.promotable(c.node)
       return true
     end },
+    check { "its server runs, or can be started", function(c)
+      return pg_ctl.status(c.node).running or pg_ctl.may_control(c.node)
+    end },
     check { "no other node accepts writes", function(c)
       rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss, handover = c.params.handover })
       return true

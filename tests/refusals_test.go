@@ -35,29 +35,62 @@ func TestRefusals(t *testing.T) {
 	c.DB1.SQL("CREATE TABLE t AS SELECT 1 AS i")
 	c.DB2.WaitReplay(c.DB1, time.Minute)
 
-	for _, r := range []refusal{
-		{"flushPrimary on the standby", c.DB2, []string{"flushPrimary", "--drain", "0s"}, 1, "db2"},
-		{"copyToStandby on the standby", c.DB2, []string{"copyToStandby"}, 1, "db2"},
-		{"triggerStandby on the primary", c.DB1, []string{"triggerStandby"}, 1, "db1"},
-		{"triggerStandby beside a primary", c.DB2, []string{"triggerStandby", "fast", "--yes"}, 1, "accepts writes"},
-		{"failover beside a primary", c.DB2, []string{"failover", "--yes"}, 1, "accepts writes"},
-		{"failover to an empty node", c.DR, []string{"failover", "--accept-split", "--yes"}, 1, "dr"},
-		{"configStandby on the primary", c.DB1, []string{"configStandby"}, 1, "running"},
-		{"configStandby on the primary, by force", c.DB1, []string{"configStandby", "--erase"}, 1, "running"},
-		{"an option that is none", c.DB1, []string{"switchover", "--dran", "1s"}, 2, "dran"},
-		{"a value that is none", c.DB1, []string{"switchover", "--drain", "soon"}, 2, "soon"},
-		{"a runbook that is none", c.DB1, []string{"switchovr"}, 2, "switchovr"},
+	db2 := filepath.Join(c.DB2.Home, "global", "cluster.toml")
+	nothing := func(*testing.T) {}
+	for _, test := range []struct {
+		spoil func(*testing.T)
+		refusal
+		hint string // in the hint line
+	}{
+		{nothing, refusal{"flushPrimary on the standby", c.DB2, []string{"flushPrimary", "--drain", "0s"}, 1, "db2"}, "run it on db1"},
+		{nothing, refusal{"copyToStandby on the standby", c.DB2, []string{"copyToStandby"}, 1, "db2"}, "run it on db1"},
+		{nothing, refusal{"triggerStandby on the primary", c.DB1, []string{"triggerStandby"}, 1, "db1"}, "run it on db2"},
+		{nothing, refusal{"triggerStandby beside a primary", c.DB2, []string{"triggerStandby", "fast", "--yes"}, 1, "accepts writes (timeline 1)"}, "warmrun switchover"},
+		{nothing, refusal{"failover beside a primary", c.DB2, []string{"failover", "--yes"}, 1, "accepts writes"}, "warmrun switchover"},
+		{nothing, refusal{"failover beside a primary, without a terminal", c.DB2, []string{"failover"}, 1, "accepts writes"}, "warmrun switchover"},
+		{nothing, refusal{"failover to an empty node", c.DR, []string{"failover", "--accept-split", "--yes"}, 1, "dr"}, "run it on db2"},
+		{nothing, refusal{"configStandby on the primary", c.DB1, []string{"configStandby"}, 1, "running"}, ""},
+		{nothing, refusal{"configStandby on the primary, by force", c.DB1, []string{"configStandby", "--erase"}, 1, "running"}, ""},
+		{nothing, refusal{"an option that is none", c.DB1, []string{"switchover", "--dran", "1s"}, 2, "dran"}, ""},
+		{nothing, refusal{"a value that is none", c.DB1, []string{"switchover", "--drain", "soon"}, 2, "soon"}, ""},
+		{nothing, refusal{"a runbook that is none", c.DB1, []string{"switchovr"}, 2, "switchovr"}, ""},
+		{edit(c.DB2, db2, c.DB2.Home+"'\nbin_dir = '", c.DB2.Home+"'\nbin_dir = '/nonexistent"),
+			refusal{"switchover to a server that could not be started again", c.DB1, []string{"switchover", "--drain", "0s"}, 1, "the server on db2 cannot be controlled"}, "bin_dir"},
+		{otherMachine(c.DB2), refusal{"distrib to another architecture", c.DB1, []string{"distrib"}, 1, "db2 is a machine of another kind"}, "build warmrun for it"},
+		{func(*testing.T) { c.DB2.StopServer("fast") }, refusal{"switchover to a standby that is down", c.DB1, []string{"switchover", "--drain", "0s"}, 1, "the standby db2 is not running"}, "on db2: pg_ctl"},
 	} {
-		t.Run(r.name, func(t *testing.T) { r.check(t, c) })
+		t.Run(test.name, func(t *testing.T) {
+			test.spoil(t)
+			test.check(t, c, test.hint)
+		})
 	}
+}
 
+// otherMachine makes a node's shell say that its processor is another one, and
+// takes the program away, which would not be there.
+func otherMachine(n *cluster.Node) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		place(n, filepath.Join(n.Dir, ".bashrc"), "uname() { echo Linux sparc64; }\n")(t)
+		binary := n.Path(n.Binary())
+		if err := os.Rename(binary, binary+".away"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.Rename(binary+".away", binary); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // TestSpoiltHomes: a home directory that somebody has got wrong.
 func TestSpoiltHomes(t *testing.T) {
 	c := cluster.New(t, cluster.Options{})
 	n := c.DB1
-	toml := filepath.Join(n.Home, "global", "cluster.toml")
+	toml, runbooks := filepath.Join(n.Home, "global", "cluster.toml"), filepath.Join(n.Home, "global", "runbooks")+"/"
+	const mine = "return runbook {\n  api = 1, name = 'mine', summary = 'x', runs_on = 'any',\n  steps = { step { 'a', tiemout = '3s', run = function(c) end } },\n}\n"
+	place(n, filepath.Join(n.PGData, "pg_wal", "00000002.history"), "1\t0/3000000\tx\n")(t)
 	for _, test := range []struct {
 		spoil func(t *testing.T)
 		refusal
@@ -67,10 +100,19 @@ func TestSpoiltHomes(t *testing.T) {
 		{edit(n, filepath.Join(n.Home, "local", "node"), "db1", "db7"), refusal{"an unknown node", n, []string{"status"}, 1, "db7"}},
 		{func(*testing.T) {}, refusal{"a name that is no WAL file's", n, []string{"archive", "pg_wal/postgresql.conf", "postgresql.conf"}, 2, "postgresql.conf"}},
 		{func(*testing.T) {}, refusal{"no such home", n, []string{"--home", "/nonexistent", "status"}, 1, "/nonexistent"}},
+		{place(n, runbooks+"flushPrimary.lua", "return runbook {\n  api = 1\n  name = 2,\n}\n"), refusal{"a runbook that is no Lua", n, []string{"flushPrimary"}, 1, "flushPrimary.lua:3: "}},
+		{place(n, runbooks+"mine.lua", mine), refusal{"a runbook with a key misspelt", n, []string{"mine"}, 1, "mine.lua:3: unknown key tiemout"}},
+		{edit(n, toml, n.PGData+"'", "/nonexistent'"), refusal{"PGDATA of another cluster", n, []string{"flushPrimary", "--drain", "0s"}, 2, "$PGDATA names " + n.PGData}},
+		{edit(n, toml, n.PGData+"'", "/nonexistent'"), refusal{"no data directory", n, []string{"--pgdata", "/nonexistent", "flushPrimary", "--drain", "0s"}, 1, "db1 has no data directory at /nonexistent"}},
+		{func(*testing.T) {}, refusal{"a data directory that does not exist", n, []string{"--pgdata", "/nonexistent", "flushPrimary", "--drain", "0s"}, 2, "--pgdata names /nonexistent"}},
+		{closed(n, n.Archive(), 0o500), refusal{"an archive that cannot be written", n, []string{"archive", "pg_wal/00000002.history", "00000002.history"}, 1, "permission denied"}},
+		{closed(n, n.Archive(), 0), refusal{"an archive that is closed", n, []string{"archive", "pg_wal/00000002.history", "00000002.history"}, 1, "permission denied"}},
+		{edit(n, toml, "bin_dir = '", "bin_dir = '/nonexistent"), refusal{"no pg_ctl", n, []string{"startPrimary"}, 1, "db1 cannot be controlled"}},
+		{closedData(n), refusal{"a data directory that is closed", n, []string{"flushPrimary", "--drain", "0s"}, 1, "the data directory " + n.PGData + " cannot be read"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.spoil(t)
-			test.check(t, c)
+			test.check(t, c, "")
 		})
 	}
 }
@@ -89,6 +131,52 @@ func edit(n *cluster.Node, inside, from, to string) func(*testing.T) {
 	}
 }
 
+// place puts a file onto the node, until the test ends.
+func place(n *cluster.Node, inside, text string) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		path := n.Path(inside)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, text)
+		t.Cleanup(func() {
+			if err := os.Remove(path); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// closed takes permissions from a directory on the node, which is made if it
+// is not there, until the test ends.
+func closed(n *cluster.Node, inside string, mode fs.FileMode) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		path := n.Path(inside)
+		if result := n.Exec("mkdir", "-p", inside); result.Code != 0 {
+			t.Fatal(result)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.Chmod(path, 0o700); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// closedData stops the server first, which would not survive it.
+func closedData(n *cluster.Node) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		n.StopServer("fast")
+		closed(n, n.PGData, 0)(t)
+	}
+}
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -97,7 +185,7 @@ func write(t *testing.T, path, text string) {
 }
 
 // check runs the command and compares what the cluster is before and after it.
-func (r refusal) check(t *testing.T, c *cluster.Cluster) {
+func (r refusal) check(t *testing.T, c *cluster.Cluster, hint string) {
 	t.Helper()
 	before := fingerprint(t, c)
 	result := r.node.Run(r.args...)
@@ -116,8 +204,8 @@ func (r refusal) check(t *testing.T, c *cluster.Cluster) {
 	if len(failures) != 1 || !strings.Contains(failures[0], r.want) {
 		t.Errorf("error lines %q, want one with %q", failures, r.want)
 	}
-	if len(hints) != 1 {
-		t.Errorf("hints %q, want one", hints)
+	if len(hints) != 1 || !strings.Contains(hints[0], hint) {
+		t.Errorf("hints %q, want one with %q", hints, hint)
 	}
 	if after := fingerprint(t, c); !maps.Equal(before, after) {
 		t.Errorf("something has changed:\n%s", difference(before, after))

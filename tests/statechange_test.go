@@ -110,6 +110,16 @@ func (s *state) failed(result cluster.Result, code int, want string) {
 	}
 }
 
+// says checks that a command's output has all the parts.
+func (s *state) says(result cluster.Result, parts ...string) {
+	s.Helper()
+	for _, part := range parts {
+		if !strings.Contains(result.Stdout+result.Stderr, part) {
+			s.Errorf("%s\nwant %q in it", result, part)
+		}
+	}
+}
+
 // asBefore: the pair is what it was before a change of state that failed. The
 // old primary accepts writes and ships them, no archive is fenced, and the
 // standby goes on.

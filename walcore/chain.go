@@ -40,6 +40,9 @@ type Chain struct {
 	SegmentSize SegmentSize `json:"segment_size"`
 	// Timeline is the newest one, of which no segment may have come yet.
 	Timeline Timeline `json:"timeline"`
+	// Fork is where Timeline left its parent: the WAL before it is its parent's.
+	// 0 where it has none, or its history file is missing.
+	Fork LSN `json:"fork,omitzero"`
 	// Histories are the timelines whose history files are here, in order.
 	Histories []Timeline `json:"histories"`
 	// History is that of Timeline, where its file is here.
@@ -63,6 +66,9 @@ func (a *Archive) Chain(from SegmentName) (Chain, error) {
 	line, err := a.descent(&chain)
 	if err != nil {
 		return Chain{}, err
+	}
+	if len(line) > 0 {
+		chain.Fork = line[len(line)-1].begin
 	}
 	size, err := a.segmentSize(names)
 	if err != nil || size == 0 {

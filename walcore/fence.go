@@ -82,7 +82,7 @@ func (a *Archive) addCut(f *Fence, c Cut) (changed bool, err error) {
 		if c.LSN > old.LSN {
 			return false, hint.Wrap(fmt.Errorf("timeline %d is already cut at %s in %s (epoch %d, by %s, %s), below the %s asked for",
 				uint32(c.Timeline), old.LSN, a.dir, old.Epoch, old.By, old.At.Format(time.RFC3339), c.LSN),
-				"if the change of state that made that cut was undone, take it down first: warmrun startPrimary on the node that is the primary")
+				"if the change of state that made that cut was called off and nobody was promoted, first: warmrun lowerFence, on the primary of that timeline")
 		}
 	}
 	if c.At.IsZero() {

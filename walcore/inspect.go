@@ -146,7 +146,7 @@ func (p *put) cut() (Cut, bool, error) {
 
 func (a *Archive) fenced(r PutRequest, cut Cut, holds string) error {
 	return r.refuse(ReasonFenced,
-		"another node was promoted at that point. Stop this server and make it a standby of the new primary; what it wrote past the cut is in its own pg_wal only. If the promotion was called off, take the fence down: warmrun startPrimary on the node that is the primary",
+		"another node was promoted at that point. Stop this server and make it a standby of the new primary; what it wrote past the cut is in its own pg_wal only. If the promotion was called off and nobody was promoted: warmrun lowerFence, on this server's node",
 		"timeline %d was cut at %s in %s (epoch %d, by %s, %s), and the segment %s",
 		uint32(cut.Timeline), cut.LSN, a.dir, cut.Epoch, cut.By, cut.At.UTC().Format("2006-01-02 15:04:05 UTC"), holds)
 }

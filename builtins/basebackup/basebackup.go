@@ -122,7 +122,7 @@ func Copy(ctx context.Context, r Request) (Result, error) {
 // copier is one base copy under way.
 type copier struct {
 	Request
-	control     walcore.ControlFile // of the source, as it began
+	control     walcore.ControlFile // of the source, as the backup began
 	walDir      string              // pg_wal, or what it is called before 10
 	tablespaces []Tablespace
 	marked      bool // the target has been changed
@@ -145,6 +145,11 @@ func (c *copier) run(ctx context.Context) (Result, error) {
 	b, err := startBackup(ctx, c.Conn, c.Source.PGData, c.label(), c.Fast)
 	if err != nil {
 		return c.result, err
+	}
+	// Read again: a server that was promoted a moment ago has had the old
+	// timeline there until this checkpoint.
+	if c.control, err = walcore.ReadControlFile(c.PGData); err != nil {
+		return c.result, b.abandon(ctx, err)
 	}
 	segment := walcore.SegmentAt(c.control.Timeline, b.start, c.control.SegmentSize)
 	c.say("Starting online backup at WAL file %s\n", segment)

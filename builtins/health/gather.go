@@ -36,7 +36,9 @@ func Gather(nodes ...NodeStatus) ClusterStatus {
 	primary := c.choosePrimary()
 	for i := range c.Nodes {
 		if primary != nil && c.Nodes[i].Node != primary.Node {
-			c.Nodes[i].measure(*primary)
+			if c.Nodes[i].Diverged = c.Nodes[i].divergedFrom(*primary); c.Nodes[i].Diverged == "" {
+				c.Nodes[i].measure(*primary)
+			}
 		}
 	}
 	c.Problems = c.problems(primary)
@@ -169,8 +171,11 @@ func (c *ClusterStatus) problems(primary *NodeStatus) []string {
 		if n.Role == RoleStandby && n.ArchiveMissing != "" {
 			add("%s has no archive directory (%s): no WAL can reach it", n.Node, n.ArchiveMissing)
 		}
-		if apart := n.apartFrom(*primary); n.Role == RoleStandby && apart != "" {
-			found = append(found, apart)
+		switch {
+		case n.Diverged != "":
+			found = append(found, n.Diverged)
+		case n.Role == RoleStandby && n.apart(*primary) && len(primary.History) == 0:
+			add("%s is on timeline %d, %s on %d", n.Node, uint32(n.Timeline), primary.Node, uint32(primary.Timeline))
 		}
 	}
 	if primary != nil && primary.Role == RolePrimary && !primary.Archiving && len(c.Nodes) > 1 && primary.Unknown["archiving_active"] == "" {
@@ -179,17 +184,24 @@ func (c *ClusterStatus) problems(primary *NodeStatus) []string {
 	return found
 }
 
-// apartFrom says why a standby cannot get from its timeline to the primary's;
-// empty when it can. One that has not reached the fork yet is only behind.
-func (n NodeStatus) apartFrom(primary NodeStatus) string {
-	if n.Timeline == 0 || primary.Timeline == 0 || n.Timeline == primary.Timeline {
+// apart reports whether both timelines are known, and differ.
+func (n NodeStatus) apart(primary NodeStatus) bool {
+	return n.Timeline != 0 && primary.Timeline != 0 && n.Timeline != primary.Timeline
+}
+
+// divergedFrom says why a node that is there to replay cannot get from its
+// timeline to the primary's; empty when it can, or when where the primary's
+// comes from is not known. One that has not reached the fork yet is only behind.
+func (n NodeStatus) divergedFrom(primary NodeStatus) string {
+	if !n.follows() && n.Role != RoleRelay || !n.apart(primary) || len(primary.History) == 0 && primary.Timeline > 1 {
 		return ""
+	}
+	if n.SystemID != 0 && primary.SystemID != 0 && n.SystemID != primary.SystemID {
+		return "" // another cluster, which is told by itself
 	}
 	where := fmt.Sprintf("%s is on timeline %d, %s on %d", n.Node, uint32(n.Timeline), primary.Node, uint32(primary.Timeline))
 	fork, descends := primary.History.Fork(n.Timeline)
 	switch {
-	case len(primary.History) == 0 && primary.Timeline > 1:
-		return where
 	case !descends:
 		return where + ", which does not descend from it: it must be rebuilt"
 	case n.ReplayedLSN > fork:
@@ -232,6 +244,8 @@ func (n NodeStatus) clause() string {
 		return fmt.Sprintf("%s has no data directory", n.Node)
 	case n.Role == RolePrimary:
 		return fmt.Sprintf("%s is primary too", n.Node)
+	case n.Diverged != "":
+		return fmt.Sprintf("%s has diverged", n.Node)
 	case n.Role == RoleRelay && n.LastReceived == "":
 		return fmt.Sprintf("%s has received nothing", n.Node)
 	case n.Role == RoleRelay:

@@ -135,6 +135,10 @@ func TestProblems(t *testing.T) {
 		{"not at the fork yet", []NodeStatus{promoted("db1", 0x10), standby("db2", 0x10)}, nil},
 		{"past the fork", []NodeStatus{promoted("db1", 0x10), standby("db2", 0x11)},
 			[]string{"db2 is on timeline 1, db1 on 2, and has replayed up to 0/11, past the fork at 0/10: it must be rebuilt"}},
+		{"stopped past the fork", []NodeStatus{promoted("db1", 0x10), with(standby("db2", 0x11), stopped)},
+			[]string{"db2 is on timeline 1, db1 on 2, and has replayed up to 0/11, past the fork at 0/10: it must be rebuilt"}},
+		{"stopped at the fork", []NodeStatus{promoted("db1", 0x10), with(standby("db2", 0x10), stopped)}, nil},
+		{"the DR node past the fork", []NodeStatus{promoted("db1", 0x10), with(relay("dr"), func(n *NodeStatus) { n.ReplayedLSN = 0x11 })}, []string{"dr is on timeline 1, db1 on 2, and has replayed up to 0/11"}},
 		{"another branch", []NodeStatus{promoted("db1", 0x10), with(standby("db2", 9), func(n *NodeStatus) { n.Timeline = 3 })},
 			[]string{"db2 is on timeline 3, db1 on 2, which does not descend from it: it must be rebuilt"}},
 		{"no archive for a standby", []NodeStatus{primary("db1", 9), with(standby("db2", 9), func(n *NodeStatus) { n.ArchiveMissing = "/archive" })},
@@ -153,6 +157,28 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// A node that cannot get to the primary's timeline any more is not behind it.
+func TestDivergedHasNoLag(t *testing.T) {
+	for name, node := range map[string]NodeStatus{
+		"running": standby("db2", 0x7000011), "stopped": with(standby("db2", 0x7000011), stopped),
+		"relay": with(relay("db2"), func(n *NodeStatus) { n.ReplayedLSN = 0x7000011 }),
+	} {
+		c := Gather(promoted("db1", 0x7000010), node)
+		db2 := c.Nodes[1]
+		if db2.LagBytes != nil || db2.LagSeconds != nil || db2.Diverged == "" || lagCell(db2) != "diverged" {
+			t.Errorf("%s: lag %v, %v, diverged %q, shown as %q; want no lag, and diverged", name, db2.LagBytes, db2.LagSeconds, db2.Diverged, lagCell(db2))
+		}
+		if want := "db1 is primary; db2 has diverged"; c.Sentence != want {
+			t.Errorf("%s: got %q, want %q", name, c.Sentence, want)
+		}
+	}
+	if c := Gather(primary("db1", 9), standby("db2", 9)); c.Nodes[1].Diverged != "" {
+		t.Errorf("a standby that follows has diverged: %q", c.Nodes[1].Diverged)
+	}
+}
+
+func stopped(n *NodeStatus) { n.Role, n.Running, n.Accepting = RoleStoppedStandby, false, false }
+
 // promoted is a primary on timeline 2, which it began at an LSN.
 func promoted(name string, fork walcore.LSN) NodeStatus {
 	return with(primary(name, 0x7000000), func(n *NodeStatus) {
@@ -161,6 +187,9 @@ func promoted(name string, fork walcore.LSN) NodeStatus {
 }
 
 func TestHints(t *testing.T) {
+	dead := func(n *NodeStatus) {
+		n.Role, n.Running, n.Accepting, n.ControlState = RoleStoppedPrimary, false, false, "in production"
+	}
 	lacking := func(n *NodeStatus) { n.ArchiveMissing = "/archive" }
 	unset := NodeStatus{Node: "db2", Place: cluster.RolePair, Role: RoleNoData}
 	for _, test := range []struct {
@@ -174,6 +203,20 @@ func TestHints(t *testing.T) {
 		{"distributed", []NodeStatus{with(primary("db1", 9), lacking), with(unset, lacking)},
 			[]string{"db2: the archive directory is not there yet; run warmrun configStandby on it"}},
 		{"configured", []NodeStatus{with(primary("db1", 9), lacking), unset}, []string{"db2: no base copy yet; run warmrun copyToStandby on db1"}},
+		{"the primary's host is gone", []NodeStatus{Unreachable(cluster.Node{Name: "db1", Role: cluster.RolePair}, errors.New("x")), standby("db2", 9)},
+			[]string{"no primary answers; when db1 is dead: warmrun failover on db2"}},
+		{"the primary has died", []NodeStatus{with(primary("db1", 9), dead), standby("db2", 9)},
+			[]string{"db1 is down: start its server, or, when that cannot be done: warmrun failover on db2"}},
+		{"both are gone", []NodeStatus{Unreachable(cluster.Node{Name: "db1"}, errors.New("x")), Unreachable(cluster.Node{Name: "db2"}, errors.New("x")),
+			with(relay("dr"), func(n *NodeStatus) { n.ReplayedLSN = 9 })},
+			[]string{"no primary answers; when db1 and db2 are dead: warmrun failover on dr"}},
+		{"flushed", []NodeStatus{with(standby("db1", 9), func(n *NodeStatus) { stopped(n); n.ControlState = "shut down" }), standby("db2", 9)},
+			[]string{"db1 was stopped to change places; to go on: warmrun triggerStandby on db2; to take it back: warmrun startPrimary on db1"}},
+		{"diverged", []NodeStatus{promoted("db1", 0x10), standby("db2", 0x11), with(relay("dr"), func(n *NodeStatus) { n.ReplayedLSN = 0x11 })},
+			[]string{"db2: rebuild it: warmrun switchback --erase --rebuild-only (what only it has is given up)", "dr: rebuild it: warmrun configStandby --erase on it, then warmrun copyToDR --start on db1"}},
+		{"fenced, and nobody was promoted", []NodeStatus{primary("db1", 9), with(standby("db2", 9), func(n *NodeStatus) {
+			n.Fence = walcore.Fence{Epoch: 1, Cuts: []walcore.Cut{{Epoch: 1, Timeline: 1, LSN: 5}}}
+		})}, []string{"db1: if that change of state was called off and nobody was promoted: warmrun lowerFence on db1"}},
 	} {
 		if got := Gather(test.nodes...).Hints; !slices.Equal(got, test.want) {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)

@@ -117,6 +117,9 @@ type NodeStatus struct {
 	// LagSeconds is at most what it says.
 	LagBytes   *int64   `json:"lag_bytes,omitempty"`
 	LagSeconds *float64 `json:"lag_seconds,omitempty"`
+	// Diverged says why the node cannot get to the primary's timeline any more:
+	// it has WAL that the primary has not, and no lag.
+	Diverged string `json:"diverged,omitempty"`
 	// Fenced says which cut ends the timeline that this server writes on.
 	Fenced string `json:"fenced,omitempty"`
 }

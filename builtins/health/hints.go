@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
 )
 
-// hints are the next steps of setting up and of mending, in the order to take
-// them.
+// hints are the next steps: of an outage, of setting up, and of mending, in the
+// order to take them.
 func (c *ClusterStatus) hints(primary *NodeStatus) []string {
-	hints := c.takeBack()
+	hints := append(c.outage(primary), c.takeBack()...)
 	add := func(nodes []cluster.NodeName, format string) {
 		if len(nodes) > 0 {
 			hints = append(hints, fmt.Sprintf(format, listOf(nodes)))
@@ -29,7 +30,56 @@ func (c *ClusterStatus) hints(primary *NodeStatus) []string {
 	}
 	add(c.where(func(n NodeStatus) bool { return n.Role == RoleNoData && n.ArchiveMissing == "" }),
 		"%s: no base copy yet; run warmrun copyToStandby on "+string(primary.Node))
+	diverged := func(dr bool) func(NodeStatus) bool {
+		return func(n NodeStatus) bool { return n.Diverged != "" && (n.Place == cluster.RoleDR) == dr }
+	}
+	add(c.where(diverged(false)), "%s: rebuild it: warmrun switchback --erase --rebuild-only (what only it has is given up)")
+	add(c.where(diverged(true)), "%s: rebuild it: warmrun configStandby --erase on it, then warmrun copyToDR --start on "+string(primary.Node))
+	if primary.Fenced != "" {
+		hints = append(hints, fmt.Sprintf("%[1]s: if that change of state was called off and nobody was promoted: warmrun lowerFence on %[1]s", primary.Node))
+	}
 	return hints
+}
+
+// outage says how to get a primary where none runs.
+func (c *ClusterStatus) outage(primary *NodeStatus) []string {
+	heir := c.heir()
+	if primary != nil && primary.Role == RolePrimary || heir == "" {
+		return nil
+	}
+	gone := c.where(func(n NodeStatus) bool { return n.Role == RoleUnreachable && n.Place != cluster.RoleDR })
+	flushed := c.where(func(n NodeStatus) bool {
+		return n.Role == RoleStoppedStandby && n.ControlState == walcore.StateShutDown.String()
+	})
+	switch {
+	case primary != nil:
+		return []string{fmt.Sprintf("%s is down: start its server, or, when that cannot be done: warmrun failover on %s", primary.Node, heir)}
+	case len(flushed) == 1:
+		return []string{fmt.Sprintf("%[1]s was stopped to change places; to go on: warmrun triggerStandby on %[2]s; to take it back: warmrun startPrimary on %[1]s", flushed[0], heir)}
+	case len(gone) == 1:
+		return []string{fmt.Sprintf("no primary answers; when %s is dead: warmrun failover on %s", gone[0], heir)}
+	case len(gone) > 1:
+		return []string{fmt.Sprintf("no primary answers; when %s are dead: warmrun failover on %s", strings.ReplaceAll(listOf(gone), ", ", " and "), heir)}
+	}
+	return nil
+}
+
+// heir is the node that takes over when the primary is dead: the running
+// standby of the pair, else one that is stopped, else the DR node. Empty where
+// nobody has a base copy.
+func (c *ClusterStatus) heir() cluster.NodeName {
+	for _, fits := range []func(NodeStatus) bool{
+		func(n NodeStatus) bool { return n.Role == RoleStandby && n.Place != cluster.RoleDR },
+		func(n NodeStatus) bool {
+			return n.Role == RoleStoppedStandby && n.Place != cluster.RoleDR && n.ControlState != walcore.StateShutDown.String()
+		},
+		func(n NodeStatus) bool { return n.Role == RoleStandby || n.Role == RoleRelay && n.SystemID != 0 },
+	} {
+		if found := c.where(fits); len(found) > 0 {
+			return found[0]
+		}
+	}
+	return ""
 }
 
 func (c *ClusterStatus) where(holds func(NodeStatus) bool) []cluster.NodeName {

@@ -231,6 +231,9 @@ func receivedCell(n NodeStatus) string {
 }
 
 func lagCell(n NodeStatus) string {
+	if n.Diverged != "" {
+		return "diverged"
+	}
 	var parts []string
 	if n.LagBytes != nil {
 		parts = append(parts, bytesOf(*n.LagBytes))

@@ -2,8 +2,12 @@ package pgctl
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
+	"io/fs"
+	"os"
+	"os/user"
+	"strconv"
 
 	"github.com/warmrun/warmrun/walcore/hint"
 )
@@ -63,29 +67,79 @@ func (s Server) owner(ctx context.Context, status Status) (ownership, error) {
 	return own, nil
 }
 
-// MayControl reports whether this process is allowed to start and stop the
-// server, so that a run can be refused before it changes anything. For a
-// systemd unit it asks for what is already so (to start a running unit, to
-// stop a stopped one), which checks the permission and does nothing.
+// MayControl is nil when this process can start and stop the server, so that a
+// run can be refused before it stops what it could not start again. It changes
+// nothing. A data directory that is not there yet is judged by the unit or
+// cluster that is configured for it.
 func (s Server) MayControl(ctx context.Context) error {
-	status, err := s.Status(ctx)
-	if err != nil || status.Owner != OwnerSystemd {
+	status, err := s.StatusNow()
+	fresh := errors.Is(err, fs.ErrNotExist) && status.Version == 0
+	if err != nil && !fresh {
 		return err
 	}
-	action := "stop"
-	if status.Running {
-		action = "start"
+	own, err := s.owner(ctx, status)
+	switch {
+	case err != nil:
+		return err
+	case own.kind == OwnerSystemd:
+		return s.mayControlUnit(ctx, own.unit, status.Running)
+	case own.kind == OwnerManual && !fresh:
+		_, err = s.program(ctx, "pg_ctl")
 	}
-	if _, err := s.systemctl(ctx, action, status.Unit); err != nil {
-		return fmt.Errorf("control of the server in %s: %w", s.PGData, err)
+	return err
+}
+
+// mayControlUnit asks systemd for what is already so (to start a running unit,
+// to stop a stopped one), which checks the permission and does nothing. Where
+// that went through sudo, sudo is asked for the other action, too; a polkit
+// rule rarely tells the two apart.
+func (s Server) mayControlUnit(ctx context.Context, unit string, running bool) error {
+	harmless, other := "stop", "start"
+	if running {
+		harmless, other = other, harmless
 	}
-	return nil
+	bySudo, err := s.systemctl(ctx, harmless, unit)
+	if err == nil && bySudo {
+		err = s.sudoAllows(ctx, other, unit)
+	}
+	var refused *permissionError
+	if errors.As(err, &refused) {
+		return hint.Wrap(fmt.Errorf("%s may not start and stop %s, which runs the server in %s: %s", userName(), unit, s.PGData, refused.why),
+			"let the user do it with this line in sudoers (visudo -f /etc/sudoers.d/warmrun): %s; or by a polkit rule that allows org.freedesktop.systemd1.manage-units for %s", s.sudoersLine(unit), unit)
+	}
+	return err
+}
+
+// permissionError says that the service manager does not let this user do an
+// action; nothing has happened.
+type permissionError struct{ command, why string }
+
+func (e *permissionError) Error() string {
+	return fmt.Sprintf("not permitted to run %q: %s", e.command, e.why)
 }
 
 // notPermitted is the error for a unit that we may not control.
-func notPermitted(action, unit, why string) error {
+func (s Server) notPermitted(action, unit, why string) error {
 	command := "systemctl " + action + " " + unit
-	return hint.Wrap(fmt.Errorf("not permitted to run %q: %s", command, why),
-		"type: sudo %s; to let this user do it, add to sudoers: USER ALL=(root) NOPASSWD: %s", command,
-		strings.Join([]string{"/usr/bin/systemctl start " + unit, "/usr/bin/systemctl stop " + unit}, ", "))
+	return hint.Wrap(&permissionError{command, why}, "type: sudo %s; to let this user do it, add to sudoers: %s", command, s.sudoersLine(unit))
+}
+
+// sudoersLine allows this user to start and stop a unit, by the very words that
+// systemctl uses: sudo compares them.
+func (s Server) sudoersLine(unit string) string {
+	program, err := s.machine.lookPath("systemctl")
+	if err != nil {
+		program = "/usr/bin/systemctl"
+	}
+	unit = shortUnit(unit)
+	return fmt.Sprintf("%s ALL=(root) NOPASSWD: %s start %s, %s stop %s", userName(), program, unit, program, unit)
+}
+
+// userName is who this process runs as, for messages.
+func userName() string {
+	uid := strconv.Itoa(os.Geteuid())
+	if account, err := user.LookupId(uid); err == nil {
+		return account.Username
+	}
+	return "#" + uid // as sudoers takes it
 }

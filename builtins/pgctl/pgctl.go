@@ -20,6 +20,7 @@ package pgctl
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,9 @@ func (s Server) Version() (Version, error) {
 	}
 	path := filepath.Join(s.PGData, "PG_VERSION")
 	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return 0, hint.Wrap(fmt.Errorf("the data directory %s cannot be read: %w", s.PGData, err), "%s", hint.File(err))
+	}
 	if err != nil {
 		return 0, hint.Wrap(fmt.Errorf("%s is not a data directory: %w", s.PGData, err), "check the path; PGDATA is the directory that holds PG_VERSION")
 	}

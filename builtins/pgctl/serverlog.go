@@ -2,9 +2,12 @@ package pgctl
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -122,4 +125,50 @@ func readFrom(path string, offset int64) string {
 		return ""
 	}
 	return text.String()
+}
+
+// LastLogged finds the last line of the server's log that holds a text, and
+// gives it with the lines after it. where is the place to look, for people; it
+// is set also when no such line is found, or the log cannot be read here.
+// logFile is what StartOptions.LogFile was at the start.
+func (s Server) LastLogged(ctx context.Context, text, logFile string) (lines []string, where string, err error) {
+	status, err := s.StatusNow()
+	if err != nil {
+		return nil, "", err
+	}
+	own, err := s.owner(ctx, status)
+	if err != nil {
+		return nil, "", err
+	}
+	log := s.openLog(own, StartOptions{LogFile: logFile})
+	path := log.file
+	if log.dir != "" {
+		path = newestIn(log.dir)
+	}
+	if path == "" {
+		return nil, cmp.Or(log.where, log.dir), nil
+	}
+	all := strings.Split(strings.TrimRight(readFrom(path, 0), "\n"), "\n")
+	for i, line := range slices.Backward(all) {
+		if strings.Contains(line, text) {
+			return all[i:], path, nil
+		}
+	}
+	return nil, path, nil
+}
+
+// newestIn is the file of a directory that was written to last, or empty.
+func newestIn(dir string) string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ""
+	}
+	newest, newestTime := "", time.Time{}
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err == nil && info.Mode().IsRegular() && info.ModTime().After(newestTime) {
+			newest, newestTime = filepath.Join(dir, entry.Name()), info.ModTime()
+		}
+	}
+	return newest
 }

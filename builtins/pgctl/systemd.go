@@ -3,6 +3,7 @@ package pgctl
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -53,27 +54,49 @@ func (m machine) unitProperty(ctx context.Context, unit, name string) (string, e
 }
 
 // systemctl starts or stops a unit. Not being root it asks systemd itself, as
-// a polkit rule may allow it, and then sudo where that needs no password.
-func (s Server) systemctl(ctx context.Context, action, unit string) (string, error) {
+// a polkit rule may allow it, and then sudo where that needs no password; bySudo
+// says which of them it was.
+func (s Server) systemctl(ctx context.Context, action, unit string) (bySudo bool, err error) {
 	program, err := s.machine.lookPath("systemctl")
 	if err != nil {
-		return "", err
+		return false, err
 	}
-	unit = strings.TrimSuffix(unit, ".service") // the form that people put into sudoers
-	out, err := runPlain(ctx, program, "--no-ask-password", action, unit)
+	unit = shortUnit(unit)
+	_, err = runPlain(ctx, program, "--no-ask-password", action, unit)
 	if err == nil || s.machine.privileged() || !denied(err) {
-		return out, err
+		return false, err
 	}
 	sudo, lookErr := s.machine.lookPath("sudo")
 	if lookErr != nil {
-		return "", notPermitted(action, unit, "systemd refuses this user, and sudo is not installed")
+		return false, s.notPermitted(action, unit, "systemd refuses this user, and sudo is not installed")
 	}
-	out, err = runPlain(ctx, sudo, "-n", program, action, unit)
+	_, err = runPlain(ctx, sudo, "-n", program, action, unit)
 	if err != nil && denied(err) {
-		return "", notPermitted(action, unit, "neither systemd nor sudo allows it to this user")
+		return false, s.notPermitted(action, unit, "neither systemd nor sudo allows it to this user")
 	}
-	return out, err
+	return true, err
 }
+
+// sudoAllows asks sudo whether an action would be allowed, without doing it
+// (sudo(8), -l with a command).
+func (s Server) sudoAllows(ctx context.Context, action, unit string) error {
+	program, err := s.machine.lookPath("systemctl")
+	if err != nil {
+		return err
+	}
+	sudo, err := s.machine.lookPath("sudo")
+	if err != nil {
+		return err
+	}
+	unit = shortUnit(unit)
+	if _, err := runPlain(ctx, sudo, "-n", "-l", program, action, unit); err != nil {
+		return s.notPermitted(action, unit, fmt.Sprintf("sudo allows only a part of it to this user, not to %s it", action))
+	}
+	return nil
+}
+
+// shortUnit is the form that people put into sudoers.
+func shortUnit(unit string) string { return strings.TrimSuffix(unit, ".service") }
 
 // runPlain runs a program of the system with messages in English, which denied
 // reads.

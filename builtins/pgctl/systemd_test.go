@@ -2,6 +2,7 @@ package pgctl
 
 import (
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 // fakeSystemctl is a systemd of shell: its systemctl starts a real server as the
 // unit's main process, keeps a /proc of its own in which the process lies in
 // the unit's control group, and notes how it was called. It allows what the
-// file "allowed" says: "all", "sudo" or "none".
+// file "allowed" says: "all", "sudo", "sudo X" for all by sudo but X, or "none".
 const fakeSystemctl = `#!/bin/sh
 echo "systemctl $*" >> @ROOT@/calls
 [ "$1" = --no-ask-password ] && shift
@@ -45,11 +46,15 @@ esac
 
 const fakeSudo = `#!/bin/sh
 echo "sudo $*" >> @ROOT@/calls
-if [ "$(cat @ROOT@/allowed)" = none ]; then
+allowed=$(cat @ROOT@/allowed)
+shift
+asks=no
+[ "$1" = -l ] && asks=yes && shift
+if [ "$allowed" = none ] || [ "$allowed" = "sudo $2" ]; then
 	echo "sudo: a password is required" >&2
 	exit 1
 fi
-shift
+[ $asks = yes ] && exit 0
 AS_ROOT=1 exec "$@"
 `
 
@@ -135,15 +140,11 @@ func TestUnitThroughSudo(t *testing.T) {
 
 func TestUnitThatIsNotOursToControl(t *testing.T) {
 	s, root := newUnitServer(t, "none")
-	for name, do := range map[string]func() error{
-		"start":   func() error { return s.Start(t.Context(), StartOptions{}) },
-		"control": func() error { return s.MayControl(t.Context()) },
-	} {
-		err := do()
-		if err == nil || !strings.Contains(err.Error(), "not permitted to run") || !strings.Contains(hint.Of(err), "type: sudo systemctl st") || !strings.Contains(hint.Of(err), "sudoers") {
-			t.Errorf("%s: error %v (hint %q)", name, err, hint.Of(err))
-		}
+	err := s.Start(t.Context(), StartOptions{})
+	if err == nil || !strings.Contains(err.Error(), "not permitted to run") || !strings.Contains(hint.Of(err), "type: sudo systemctl start pg") || !strings.Contains(hint.Of(err), "sudoers") {
+		t.Errorf("start: error %v (hint %q)", err, hint.Of(err))
 	}
+	checkNoControl(t, s, root)
 	if st := status(t, s); st.Running {
 		t.Errorf("%+v", st)
 	}
@@ -157,6 +158,73 @@ func TestUnitThatIsNotOursToControl(t *testing.T) {
 	}
 	if st := status(t, s); !st.Running {
 		t.Errorf("after the refused stop: %+v", st)
+	}
+}
+
+// checkNoControl: the refusal says how to allow it, for both actions and by
+// the name of the user who is refused.
+func checkNoControl(t *testing.T, s Server, root string) {
+	t.Helper()
+	err := s.MayControl(t.Context())
+	who, userErr := user.Current()
+	if userErr != nil {
+		t.Fatal(userErr)
+	}
+	want := who.Username + " ALL=(root) NOPASSWD: " + root + "/bin/systemctl start pg, " + root + "/bin/systemctl stop pg"
+	if err == nil || !strings.Contains(err.Error(), who.Username+" may not start and stop pg.service, which runs the server in "+s.PGData) {
+		t.Errorf("control: error %v", err)
+	}
+	for _, part := range []string{want, "visudo", "polkit", "org.freedesktop.systemd1.manage-units"} {
+		if !strings.Contains(hint.Of(err), part) {
+			t.Errorf("control: hint %q, want %q in it", hint.Of(err), part)
+		}
+	}
+}
+
+// Half a permission is none: what would be stopped could not be started again,
+// or the other way round.
+func TestMayControlAsksForBothActions(t *testing.T) {
+	s, root := newUnitServer(t, "sudo")
+	check := func(what string) {
+		t.Helper()
+		for _, test := range []struct {
+			allowed string
+			ok      bool
+		}{{"sudo", true}, {"sudo start", false}, {"sudo stop", false}, {"none", false}, {"all", true}} {
+			writeFile(t, filepath.Join(root, "allowed"), test.allowed)
+			before := status(t, s).Running
+			if err := s.MayControl(t.Context()); (err == nil) != test.ok {
+				t.Errorf("%s, allowed %q: error %v", what, test.allowed, err)
+			}
+			if now := status(t, s).Running; now != before {
+				t.Fatalf("%s, allowed %q: it runs: %v, before %v", what, test.allowed, now, before)
+			}
+		}
+	}
+	check("stopped")
+	writeFile(t, filepath.Join(root, "allowed"), "all")
+	if err := s.Start(t.Context(), StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	check("running")
+	stop(t, s)
+	// A node that is about to get its first copy has a unit already.
+	version := readFile(t, filepath.Join(s.PGData, "PG_VERSION"))
+	if err := os.Remove(filepath.Join(s.PGData, "PG_VERSION")); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(root, "allowed"), "none")
+	checkNoControl(t, s, root)
+	writeFile(t, filepath.Join(s.PGData, "PG_VERSION"), version)
+}
+
+// Without a service manager it takes the server's programs.
+func TestMayControlNeedsPgCtl(t *testing.T) {
+	s := newServer(t)
+	s.machine = machine{root: t.TempDir()}
+	s.BinDir = t.TempDir()
+	if err := s.MayControl(t.Context()); err == nil || !strings.Contains(hint.Of(err), "bin_dir") {
+		t.Errorf("error %v (hint %q), want one about bin_dir", err, hint.Of(err))
 	}
 }
 

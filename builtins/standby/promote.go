@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/warmrun/warmrun/builtins/pgctl"
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/atomicfile"
 	"github.com/warmrun/warmrun/walcore/hint"
@@ -62,7 +63,7 @@ type Opened struct {
 func (n Node) Opened(ctx context.Context) (Opened, error) {
 	conn, err := n.SQL(ctx)
 	if err != nil {
-		return Opened{}, fmt.Errorf("%s was promoted but accepts no connection yet: %w", n.Name, err)
+		return Opened{}, n.noSession(err)
 	}
 	defer conn.Close(ctx)
 	state, err := conn.State(ctx)
@@ -73,6 +74,21 @@ func (n Node) Opened(ctx context.Context) (Opened, error) {
 		return Opened{}, fmt.Errorf("%s is still in recovery at %s", n.Name, state.ReplayLSN)
 	}
 	return Opened{LSN: state.CurrentLSN, Timeline: state.Timeline}, nil
+}
+
+// noSession says what the server does that lets nobody in.
+func (n Node) noSession(err error) error {
+	status, statusErr := n.Server.StatusNow()
+	switch {
+	case statusErr != nil || !status.Running:
+		return err // which says that no server runs
+	case status.Ready == pgctl.ReadyStopping:
+		return hint.Wrap(fmt.Errorf("the server on %s is shutting down and accepts no connection: %w", n.Name, err),
+			"its log says what it waits for; warmrun status shows when it has stopped")
+	case status.Ready == pgctl.ReadyStarting:
+		return hint.Wrap(fmt.Errorf("the server on %s is starting and accepts no connection yet: %w", n.Name, err), "repeat when warmrun status shows that it accepts some")
+	}
+	return fmt.Errorf("the server on %s runs but accepts no connection: %w", n.Name, err)
 }
 
 // PromotionUnderway reports whether the node was promoted, or was asked to be

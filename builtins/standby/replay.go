@@ -207,28 +207,6 @@ func (n Node) Progress() (Progress, error) {
 	return Progress{Needs: backup.StartLSN, Replayed: backup.StartLSN}, nil
 }
 
-// Follows waits until the server has replayed an LSN that exists only on the
-// new timeline, behind the fork: the proof that it follows it. No function of
-// a server in recovery tells the timeline that it replays. Without hot standby
-// the control file's minimum recovery point, which the server moves forward as
-// it replays, is asked instead.
-func (n Node) Follows(ctx context.Context, lsn walcore.LSN, timeout time.Duration) error {
-	return poll(ctx, timeout, fmt.Sprintf("%s to replay %s", n.Name, lsn), func(ctx context.Context) (bool, string, error) {
-		status, err := n.Server.Status(ctx)
-		if err != nil {
-			return false, "", err
-		}
-		if !status.Running {
-			return false, "", hint.Wrap(fmt.Errorf("the server on %s has stopped", n.Name), "its log says why: look in %s and in the server's own log", n.LogFile)
-		}
-		at, err := n.Replayed(ctx)
-		if err != nil {
-			return false, "", err
-		}
-		return at.LSN >= lsn, fmt.Sprintf("replayed %s", at.LSN), nil
-	})
-}
-
 // ReplayArchive waits until the server has replayed the record that begins at
 // last, the last whole one in its archive. A server that accepts no connections
 // is not waited for: a smart promotion replays what is left before it opens (xlogrecovery.c

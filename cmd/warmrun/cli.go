@@ -17,8 +17,8 @@ import (
 
 // globals are the flags that every command has.
 type globals struct {
-	Home   string `help:"The site's home directory (default: $$WARMRUN_HOME, then PGDATA/../warmrun or PGDATA/../2warm)." placeholder:"DIR" group:"Global flags:"`
-	PGData string `name:"pgdata" help:"The data directory (default: $$PGDATA, then what the site says)." placeholder:"DIR" group:"Global flags:"`
+	Home   string `help:"The site's home directory (default: $$WARMRUN_HOME, then PGDATA/../warmrun or PGDATA/../2warm, then the home that this program lies in)." placeholder:"DIR" group:"Global flags:"`
+	PGData string `name:"pgdata" help:"The data directory (default: $$PGDATA, then what the site says). With cluster.toml it must be the one given there." placeholder:"DIR" group:"Global flags:"`
 	Yes    bool   `short:"y" help:"Agree to every question." group:"Global flags:"`
 	Within string `hidden:""`
 	// Attended: the end of standard input is the end of the run around this one.
@@ -220,6 +220,27 @@ func (p *process) booksFor(ctx context.Context, s *session, word string) ([]*eng
 
 // session loads the site and opens a session on it.
 func (p *process) session(g globals) (*session, error) {
+	s, err := p.openSession(g)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkData(p.surroundings(g), s.site, firstWord(p.args)); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// looseSession is session for what works on nothing, such as help: it needs no
+// site, and takes no notice of a data directory that is not the site's.
+func (p *process) looseSession(g globals) (*session, error) {
+	s, err := p.openSession(g)
+	if errors.Is(err, cluster.ErrNoHome) {
+		return newSession(nil, p.out, p.err), nil
+	}
+	return s, err
+}
+
+func (p *process) openSession(g globals) (*session, error) {
 	around := p.surroundings(g)
 	if err := becomeOwner(around); err != nil {
 		return nil, err
@@ -231,15 +252,6 @@ func (p *process) session(g globals) (*session, error) {
 	s := newSession(site, p.out, p.err)
 	s.yes, s.stopUndo = g.Yes, p.stopUndo
 	return s, nil
-}
-
-// looseSession is session for what works without a site, such as help.
-func (p *process) looseSession(g globals) (*session, error) {
-	s, err := p.session(g)
-	if errors.Is(err, cluster.ErrNoHome) {
-		return newSession(nil, p.out, p.err), nil
-	}
-	return s, err
 }
 
 // isNative reports whether a word is a command of the binary itself: such a

@@ -74,7 +74,7 @@ func (s *session) environment() environment {
 	e := environment{
 		Version: version, Home: site.Home, Layout: site.Layout, Cluster: site.Name, Node: site.Self.Name, Role: site.Self.Role,
 		PGData: site.Self.PGData, Archive: site.Self.Archive, Trigger: site.Self.Trigger, Require: site.Archiving.Require,
-		ArchiveCommand: s.command(site.Self, "archive") + " %p %f", Nodes: site.Nodes, Unknown: map[string]string{},
+		ArchiveCommand: s.archiveCommand(), Nodes: site.Nodes, Unknown: map[string]string{},
 	}
 	if partner, ok := site.Partner(); ok {
 		e.OtherNode = partner.Name

@@ -160,10 +160,7 @@ func (p *process) restoreRequest(g *globals, from string) (walcore.RestoreReques
 		return walcore.RestoreRequest{}, err
 	}
 	request.Archive, request.Trigger = s.site.Self.Archive, s.site.Self.Trigger
-	if dr, found := s.site.DR(); found {
-		// The DR node itself relays to nobody.
-		request.HasRelay = !s.site.IsSelf(dr.Name)
-	}
+	request.HasRelay = s.relays()
 	request.KeepBackups, request.MaxSize = s.site.Archiving.KeepBackups, int64(s.site.Archiving.MaxSize)
 	request.Fetch = s.startFetch
 	return request, nil

@@ -142,6 +142,9 @@ func sendBinary(ctx context.Context, s *session, client *remote.Client, node clu
 		say(ctx, s, "%s is up to date on %s", target, node.Name)
 		return nil
 	}
+	if err := checkMachine(ctx, client, node); err != nil {
+		return err
+	}
 	tmp := target + ".new"
 	script := strings.Join([]string{
 		"umask 022",

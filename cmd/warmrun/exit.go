@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -63,12 +64,12 @@ func exitCode(err error) int {
 // oneLine is an error's text without line breaks.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-// describe splits an error into its one line and its hint.
+// describe splits an error into its one line and its hint. What the file system
+// refuses is explained here, where the file is.
 func describe(err error) (message, next string) {
 	var negative negativeError
 	if errors.As(err, &negative) {
 		return "", ""
 	}
-	next = hint.Of(err)
-	return fmt.Sprint(err), next
+	return fmt.Sprint(err), cmp.Or(hint.Of(err), hint.File(err))
 }

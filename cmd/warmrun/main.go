@@ -113,6 +113,12 @@ func (p *process) surroundings(g globals) cluster.Surroundings {
 	return cluster.Here(g.Home, g.PGData)
 }
 
+// errorMark and hintMark begin the two lines in which every error is told.
+const (
+	errorMark = "warmrun: error: "
+	hintMark  = "warmrun: hint: "
+)
+
 // report prints an error in the house's voice and returns its exit code.
 func (p *process) report(err error) int {
 	if err == nil {
@@ -120,10 +126,10 @@ func (p *process) report(err error) int {
 	}
 	message, next := describe(err)
 	if message != "" {
-		fmt.Fprintf(p.err, "warmrun: error: %s\n", message)
+		fmt.Fprintf(p.err, "%s%s\n", errorMark, message)
 	}
 	if next != "" {
-		fmt.Fprintf(p.err, "warmrun: hint: %s\n", next)
+		fmt.Fprintf(p.err, "%s%s\n", hintMark, next)
 	}
 	return exitCode(err)
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -26,6 +27,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: false,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"linkto": linkNames, "wal": makeWAL, "flip": flip},
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("CALL_PROTOCOL", strconv.Itoa(callProtocol))
 			env.Setenv("PGDATA", "")
 			env.Setenv("WARMRUN_HOME", "")
 			// The work directory belongs to whoever runs the test; scripts make

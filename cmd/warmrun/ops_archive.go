@@ -66,8 +66,14 @@ func archiveOperations() []operation {
 			}),
 		onNode("archive", "accepts", engine.Read, "that the archive here takes WAL of the cluster named", archiveAccepts),
 		onNode("archive", "check_command", engine.Read, "that the server archives through this program", checkArchiveCommand),
+		onNode("archive", "working", engine.Read, "that the server's archiver does not fail, or why it does", checkArchiver),
 		onNode("archive", "backlog", engine.Read, "how many files wait in pg_wal to be archived",
 			func(_ context.Context, s *session, _ none) (backlogResult, error) { return backlog(s.site.Self.PGData) }),
+		here("archive", "outlook", engine.Read, "which nodes a new primary's archiver misses, and what to do about it", []string{"node"}, func(s *session) any {
+			return func(ctx context.Context, node string) (outlook, error) {
+				return archiverOutlook(ctx, s, cluster.NodeName(node))
+			}
+		}),
 		onNode("archive", "switch", engine.Change, "end the current segment, so that it is archived now", switchWAL),
 		onNode("archive", "drain", engine.Wait, "wait until no file waits to be archived", drainArchiver),
 		onNode("archive", "wait", engine.Wait, "wait until the node's archive has a segment, or a timeline's history", waitArchive),
@@ -142,7 +148,7 @@ func checkArchiveCommand(ctx context.Context, s *session, _ none) (none, error) 
 		return none{}, err
 	}
 	mode, command, level := fmt.Sprint(rows.Values[0][0]), fmt.Sprint(rows.Values[0][1]), fmt.Sprint(rows.Values[0][2])
-	want := s.command(s.site.Self, "archive") + " %p %f"
+	want := s.archiveCommand()
 	switch {
 	case level == "minimal":
 		return none{}, hint.Wrap(fmt.Errorf("wal_level is minimal on %s: its WAL cannot feed a standby", s.site.Self.Name), "set wal_level = replica and restart the server")
@@ -214,6 +220,9 @@ func drainArchiver(ctx context.Context, s *session, o timeoutOption) (backlogRes
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = hint.Wrap(fmt.Errorf("%d files still wait to be archived on %s, the oldest is %s", last.Ready, s.site.Self.Name, last.Oldest),
 			"the server's log says why archive_command fails")
+		if _, why := checkArchiver(ctx, s, none{}); why != nil {
+			err = why
+		}
 	}
 	return last, err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/warmrun/warmrun/builtins/pgctl"
@@ -37,6 +38,7 @@ func pgctlOperations() []operation {
 				major, err := s.server().Version()
 				return versionResult{major}, err
 			}),
+		onNode("pg_ctl", "may_control", engine.Read, "that this program is allowed and able to start and stop the node's server", mayControl),
 		onNode("pg_ctl", "start", engine.Change, "start the server and wait until it is ready",
 			func(ctx context.Context, s *session, o timeoutOption) (pgctl.Status, error) {
 				return startServer(ctx, s, o.Timeout)
@@ -56,6 +58,15 @@ func pgctlOperations() []operation {
 				return none{}, s.server().Promote(ctx, orDefault(o.Timeout, time.Hour))
 			}),
 	}
+}
+
+// mayControl is asked of every node that a runbook is going to stop or start:
+// nothing may be stopped that cannot be started again.
+func mayControl(ctx context.Context, s *session, _ none) (bool, error) {
+	if err := s.server().MayControl(ctx); err != nil {
+		return false, fmt.Errorf("the server on %s cannot be controlled: %w", s.site.Self.Name, err)
+	}
+	return true, nil
 }
 
 func startServer(ctx context.Context, s *session, timeout time.Duration) (pgctl.Status, error) {

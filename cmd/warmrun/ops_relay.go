@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/warmrun/warmrun/builtins/remote"
@@ -27,6 +28,14 @@ func relayOperations() []operation {
 	}
 }
 
+// relays reports whether this node relays its archive to another: what the DR
+// node has not taken yet must stay here. The DR node itself relays to nobody,
+// and never has a watermark to clean up to.
+func (s *session) relays() bool {
+	dr, ok := s.site.DR()
+	return ok && !s.site.IsSelf(dr.Name)
+}
+
 func relayPush(ctx context.Context, s *session, o toOption) (ship.RelayResult, error) {
 	archive, err := walcore.OpenArchive(s.site.Self.Archive)
 	if err != nil {
@@ -44,7 +53,29 @@ func relayPush(ctx context.Context, s *session, o toOption) (ship.RelayResult, e
 		return ship.RelayResult{}, fmt.Errorf("reach the archive on %s: %w", o.To, err)
 	}
 	defer client.Close()
-	return ship.RelayAll(ctx, archive, client, progress.Needs, s.live(ctx))
+	return ship.RelayAll(ctx, ship.RelayRequest{
+		From: archive, To: client, Node: string(o.To), Need: progress.Needs, Known: s.otherChains(ctx, o.To), Out: s.live(ctx),
+	})
+}
+
+// otherChains asks every other archive of the cluster how far it goes. One that
+// cannot be asked is left out: the relay must work while a node is down.
+func (s *session) otherChains(ctx context.Context, to cluster.NodeName) []ship.Known {
+	var known []ship.Known
+	for _, n := range s.site.Nodes {
+		if s.site.IsSelf(n.Name) || n.Name == to {
+			continue
+		}
+		client, err := ship.Connect(ctx, s.agent(n.Name))
+		if err != nil {
+			continue
+		}
+		chain, err := client.Chain(ctx, "")
+		if err := errors.Join(err, client.Close()); err == nil {
+			known = append(known, ship.Known{Node: string(n.Name), Chain: chain})
+		}
+	}
+	return known
 }
 
 // relayRun relays, and where the other side then lacks something that this

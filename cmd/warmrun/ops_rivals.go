@@ -128,7 +128,7 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o c
 			return hint.Wrap(fmt.Errorf("%s cannot be asked whether it accepts writes: %w", n.Name, err),
 				"make sure that it is down, then repeat with --accept-split; if it still runs, what it writes from now on is lost")
 		case state.Role == standby.RolePrimary:
-			return hint.Wrap(fmt.Errorf("%s is running and accepts writes (timeline %d)", n.Name, state.Control.Timeline),
+			return hint.Wrap(fmt.Errorf("%s is running and accepts writes (timeline %d)", n.Name, writingTimeline(ctx, s, n.Name, state)),
 				"to change places without loss: warmrun switchover; to take over anyway, stop it first: pg_ctl -D %s stop -m fast", state.PGData)
 		case o.NothingLeft && state.WasPrimary() && state.WAL > 0:
 			if err := checkNothingLeft(ctx, s, promoted, n.Name); err != nil {

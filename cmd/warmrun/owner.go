@@ -50,7 +50,7 @@ func becomeOwner(around cluster.Surroundings) error {
 func ownerOf(around cluster.Surroundings) (uint32, error) {
 	paths := []string{around.DataDir()}
 	if site, err := cluster.Load(around); err == nil {
-		paths = append(paths, site.Self.PGData, site.Home)
+		paths = []string{site.Self.PGData, around.DataDir(), site.Home}
 	}
 	for _, path := range paths {
 		if path == "" {

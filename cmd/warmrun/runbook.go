@@ -11,7 +11,6 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/warmrun/warmrun/builtins/standby"
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/runbooks"
 	"github.com/warmrun/warmrun/walcore"
@@ -25,21 +24,21 @@ func findSource(site *cluster.Site, name, dir string) (engine.Source, error) {
 	if name == "" || strings.ContainsAny(name, "/\\.") {
 		return engine.Source{}, fmt.Errorf("%q is not the name of a runbook", name)
 	}
+	shipped, shippedErr := runbooks.Files.ReadFile(filepath.ToSlash(filepath.Join(dir, name+".lua")))
 	if site != nil {
 		path := filepath.Join(site.Global("runbooks"), dir, name+".lua")
 		text, err := os.ReadFile(path)
 		if err == nil {
-			return engine.Source{Name: name, Path: path, Text: string(text)}, nil
+			return engine.Source{Name: name, Path: path, Text: string(text), Shadows: shippedErr == nil}, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return engine.Source{}, err
 		}
 	}
-	text, err := runbooks.Files.ReadFile(filepath.ToSlash(filepath.Join(dir, name+".lua")))
-	if err != nil {
+	if shippedErr != nil {
 		return engine.Source{}, hint.Wrap(fmt.Errorf("there is no runbook %q", name), "warmrun --help lists them all")
 	}
-	return engine.Source{Name: name, Path: name + ".lua", Text: string(text), Shipped: true}, nil
+	return engine.Source{Name: name, Path: name + ".lua", Text: string(shipped), Shipped: true}, nil
 }
 
 // runbookNames lists the shipped runbooks and the site's own.
@@ -119,47 +118,4 @@ func lsnType() engine.Opaque {
 			return float64(int64(a.(walcore.LSN) - b.(walcore.LSN))), nil
 		},
 	}
-}
-
-// checkRunsOn refuses a runbook on a node whose part is another one.
-func checkRunsOn(ctx context.Context, s *session, book *engine.Runbook) error {
-	self := s.site.Self
-	switch book.RunsOn {
-	case "any":
-		return nil
-	case "dr":
-		if self.Role == cluster.RoleDR {
-			return nil
-		}
-		return wrongNode(s, book, fmt.Sprintf("%s is not the DR node", self.Name))
-	case "pair":
-		if self.Role == cluster.RolePair {
-			return nil
-		}
-		return wrongNode(s, book, fmt.Sprintf("%s is the DR node", self.Name))
-	}
-	state, err := s.self().Inspect(ctx)
-	if err != nil {
-		return err
-	}
-	isStandby := state.Role == standby.RoleStandby || state.Role == standby.RoleStoppedStandby
-	if (book.RunsOn == "primary" && state.Role == standby.RolePrimary) || (book.RunsOn == "standby" && isStandby) {
-		return nil
-	}
-	where := fmt.Sprintf("%s is a %s", self.Name, state.Role)
-	if state.Role == standby.RoleEmpty {
-		where = fmt.Sprintf("%s has no data directory at %s", self.Name, self.PGData)
-	}
-	return wrongNode(s, book, where)
-}
-
-func wrongNode(s *session, book *engine.Runbook, where string) error {
-	others := []string{}
-	for _, n := range s.site.Nodes {
-		if n.Name != s.site.Self.Name {
-			others = append(others, string(n.Name))
-		}
-	}
-	return hint.Wrap(fmt.Errorf("%s runs on the %s, and %s", book.Name, book.RunsOn, where),
-		"nothing was changed; run it on %s (warmrun status shows who is what)", strings.Join(others, " or "))
 }

@@ -77,6 +77,10 @@ func explainStep(err error, book *engine.Runbook) error {
 	if errors.As(err, &param) && hint.Of(err) == "" {
 		return hint.Wrap(err, "nothing was done; see: warmrun %s --help", book.Name)
 	}
+	var check *engine.CheckError
+	if errors.As(err, &check) && hint.Of(err) == "" && hint.File(err) == "" {
+		return hint.Wrap(err, "nothing was changed; mend that and repeat (warmrun status shows what every node does)")
+	}
 	var step *engine.StepError
 	if !errors.As(err, &step) {
 		return err

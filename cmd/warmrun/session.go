@@ -153,13 +153,25 @@ func homeDir() string {
 	return dir
 }
 
-// command is the command line that runs this program on a node.
+// command is the command line that runs this program on a node. It names the
+// data directory: what the environment of an ssh session there says of PGDATA
+// does not count.
 func (s *session) command(node cluster.Node, args ...string) string {
+	words := []string{node.Binary(), "--home", node.Home}
+	if node.PGData != "" {
+		words = append(words, "--pgdata", node.PGData)
+	}
+	return remote.Quote(append(words, args...)...)
+}
+
+// archiveCommand is archive_command as it belongs into postgresql.conf here.
+func (s *session) archiveCommand() string {
+	node := s.site.Self
 	words := []string{node.Binary(), "--home", node.Home}
 	if s.site.Layout == cluster.Layout2warm && node.PGData != "" {
 		words = append(words, "--pgdata", node.PGData)
 	}
-	return remote.Quote(append(words, args...)...)
+	return remote.Quote(append(words, "archive")...) + " %p %f"
 }
 
 // callRequest and callReply are what goes over the wire to `warmrun call`.

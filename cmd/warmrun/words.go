@@ -60,6 +60,7 @@ func planWords() map[string]string {
 		"fence.raise":            "write the fence into every archive: timeline {timeline|(the old one)} ends at {lsn|the LSN found then}",
 		"fence.lift":             "take down a fence on the timeline of {node}, once it is proved on all nodes that nobody was promoted",
 		"fence.lower":            "take the fence out of every archive",
+		"fence.take_back":        "take the fences on the timeline of {node} out of every archive",
 		"fence.set":              "write the fence into the archive on {node}: timeline {timeline|(the old one)} ends at {lsn|the LSN found then}",
 		"fence.clear":            "take the fence out of the archive on {node}",
 		"cluster.install_here":   "install this program in the home directory of {node}",

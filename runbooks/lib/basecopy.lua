@@ -19,6 +19,9 @@ function basecopy.checks(target)
       base.receivable(target(c))
       return true
     end },
+    check { "with --start, the server on the other side can be started", function(c)
+      return not c.params.start or pg_ctl.may_control(target(c))
+    end },
   }
 end
 

@@ -81,7 +81,7 @@ func Locate(s Surroundings) (string, error) {
 			return filepath.Abs(dir)
 		}
 	}
-	return "", hint.Wrap(ErrNoHome, "give --home DIR or set WARMRUN_HOME, or set PGDATA so that PGDATA/../warmrun or PGDATA/../2warm is found")
+	return "", hint.Wrap(ErrNoHome, "give --home DIR or set WARMRUN_HOME, or set PGDATA so that PGDATA/../warmrun or PGDATA/../2warm is found, or run the program that lies in HOME/bin")
 }
 
 func isHome(dir string) bool {

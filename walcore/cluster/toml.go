@@ -180,7 +180,7 @@ func explainTOML(path string, err error) error {
 	var decode *toml.DecodeError
 	if errors.As(err, &decode) {
 		row, column := decode.Position()
-		return hint.Wrap(fmt.Errorf("%s:%d:%d: %w", path, row, column, err), "correct the line; nothing has been changed")
+		return hint.Wrap(fmt.Errorf("%s:%d:%d: %s", path, row, column, explainValue(decode)), "correct the line; nothing has been changed")
 	}
 	return fmt.Errorf("%s: %w", path, err)
 }

@@ -121,10 +121,13 @@ func questions(own *walcore.Archive) []func(context.Context, *Client) error {
 		func(ctx context.Context, c *Client) error { _, err := c.Fence(ctx); return err },
 		func(ctx context.Context, c *Client) error { _, _, err := c.Watermark(ctx); return err },
 		func(ctx context.Context, c *Client) error {
-			r := &relay{from: own, to: c, oldest: seg1, newest: seg2, out: io.Discard}
+			r := &relay{RelayRequest: RelayRequest{From: own, To: c, Out: io.Discard}, oldest: seg1, goal: Known{Chain: walcore.Chain{Newest: seg2}}}
 			return r.check(ctx)
 		},
-		func(ctx context.Context, c *Client) error { _, err := RelayAll(ctx, own, c, 0, io.Discard); return err },
+		func(ctx context.Context, c *Client) error {
+			_, err := RelayAll(ctx, RelayRequest{From: own, To: c, Out: io.Discard})
+			return err
+		},
 	}
 }
 

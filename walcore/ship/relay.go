@@ -23,19 +23,38 @@ type RelayResult struct {
 	Watermark walcore.SegmentName `json:"watermark"`
 }
 
+// RelayRequest says what to relay where.
+type RelayRequest struct {
+	From *walcore.Archive
+	To   *Client
+	// Node is what messages call the destination.
+	Node string
+	// Need is where the destination's server would begin to replay if it
+	// started now: gaps count from there on, and older WAL that has been removed
+	// there is not sent again. Where it is 0, because there is no server yet,
+	// gaps count from the last watermark on, or from the oldest segment that
+	// either side has.
+	Need walcore.LSN
+	// Known are the chains of the cluster's other archives, as far as they
+	// could be asked. The destination must have what they have, too.
+	Known []Known
+	Out   io.Writer
+}
+
+// Known is how far another node's archive goes.
+type Known struct {
+	Node  string
+	Chain walcore.Chain
+}
+
 // RelayAll sends everything that another archive lacks of this one: histories
 // first, then the rest in order. A provisional segment is sent as one, and
 // again when it has been replaced. Then the destination's WAL is checked for
-// gaps, and how far it has none is noted as the watermark of from. An error
+// gaps, and how far it has none is noted as the watermark of From. An error
 // says what the destination lacks, or what could not be sent; one that refuses
 // a file does not keep the others from being sent.
-//
-// need is where the destination's server would begin to replay if it started
-// now: gaps count from there on, and older WAL that has been removed there is
-// not sent again. Where need is 0, because there is no server yet, gaps count
-// from the last watermark on, or from the oldest segment that either side has.
-func RelayAll(ctx context.Context, from *walcore.Archive, to *Client, need walcore.LSN, out io.Writer) (RelayResult, error) {
-	r := &relay{from: from, to: to, need: need, out: out}
+func RelayAll(ctx context.Context, request RelayRequest) (RelayResult, error) {
+	r := &relay{RelayRequest: request}
 	names, err := r.lacking(ctx)
 	if err != nil {
 		return r.result, err
@@ -56,13 +75,11 @@ func RelayAll(ctx context.Context, from *walcore.Archive, to *Client, need walco
 }
 
 type relay struct {
-	from   *walcore.Archive
-	to     *Client
-	need   walcore.LSN
-	out    io.Writer
+	RelayRequest
 	oldest walcore.SegmentName // that either side has, in WAL order
-	newest walcore.SegmentName // on the chain of from
-	// start is the segment of need, empty where it is unknown; there the oldest
+	// goal is the archive that goes furthest: the destination must get there.
+	goal Known
+	// start is the segment of Need, empty where it is unknown; there the oldest
 	// segment at the destination.
 	start, there walcore.SegmentName
 	result       RelayResult
@@ -70,19 +87,19 @@ type relay struct {
 
 // lacking is what has to be sent, histories first.
 func (r *relay) lacking(ctx context.Context) ([]walcore.FileName, error) {
-	ours, err := r.from.List()
+	ours, err := r.From.List()
 	if err != nil {
 		return nil, err
 	}
-	chain, err := r.from.Chain("")
+	chain, err := r.From.Chain("")
 	if err != nil {
 		return nil, err
 	}
-	r.newest = chain.Newest
-	if r.need != 0 && chain.SegmentSize != 0 {
-		r.start = walcore.SegmentAt(max(chain.Timeline, 1), r.need, chain.SegmentSize)
+	r.goal = furthest(chain, r.Known)
+	if err := r.begin(ctx, chain); err != nil {
+		return nil, err
 	}
-	theirs, err := r.to.List(ctx)
+	theirs, err := r.To.List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +128,40 @@ func (r *relay) lacking(ctx context.Context) ([]walcore.FileName, error) {
 		return rank(a) - rank(b)
 	})
 	return names, nil
+}
+
+// begin finds the segment from which on gaps count, where Need says.
+func (r *relay) begin(ctx context.Context, ours walcore.Chain) error {
+	if r.Need == 0 {
+		return nil
+	}
+	size := ours.SegmentSize
+	if size == 0 {
+		theirs, err := r.To.Chain(ctx, "")
+		if err != nil {
+			return err
+		}
+		size = theirs.SegmentSize
+	}
+	if size != 0 {
+		r.start = walcore.SegmentAt(max(ours.Timeline, 1), r.Need, size)
+	}
+	return nil
+}
+
+// furthest is the archive that goes furthest on the newest timeline that any of
+// them knows: WAL of a timeline that was left may have gone on for a while. One
+// that goes as far as ours is not told from it.
+func furthest(ours walcore.Chain, known []Known) Known {
+	best := Known{Chain: ours}
+	for _, k := range known {
+		a, b := k.Chain, best.Chain
+		further := b.Newest == "" || a.Newest != "" && a.Newest.Position() > b.Newest.Position()
+		if a.Timeline > b.Timeline || a.Timeline == b.Timeline && a.Newest != "" && further {
+			best = k
+		}
+	}
+	return best
 }
 
 // rank puts histories before everything else.
@@ -145,13 +196,13 @@ func (r *relay) removed(name walcore.FileName) bool {
 // outgrown are the segments that are provisional there, and whole or longer
 // here.
 func (r *relay) outgrown(ctx context.Context) (map[walcore.SegmentName]bool, error) {
-	theirs, err := r.to.Provisionals(ctx)
+	theirs, err := r.To.Provisionals(ctx)
 	if err != nil {
 		return nil, err
 	}
 	again := map[walcore.SegmentName]bool{}
 	for name, end := range theirs {
-		ours, provisional, err := r.from.Provisional(name)
+		ours, provisional, err := r.From.Provisional(name)
 		if err != nil {
 			return nil, err
 		}
@@ -204,7 +255,7 @@ func (r *relay) send(ctx context.Context, name walcore.FileName) *relayed {
 	offered := make(chan struct{})
 	go func() {
 		defer close(f.done)
-		f.put, f.err = r.to.relay(ctx, r.from, name, sync.OnceFunc(func() { close(offered) }))
+		f.put, f.err = r.To.relay(ctx, r.From, name, sync.OnceFunc(func() { close(offered) }))
 	}()
 	select {
 	case <-offered:
@@ -225,13 +276,13 @@ func (r *relay) settle(f *relayed) error {
 	}
 	r.result.Files++
 	r.result.Bytes += f.put.Bytes
-	_, err := fmt.Fprintf(r.out, "%s\n", f.name)
+	_, err := fmt.Fprintf(r.Out, "%s\n", f.name)
 	return err
 }
 
 // check looks for gaps at the destination and moves the watermark.
 func (r *relay) check(ctx context.Context) error {
-	start, noted, err := r.from.Watermark()
+	start, noted, err := r.From.Watermark()
 	if err != nil {
 		return err
 	}
@@ -242,20 +293,25 @@ func (r *relay) check(ctx context.Context) error {
 	case !noted:
 		start = r.oldest
 	}
-	if start == "" || r.newest != "" && r.newest.Position() < start.Position() {
+	newest := r.goal.Chain.Newest
+	if start == "" || newest != "" && newest.Position() < start.Position() {
 		return nil // there is no WAL yet that could be missing
 	}
-	chain, err := r.to.Chain(ctx, start)
+	chain, err := r.To.Chain(ctx, start)
 	if err != nil {
 		return err
 	}
 	r.result.Chain, r.result.Watermark = chain, settled(chain)
 	if now := r.result.Watermark; now != "" && (!noted || now != mark) {
-		if err := r.from.SetWatermark(now); err != nil {
+		if err := r.From.SetWatermark(now); err != nil {
 			return err
 		}
 	}
-	return r.gapError(chain)
+	if err := r.gapError(chain); err != nil {
+		return hint.Wrap(fmt.Errorf("%s lacks WAL: %w", r.Node, err),
+			"no archive that could be asked has it: look for it in the pg_wal of the node that wrote it, or make a new base copy of %s (copyToDR on the primary)", r.Node)
+	}
+	return r.short(chain)
 }
 
 // settled is the last segment of a chain that is not going to be replaced: the
@@ -271,17 +327,48 @@ func settled(chain walcore.Chain) walcore.SegmentName {
 	return walcore.MakeSegmentName(last.Timeline(), last.Number(chain.SegmentSize)-1, chain.SegmentSize)
 }
 
+// gapError is the first hole in the destination's WAL. WAL that ends in front of
+// the fork of the newest timeline has one there: what lies between is the
+// parent's, and was written before the promotion.
 func (r *relay) gapError(chain walcore.Chain) error {
-	advice := "the standby no longer has it either: look for it in the primary's pg_wal, or make a new base copy of the DR node (copyToDR)"
-	switch {
-	case len(chain.Gaps) > 0 && chain.Gaps[0].After == "":
-		return hint.Wrap(fmt.Errorf("the relay's destination lacks WAL: %s is missing (%d gaps up to %s)", chain.Gaps[0].Want, len(chain.Gaps), chain.Newest), "%s", advice)
-	case len(chain.Gaps) > 0:
-		gap := chain.Gaps[0]
-		return hint.Wrap(fmt.Errorf("the relay's destination lacks WAL: %s is missing after %s (%d gaps up to %s)", gap.Want, gap.After, len(chain.Gaps), chain.Newest), "%s", advice)
-	case r.newest != "" && (chain.Newest == "" || chain.Newest.Position() < r.newest.Position()):
-		return hint.Wrap(fmt.Errorf("the relay's destination lacks WAL: it ends with %q, and %s is here", chain.Newest, r.newest),
-			"run the relay again; if this stays, look at the two archives with their names side by side")
+	if len(chain.Gaps) == 0 {
+		if reached := max(chain.End, r.Need); reached != 0 && reached < chain.Fork {
+			return fmt.Errorf("it ends at %s%s, and timeline %d begins at %s", reached, inSegment(chain.Last), uint32(chain.Timeline), chain.Fork)
+		}
+		return nil
 	}
-	return nil
+	gap, rest := chain.Gaps[0], fmt.Sprintf("(%d gaps up to %s)", len(chain.Gaps), chain.Newest)
+	switch gap.After {
+	case "":
+		return fmt.Errorf("%s is missing %s", gap.Want, rest)
+	case gap.Want:
+		return fmt.Errorf("the copy of %s on %s is provisional and ends at %s, and the rest is missing %s", gap.Want, r.Node, chain.End, rest)
+	}
+	return fmt.Errorf("%s is missing after %s %s", gap.Want, gap.After, rest)
+}
+
+func inSegment(name walcore.SegmentName) string {
+	if name == "" {
+		return ""
+	}
+	return " in " + string(name)
+}
+
+// short is the error of a destination without gaps that does not reach as far
+// as the archives that were compared.
+func (r *relay) short(chain walcore.Chain) error {
+	where, goal := "here", r.goal.Chain
+	if r.goal.Node != "" {
+		where = "in the archive of " + r.goal.Node
+	}
+	again := "run the relay again, also on the node that has it; if this stays, look at the two archives with their names side by side"
+	switch {
+	case goal.Timeline > chain.Timeline && r.goal.Node != "":
+		return hint.Wrap(fmt.Errorf("%s lacks %s, which is %s", r.Node, goal.Timeline.HistoryName(), where), "%s", again)
+	case goal.Newest == "" || chain.Newest != "" && chain.Newest.Position() >= goal.Newest.Position():
+		return nil
+	case chain.Newest == "":
+		return hint.Wrap(fmt.Errorf("%s lacks WAL: it has none that it needs, and %s is %s", r.Node, goal.Newest, where), "%s", again)
+	}
+	return hint.Wrap(fmt.Errorf("%s lacks WAL: it ends with %s, and %s is %s", r.Node, chain.Newest, goal.Newest, where), "%s", again)
 }

@@ -3,6 +3,7 @@ package ship
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +25,7 @@ func fill(t *testing.T, a *walcore.Archive, names ...walcore.SegmentName) {
 func relayOnce(t *testing.T, from, to *walcore.Archive, files int, mark walcore.SegmentName, fails string) string {
 	t.Helper()
 	var out bytes.Buffer
-	result, err := RelayAll(t.Context(), from, connectTo(t, to), 0, &out)
+	result, err := RelayAll(t.Context(), RelayRequest{From: from, To: connectTo(t, to), Node: "dr", Out: &out})
 	if (err == nil) != (fails == "") || err != nil && !strings.Contains(err.Error(), fails) {
 		t.Errorf("got error %v, want %q", err, fails)
 	}
@@ -123,7 +124,7 @@ func TestRelayGoesOnAfterRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	_, err := RelayAll(t.Context(), from, connectTo(t, to), 0, &out)
+	_, err := RelayAll(t.Context(), RelayRequest{From: from, To: connectTo(t, to), Node: "dr", Out: &out})
 	var refused *walcore.RefusedError
 	if !errors.As(err, &refused) || refused.Name != walcore.FileName(seg2) {
 		t.Errorf("got %v, want %s refused", err, seg2)
@@ -170,12 +171,70 @@ func TestRelayFromWhatIsNeeded(t *testing.T) {
 				}
 			}
 			var out bytes.Buffer
-			result, err := RelayAll(t.Context(), from, connectTo(t, to), tt.need, &out)
+			result, err := RelayAll(t.Context(), RelayRequest{From: from, To: connectTo(t, to), Node: "dr", Need: tt.need, Out: &out})
 			if (err == nil) != (tt.fails == "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
 				t.Errorf("got error %v, want %q", err, tt.fails)
 			}
 			if got := listed(t, to); result.Files != tt.files || result.Watermark != tt.wantMark || got != tt.want {
 				t.Errorf("got %d files, watermark %q, and there %s; want %d, %q, %s", result.Files, result.Watermark, got, tt.files, tt.wantMark, tt.want)
+			}
+		})
+	}
+}
+
+// TestRelayComparesWithOthers: what this archive does not have, another one or
+// the newest history may tell of; the destination must have that, too.
+func TestRelayComparesWithOthers(t *testing.T) {
+	half, end := storetest.Segment{Name: seg2, Ending: storetest.Shutdown}.Build()
+	whole := func(names ...walcore.SegmentName) func(t *testing.T, a *walcore.Archive) {
+		return func(t *testing.T, a *walcore.Archive) { fill(t, a, names...) }
+	}
+	provisional := func(t *testing.T, a *walcore.Archive) {
+		fill(t, a, seg1)
+		mustPut(t, a, walcore.FileName(seg2), half, end)
+	}
+	upTo := func(tli walcore.Timeline, name walcore.SegmentName) []Known {
+		return []Known{{Node: "db2", Chain: walcore.Chain{Timeline: tli, Newest: name, SegmentSize: storetest.Small}}}
+	}
+	fork := "1\t" + (seg4.Start(storetest.Small) + 0x28).String() + "\tx\n"
+	for _, tt := range []struct {
+		name     string
+		history  string // of timeline 2, here
+		from, to func(*testing.T, *walcore.Archive)
+		known    []Known
+		fails    []string
+	}{
+		{"only a history is here, and the fork lies behind the end there", fork, whole(), whole(seg1, seg2), nil,
+			[]string{"dr lacks WAL", "it ends at " + seg2.End(storetest.Small).String(), "in " + string(seg2), "timeline 2 begins at " + (seg4.Start(storetest.Small) + 0x28).String()}},
+		{"the fork is reached", "1\t" + end.String() + "\tx\n", whole(), provisional, nil, nil},
+		{"no server and no WAL there", fork, whole(), whole(), nil, nil},
+		{"another archive has more", "", whole(), whole(seg1, seg2), upTo(1, seg4),
+			[]string{"dr lacks WAL", "it ends with " + string(seg2), string(seg4) + " is in the archive of db2"}},
+		{"another archive has more than the one here", "", whole(seg1, seg2), whole(), upTo(1, seg4), []string{string(seg4) + " is in the archive of db2"}},
+		{"another archive has as much", "", whole(seg1, seg2), whole(), upTo(1, seg2), nil},
+		{"another archive has more of a timeline that was left", "1\t" + end.String() + "\tx\n", whole(), provisional, upTo(1, seg4), nil},
+		{"another archive knows a newer timeline", "", whole(seg1, seg2), whole(), upTo(2, ""), []string{"dr lacks 00000002.history, which is in the archive of db2"}},
+		{"the copy there is the beginning of its segment only", "", whole(seg1, seg3), provisional, nil,
+			[]string{"the copy of " + string(seg2) + " on dr is provisional and ends at " + end.String() + ", and the rest is missing"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			from, to := newArchive(t), newArchive(t)
+			if tt.history != "" {
+				mustPut(t, from, tli2, []byte(tt.history), 0)
+			}
+			tt.from(t, from)
+			tt.to(t, to)
+			_, err := RelayAll(t.Context(), RelayRequest{From: from, To: connectTo(t, to), Node: "dr", Known: tt.known, Out: io.Discard})
+			if (err == nil) != (tt.fails == nil) {
+				t.Fatalf("got error %v, want %q", err, tt.fails)
+			}
+			for _, want := range tt.fails {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got error %q, want %q in it", err, want)
+				}
+			}
+			if err != nil && hint.Of(err) == "" {
+				t.Error("no hint")
 			}
 		})
 	}

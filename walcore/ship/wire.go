@@ -2,6 +2,7 @@ package ship
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -121,7 +122,7 @@ const (
 )
 
 func failureOf(err error) failure {
-	f := failure{Kind: failOther, Message: err.Error(), Hint: hint.Of(err)}
+	f := failure{Kind: failOther, Message: err.Error(), Hint: cmp.Or(hint.Of(err), hint.File(err))}
 	switch {
 	case errors.As(err, &f.Refused):
 		f.Kind = failRefused

@@ -1,0 +1,107 @@
+package tests
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/warmrun/warmrun/tests/cluster"
+	"github.com/warmrun/warmrun/walcore"
+)
+
+// TestFailovers: an archive that is fenced by mistake, a primary whose server
+// dies, and one whose host is gone; and what an operator is told each time.
+func TestFailovers(t *testing.T) {
+	s := newState(t)
+	for _, part := range []struct {
+		name string
+		run  func(*state)
+	}{
+		{"fenced by mistake", (*state).fencedByMistake},
+		{"the DR node gets what only the new primary has", (*state).relayAfterFailover},
+		{"rebuilt from a primary that was just promoted", (*state).rebuildAtOnce},
+		{"the primary's host stays away", (*state).hostStaysAway},
+	} {
+		ok := t.Run(part.name, func(t *testing.T) {
+			at := *s
+			at.T = t
+			part.run(&at)
+			s.rows = at.rows
+		})
+		if !ok {
+			return
+		}
+	}
+}
+
+// fencedByMistake: a fence is left and nobody was promoted. The archiver fails,
+// nothing can be flushed, and one command sets it right.
+func (s *state) fencedByMistake() {
+	s.says(s.DB1.Must("startPrimary"), "db1 runs as the primary already; nothing was done")
+	s.write(s.DB1)
+	lsn := s.DB1.SQL("SELECT pg_current_wal_lsn()")
+	place(s.DB1, filepath.Join(s.DB1.Home, "global", "runbooks", "fenceIt.lua"), fmt.Sprintf(`return runbook {
+  api = 1, name = "fenceIt", summary = "x", runs_on = "any", lock = "none",
+  steps = { step { "raise", run = function(c) fence.raise(c.node, { timeline = 1, lsn = lsn("%s"), by = "a mistake" }) end } },
+}`, lsn))(s.T)
+	s.DB1.Must("fenceIt")
+	s.write(s.DB1)
+	s.DB1.SQL("SELECT pg_switch_wal()")
+	cluster.Eventually(s, time.Minute, "the archiver fails", func() (bool, error) {
+		failed, err := s.DB1.TrySQL("SELECT (last_failed_time > coalesce(last_archived_time, '-infinity'))::text FROM pg_stat_archiver")
+		return failed == "true", err
+	})
+	began := time.Now()
+	s.says(s.refused(s.DB1, 1, "db1 cannot archive", "flushPrimary", "--drain", "0s"), "fenced", "warmrun lowerFence")
+	if took := time.Since(began); took > time.Minute {
+		s.Errorf("the refusal took %s", took)
+	}
+	s.says(s.DB1.Must("status"), "db1 is fenced", "warmrun lowerFence on db1")
+	s.refused(s.DB2, 1, "db2 is a standby", "lowerFence")
+	s.says(s.DB1.Must("lowerFence"), "The archive on db2 takes WAL of timeline 1 past "+lsn+" again (fence by a mistake)", "The archive on dr takes")
+	s.asBefore(s.DB1, s.DB2)
+	s.says(s.DB1.Must("lowerFence"), "No archive that could be asked is fenced against db1")
+}
+
+// relayAfterFailover: the old primary's own archive has nothing but the new
+// history, so it cannot tell what the DR node lacks.
+func (s *state) relayAfterFailover() {
+	s.DB2.Must("rsyncDR")
+	var names []walcore.SegmentName
+	for range 3 {
+		names = append(names, s.shipped(s.DB2))
+	}
+	s.DB1.KillServer()
+	s.says(s.DB2.Must("status"), "db1 is down: start its server, or, when that cannot be done: warmrun failover on db2")
+	s.DB2.Must("failover", "--yes")
+	s.write(s.DB2)
+	cluster.Eventually(s, time.Minute, "db1 has the new history", func() (bool, error) {
+		return s.DB1.Exists(filepath.Join(s.DB1.Archive(), "00000002.history")), nil
+	})
+	s.DB1.Must("rsyncDR")
+	for _, name := range names {
+		if !s.has(s.DR, name) {
+			s.Errorf("rsyncDR has succeeded, and dr lacks %s", name)
+		}
+	}
+	// The fence is right now.
+	s.refused(s.DB1, 1, "the fence stays: ", "lowerFence")
+}
+
+// rebuildAtOnce: the copy names the segment that it really begins with.
+func (s *state) rebuildAtOnce() {
+	s.says(s.DB2.Must("switchback", "--erase", "--rebuild-only", "--yes"), "Starting online backup at WAL file 00000002")
+	s.follows(s.DB1, s.DB2)
+}
+
+// hostStaysAway: what to type, by name, before and after.
+func (s *state) hostStaysAway() {
+	s.DB2.Cut()
+	s.says(s.DB1.Must("status"), "no primary answers; when db2 is dead: warmrun failover on db1")
+	s.refused(s.DB1, 1, "db2 cannot be asked", "failover") // no terminal, but that is not the point
+	s.says(s.DB1.Must("failover", "--accept-split", "--yes"),
+		"Until db2 can be reached again, archive_command on db1 fails", s.DB1.PGData+"/pg_wal", "warmrun status on db1", `require = "any"`)
+	s.write(s.DB1)
+	s.checkRows(s.DB1)
+}
