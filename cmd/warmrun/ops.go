@@ -75,7 +75,7 @@ func operations() []operation {
 	var all []operation
 	for _, part := range [][]operation{
 		pgctlOperations(), psqlOperations(), archiveOperations(), standbyOperations(), lineageOperations(), bringBackOperations(),
-		clusterOperations(), copyOperations(), rivalOperations(), unfenceOperations(), relayOperations(), statusOperations(), sshOperations(), runbookOperations(),
+		clusterOperations(), copyOperations(), rivalOperations(), unfenceOperations(), relayOperations(), chainOperations(), statusOperations(), sshOperations(), runbookOperations(),
 	} {
 		all = append(all, part...)
 	}
