@@ -45,8 +45,10 @@ func TestTrust(t *testing.T) {
 	key := filepath.Join(c.DB1.Home, "local", "ship", "db2", "id_ed25519")
 	checkPowerless(t, c.DB2, c.DB1.Path(key))
 
-	// Without the line the user's keys do, with a warning.
+	// Without the line the user's keys do, with a warning, once the connection
+	// that is held has ended.
 	replaceFile(t, keys, own)
+	c.DB1.Must("shipper", "stop")
 	archives(t, c)
 	if log := c.DB1.LogTail(1000); !strings.Contains(log, "warmrun: warning: shipping to db2 with your own keys") {
 		t.Errorf("want a warning in the server's log:\n%s", log)
@@ -138,12 +140,12 @@ func TestTrustWhereSSHDLooks(t *testing.T) {
 	}
 	segment := ""
 	ships(c.DB2, "archiving", func() { segment = archives(t, c) })
-	c.DB2.Must("trust", "dr")
+	c.DB2.Must("trust")
 	ships(c.DR, "relaying", func() { c.DB2.Must("rsyncDR") })
 	if err := os.Remove(c.DB2.Path(filepath.Join(c.DB2.Archive(), segment))); err != nil {
 		t.Fatal(err)
 	}
-	ships(c.DR, "fetching", func() { c.DB2.Must("fetch", segment) })
+	ships(c.DB1, "fetching", func() { c.DB2.Must("fetch", segment) })
 	if !c.DB2.Exists(filepath.Join(c.DB2.Archive(), segment)) {
 		t.Errorf("%s was not fetched", segment)
 	}

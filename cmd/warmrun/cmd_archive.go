@@ -63,7 +63,7 @@ func archiveByShipper(ctx context.Context, p *process, around cluster.Surroundin
 	if active, err := (&cluster.Site{Home: home}).ArchivingActive(); err != nil || !active {
 		return ship.ErrNoShipper
 	}
-	caller, err := shipperOf(home, around.DataDir())
+	caller, err := shipperOf(home, serverDir(around))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ship.ErrNoShipper, err)
 	}
@@ -71,6 +71,17 @@ func archiveByShipper(ctx context.Context, p *process, around cluster.Surroundin
 		path = filepath.Join(around.WorkDir, path)
 	}
 	return caller.Archive(ctx, path, name, p.err)
+}
+
+// serverDir is the data directory of the server that calls: the one it works in,
+// whatever its environment says.
+func serverDir(around cluster.Surroundings) string {
+	if around.PGData == "" {
+		if _, err := os.Stat(filepath.Join(around.WorkDir, "PG_VERSION")); err == nil {
+			return around.WorkDir
+		}
+	}
+	return around.DataDir()
 }
 
 // archiveRequest is what the site says is to be done with a file. agent gives

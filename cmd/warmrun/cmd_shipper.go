@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -52,15 +53,19 @@ func (c *shipperRunCommand) Run(ctx context.Context, p *process, g *globals) err
 	log := func(format string, args ...any) {
 		fmt.Fprintf(p.err, time.Now().Format("2006-01-02 15:04:05.000 MST ")+format+"\n", args...)
 	}
+	remarks := ship.NewRemarks(p.err)
 	err = ship.RunShipper(ctx, ship.ShipperConfig{
-		Place: place, Idle: idleTime, Program: program(), Log: log,
+		Place: place, Idle: idleTime, Program: program(), Log: log, Remarks: remarks,
 		Prepare: func(path string, name walcore.FileName) (ship.ArchiveRequest, error) {
 			site, err := cluster.Load(around)
 			if err != nil {
 				return ship.ArchiveRequest{}, err
 			}
+			if err := checkData(cluster.Surroundings{WorkDir: around.WorkDir, Getenv: os.Getenv}, site, "archive"); err != nil {
+				return ship.ArchiveRequest{}, err
+			}
 			s := newSession(site, io.Discard, p.err)
-			return s.archiveRequest(path, name, s.heldAgent)
+			return s.archiveRequest(path, name, func(node cluster.NodeName) ship.Dialer { return s.heldAgent(node, remarks) })
 		},
 	})
 	if errors.Is(err, ship.ErrShipperRuns) {

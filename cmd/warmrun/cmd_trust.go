@@ -72,6 +72,9 @@ func (c *trustCommand) Run(ctx context.Context, p *process, g *globals) error {
 			return err
 		}
 	}
+	if err := endShippers(ctx, shipperDir(s.site.Home)); err != nil {
+		return errors.Join(failed, err)
+	}
 	if !c.JSON {
 		return failed
 	}

@@ -75,7 +75,8 @@ func operations() []operation {
 	var all []operation
 	for _, part := range [][]operation{
 		pgctlOperations(), psqlOperations(), archiveOperations(), standbyOperations(), lineageOperations(), bringBackOperations(),
-		clusterOperations(), copyOperations(), rivalOperations(), unfenceOperations(), relayOperations(), statusOperations(), sshOperations(), trustOperations(), runbookOperations(),
+		clusterOperations(), copyOperations(), rivalOperations(), unfenceOperations(), relayOperations(), chainOperations(),
+		statusOperations(), sshOperations(), trustOperations(), runbookOperations(),
 	} {
 		all = append(all, part...)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/warmrun/warmrun/builtins/remote"
@@ -56,26 +55,6 @@ func relayPush(ctx context.Context, s *session, o toOption) (ship.RelayResult, e
 	return ship.RelayAll(ctx, ship.RelayRequest{
 		From: archive, To: client, Node: string(o.To), Need: progress.Needs, Known: s.otherChains(ctx, o.To), Out: s.live(ctx),
 	})
-}
-
-// otherChains asks every other archive of the cluster how far it goes. One that
-// cannot be asked is left out: the relay must work while a node is down.
-func (s *session) otherChains(ctx context.Context, to cluster.NodeName) []ship.Known {
-	var known []ship.Known
-	for _, n := range s.site.Nodes {
-		if s.site.IsSelf(n.Name) || n.Name == to {
-			continue
-		}
-		client, err := ship.Connect(ctx, s.agent(n.Name))
-		if err != nil {
-			continue
-		}
-		chain, err := client.Chain(ctx, "")
-		if err := errors.Join(err, client.Close()); err == nil {
-			known = append(known, ship.Known{Node: string(n.Name), Chain: chain})
-		}
-	}
-	return known
 }
 
 // relayRun relays, and where the other side then lacks something that this

@@ -10,7 +10,6 @@ import (
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
-	"github.com/warmrun/warmrun/walcore/ship"
 )
 
 // A fence that is left: a change of state was called off before its promotion,
@@ -97,12 +96,12 @@ func cutsOn(ctx context.Context, s *session, on, primary cluster.NodeName, timel
 			return nil, &promotedError{reason}
 		}
 	}
-	newest, err := newestTimeline(ctx, s, on)
+	chain, err := chainOf(ctx, s, on)
 	if err != nil {
 		return nil, err
 	}
-	if newest > timeline {
-		return nil, &promotedError{fmt.Sprintf("the archive on %s has WAL or the history of timeline %d, newer than %d", on, newest, timeline)}
+	if chain.Timeline > timeline {
+		return nil, &promotedError{fmt.Sprintf("the archive on %s has WAL or the history of timeline %d, newer than %d", on, chain.Timeline, timeline)}
 	}
 	var cuts []nodeCut
 	for _, cut := range fence.Cuts {
@@ -111,37 +110,6 @@ func cutsOn(ctx context.Context, s *session, on, primary cluster.NodeName, timel
 		}
 	}
 	return cuts, nil
-}
-
-// newestTimeline is the newest one that a node's archive knows; 0 where there
-// is no archive.
-func newestTimeline(ctx context.Context, s *session, on cluster.NodeName) (walcore.Timeline, error) {
-	if s.site.IsSelf(on) {
-		archive, err := walcore.OpenArchive(s.site.Self.Archive)
-		if errors.Is(err, walcore.ErrNoArchive) {
-			return 0, nil
-		}
-		if err != nil {
-			return 0, err
-		}
-		chain, err := archive.Chain("")
-		return chain.Timeline, err
-	}
-	client, err := ship.Connect(ctx, s.agent(on))
-	if errors.Is(err, walcore.ErrNoArchive) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	chain, err := client.Chain(ctx, "")
-	if closeErr := client.Close(); err == nil {
-		err = closeErr
-	}
-	if errors.Is(err, walcore.ErrNoArchive) {
-		return 0, nil
-	}
-	return chain.Timeline, err
 }
 
 func takeBackFence(ctx context.Context, s *session, node cluster.NodeName, acceptSplit bool) (leftFence, error) {

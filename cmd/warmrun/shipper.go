@@ -76,11 +76,27 @@ func startShipper(home string, place ship.Place) (<-chan struct{}, error) {
 	return ended, nil
 }
 
+// endShippers has the next call of each server start a new one, which logs in
+// anew.
+func endShippers(ctx context.Context, dir string) error {
+	places, err := ship.Places(dir)
+	if err != nil {
+		return err
+	}
+	for _, place := range places {
+		if err := place.Stop(ctx); err != nil && !errors.Is(err, ship.ErrNoShipper) {
+			return fmt.Errorf("end the shipper of %s: %w", place.DataDir, err)
+		}
+	}
+	return nil
+}
+
 // heldAgent starts the receiving end of WAL shipping over an ssh connection of
 // its own, which ends with it.
-func (s *session) heldAgent(name cluster.NodeName) ship.Dialer {
+// What there is to say about the login goes to remarks.
+func (s *session) heldAgent(name cluster.NodeName, remarks io.Writer) ship.Dialer {
 	return func(ctx context.Context) (io.ReadWriteCloser, error) {
-		alone := newSession(s.site, s.out, s.err)
+		alone := newSession(s.site, s.out, remarks)
 		stream, err := alone.agent(name)(ctx)
 		if err != nil {
 			return nil, errors.Join(err, alone.Close())

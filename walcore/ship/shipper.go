@@ -25,6 +25,9 @@ type ShipperConfig struct {
 	// Program tells one build of the program from another: a call of another
 	// one ends the shipper.
 	Program string
+	// Remarks is what dialers have to say, which belongs into the server's log.
+	// May be nil.
+	Remarks *Remarks
 	// Log gets a line when something changes, not for each file. May be nil.
 	Log func(format string, args ...any)
 }
@@ -147,7 +150,7 @@ func (s *Shipper) archive(c call) (string, error) {
 	}
 	err = Archive(context.WithoutCancel(s.ctx), r)
 	fault.At(fault.ShipperAnswer)
-	return out.String(), err
+	return s.cfg.Remarks.take() + out.String(), err
 }
 
 // link is the one to a destination. One whose way has changed is left behind.
