@@ -6,7 +6,8 @@ import (
 )
 
 // TestDRCutOff: nobody knows here whether a DR node that cannot be asked was
-// promoted, whatever it was when it was last seen.
+// promoted, whatever it was when it was last seen. One that was, and is stopped,
+// is the primary still.
 func TestDRCutOff(t *testing.T) {
 	s := newState(t)
 	s.DR.Cut()
@@ -20,13 +21,15 @@ func TestDRCutOff(t *testing.T) {
 	s.DB2.Cut()
 	s.DR.Must("failover", "--accept-split", "--yes")
 	s.write(s.DR)
-	s.DR.Cut()
+	s.DR.StopServer("fast")
 	s.DB1.Uncut()
 	s.DB2.Uncut()
 	s.DB2.StartServer()
+	s.refused(s.DB2, 1, "dr, the DR node, was the primary on timeline", "failover", "--yes")
+	s.DR.Cut()
 	for _, command := range [][]string{{"failover", "--yes"}, {"triggerStandby", "--accept-loss"}} {
 		result := s.refused(s.DB2, 1, "dr, the DR node, cannot be asked whether it was promoted", command...)
-		if !strings.Contains(result.Stderr, "last seen from here as a standby") || !strings.Contains(result.Stderr, "--accept-split") {
+		if !strings.Contains(result.Stderr, "last seen from here as a stopped primary on timeline") || !strings.Contains(result.Stderr, "--accept-split") {
 			t.Errorf("%s\nwant what dr was when it was last seen, and --accept-split", result)
 		}
 		if got := s.DB2.SQL("SELECT pg_is_in_recovery()::text"); got != "true" {

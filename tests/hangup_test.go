@@ -25,6 +25,7 @@ func TestHangUp(t *testing.T) {
 		{"the caller is killed while clients drain", (*state).callerKilled},
 		{"killed before the promotion", (*state).killedFlushed},
 		{"killed behind the fence", (*state).killedFenced},
+		{"killed while the promotion runs elsewhere", (*state).killedPromoting},
 	} {
 		ok := t.Run(part.name, func(t *testing.T) {
 			at := *s
@@ -159,4 +160,31 @@ func (s *state) killedFenced() {
 	s.DR.StartServer()
 	s.DB1.Must("startPrimary")
 	s.asBefore(s.DB1, s.DB2)
+}
+
+// killedPromoting: the promotion on db2 has begun and is brought to its end.
+func (s *state) killedPromoting() {
+	mark := s.DB2.Path(s.DB2.Dir + "/promoting")
+	s.override(s.DB2, "triggerStandby", `      local trigger = standby.trigger`, `      ssh.run("db1", "touch `+mark+`; sleep 2")
+      local trigger = standby.trigger`)
+	s.write(s.DB1)
+	run := s.start(s.DB1, "switchover", "--drain", "0s")
+	cluster.Eventually(s, time.Minute, "the promotion has begun", func() (bool, error) {
+		_, err := os.Stat(mark)
+		return err == nil, nil
+	})
+	if err := run.process.Kill(); err != nil {
+		s.Fatal(err)
+	}
+	run.end()
+	cluster.Eventually(s, time.Minute, "db2 is the primary", func() (bool, error) {
+		got, err := s.DB2.TrySQL("SELECT pg_is_in_recovery()::text")
+		return got == "false" && len(commandsOf(s.DB2, "triggerStandby")) == 0, err
+	})
+	s.write(s.DB2)
+	s.checkRows(s.DB2)
+	s.checkFenced(s.DB1)
+	if s.DB2.Exists(s.DB2.Home + "/local/trigger") {
+		s.Error("the trigger file is left on db2")
+	}
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/warmrun/warmrun/builtins/pgctl"
+	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/builtins/standby"
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore"
@@ -170,26 +172,25 @@ func wasPrimary(node cluster.NodeName, state standby.State) error {
 // superseded says how another node shows that a stopped primary's timeline was
 // ended: by a fence, by a history, or by being promoted itself. Empty with a nil
 // error means that it shows nothing of the kind. It may be the node itself,
-// whose own archive is read then.
+// whose own archive is read then. A node whose archive cannot be read is asked
+// for the rest all the same.
 func superseded(ctx context.Context, s *session, node, other cluster.NodeName, timeline walcore.Timeline) (string, error) {
 	fence, err := callOn(ctx, s, other, "fence.read", none{}, readFence)
 	if cut, ok := fence.Cut(timeline); ok {
 		return fmt.Sprintf("the archive on %s says that timeline %d ends at %s (%s, %s)", other, timeline, cut.LSN, cut.By, cut.At.Format("2006-01-02 15:04:05 MST")), nil
 	}
-	if err != nil {
+	if remote.Unreachable(err) {
 		return "", err
 	}
-	offshoots, err := offshootsOf(ctx, s, other, timeline)
-	if err != nil {
-		return "", err
-	}
+	offshoots, unread := offshootsOf(ctx, s, other, timeline)
 	if len(offshoots) > 0 {
 		return fmt.Sprintf("timeline %d has left timeline %d at %s, says %s on %s: a server was promoted there", offshoots[0].Timeline, timeline, offshoots[0].LSN, offshoots[0].Path, other), nil
 	}
 	if other == node {
-		return "", nil
+		return "", errors.Join(err, unread)
 	}
-	return callOn(ctx, s, other, "standby.underway", underwayOptions{timeline}, promotionUnderway)
+	reason, unknown := callOn(ctx, s, other, "standby.underway", underwayOptions{timeline}, promotionUnderway)
+	return reason, errors.Join(err, unread, unknown)
 }
 
 // nonePromoted refuses where a node that can be reached shows that the running
@@ -209,7 +210,7 @@ func nonePromoted(ctx context.Context, s *session, primary cluster.NodeName) err
 		case err != nil && other.Name == primary:
 			return err
 		case err != nil:
-			say(ctx, s, "%s cannot be asked whether it was promoted (%s); a triggerStandby by itself will want --accept-split", other.Name, oneLine(err))
+			say(ctx, s, "%s cannot be asked whether it was promoted (%s); a promotion may want --accept-split then", other.Name, oneLine(err))
 		}
 	}
 	return nil
@@ -233,12 +234,12 @@ func promotedBeside(ctx context.Context, s *session, node cluster.NodeName, othe
 	case other.Name != node && other.Role == cluster.RoleDR && nothingThere(s, other.Name):
 		return nil
 	case other.Name != node && other.Role == cluster.RoleDR && other.Name != o.Partner && o.Undo:
-		say(ctx, s, "%s cannot be asked whether it was promoted (%v); %s accepted writes when this run began and goes on", other.Name, err, node)
+		say(ctx, s, "%s cannot be asked whether it was promoted (%s); %s accepted writes when this run began and goes on", other.Name, oneLine(err), node)
 		return nil
 	case other.Name != node && o.AcceptSplit:
-		say(ctx, s, "RISK: %s cannot be asked whether it was promoted (%v). If it was, two primaries accept writes from now on.", other.Name, err)
+		say(ctx, s, "RISK: %s cannot be asked whether it was promoted (%s). If it was, two primaries accept writes from now on.", other.Name, oneLine(err))
 		return nil
 	}
-	return hint.Wrap(fmt.Errorf("%s stays stopped: %s cannot be asked whether it was promoted: %w", node, other.Name, err),
+	return hint.Wrap(fmt.Errorf("%s stays stopped: %s cannot be asked whether it was promoted: %s", node, other.Name, oneLine(err)),
 		"when %s answers again, on %s: warmrun startPrimary; when you are sure that it was not promoted: warmrun startPrimary --accept-split", other.Name, node)
 }

@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/warmrun/warmrun/builtins/standby"
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
-	"github.com/warmrun/warmrun/walcore/ship"
 )
 
 // A rival is any node that might accept writes beside the one about to be
@@ -29,26 +26,6 @@ type checkRivalsOptions struct {
 	NothingLeft bool `json:"nothing_left"`
 	// Handover: a switchover has seen the primary run, and has stopped it.
 	Handover bool `json:"handover"`
-}
-
-// salvaged is what was had from the old primary, if anything.
-type salvaged struct {
-	Complete bool        `json:"complete"` // every byte it had flushed is here
-	From     string      `json:"from"`
-	End      walcore.LSN `json:"end_lsn"`
-}
-
-type lossOptions struct {
-	Salvaged salvaged `json:"salvaged"`
-	Fast     bool     `json:"fast"` // what is archived and not replayed is given up too
-}
-
-// lossResult says what a promotion now would give up.
-type lossResult struct {
-	Exact      bool        `json:"exact"`
-	LSN        walcore.LSN `json:"lsn"`
-	LastCommit time.Time   `json:"last_commit"`
-	Sentence   string      `json:"sentence"`
 }
 
 func rivalOperations() []operation {
@@ -130,6 +107,10 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o c
 		case state.Role == standby.RolePrimary:
 			return hint.Wrap(fmt.Errorf("%s is running and accepts writes (timeline %d)", n.Name, writingTimeline(ctx, s, n.Name, state)),
 				"to change places without loss: warmrun switchover; to take over anyway, stop it first: pg_ctl -D %s stop -m fast", state.PGData)
+		case n.Role == cluster.RoleDR && state.WasPrimary() && !state.Copy:
+			if err := checkPromotedDR(ctx, s, promoted, n.Name, state, o); err != nil {
+				return err
+			}
 		case o.NothingLeft && state.WasPrimary() && state.WAL > 0:
 			if err := checkNothingLeft(ctx, s, promoted, n.Name); err != nil {
 				return err
@@ -137,6 +118,22 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o c
 		}
 	}
 	return nil
+}
+
+// checkPromotedDR refuses a promotion beside a DR node that was promoted and
+// whose server is down now: it is the primary, and what it wrote is nowhere
+// else. One whose timeline was left behind since was given up then.
+func checkPromotedDR(ctx context.Context, s *session, promoted, dr cluster.NodeName, state standby.State, o checkRivalsOptions) error {
+	end, err := callOn(ctx, s, promoted, "standby.recovery_end", recoveryEndOptions{Fast: true}, recoveryEnd)
+	if err != nil || state.Control.Timeline < end.Timeline {
+		return err
+	}
+	if o.AcceptSplit {
+		say(ctx, s, "RISK: %s was the primary on timeline %d and is stopped. What it wrote is given up.", dr, state.Control.Timeline)
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("%s, the DR node, was the primary on timeline %d when its server was stopped: its transactions would be lost", dr, state.Control.Timeline),
+		"start its server again, it is the primary: pg_ctl -D %s start; to give up what it wrote, repeat with --accept-split", state.PGData)
 }
 
 // checkNothingLeft refuses a promotion that would give up WAL which a dead
@@ -192,7 +189,8 @@ func fenceRivals(ctx context.Context, s *session, promoted cluster.NodeName, acc
 		}
 		state, err := stateOf(ctx, s, n.Name)
 		if err != nil && n.Role == cluster.RolePair && !acceptSplit {
-			return fenced, fmt.Errorf("%s has answered before and can no longer be asked: %w", n.Name, err)
+			return fenced, hint.Wrap(fmt.Errorf("%s has answered before and can no longer be asked: %w", n.Name, err),
+				"see what became of it and repeat this; when you have made sure that it is down, with --accept-split")
 		}
 		if err != nil {
 			continue // checkRivals has said what that means
@@ -216,171 +214,9 @@ func fenceStopped(ctx context.Context, s *session, node cluster.NodeName) error 
 			return none{}, s.self().Fence(ctx)
 		})
 	if err != nil {
-		return fmt.Errorf("fence %s: %w", node, err)
+		return hint.Wrap(fmt.Errorf("fence %s: %w", node, err),
+			"without its signal file the server on %s could come back as a second primary: mend that and repeat this, or take the host off the network and repeat with --accept-split", node)
 	}
 	say(ctx, s, "%s is fenced: its server can start only as a standby", node)
 	return nil
-}
-
-func salvageRivals(ctx context.Context, s *session, to cluster.NodeName) (salvaged, error) {
-	result, unread := salvaged{}, false
-	newest, err := callOn(ctx, s, to, "standby.recovery_end", recoveryEndOptions{}, recoveryEnd)
-	if err != nil {
-		return result, err
-	}
-	for _, n := range s.site.Nodes {
-		if n.Name == to || n.Role != cluster.RolePair {
-			continue
-		}
-		state, err := stateOf(ctx, s, n.Name)
-		if err != nil {
-			say(ctx, s, "%s cannot be reached: its last WAL cannot be salvaged (%v)", n.Name, err)
-			unread = true
-			continue
-		}
-		if !state.WasPrimary() {
-			continue
-		}
-		if tli := max(state.Control.Timeline, state.Control.MinRecoveryTimeline); tli < newest.Timeline {
-			say(ctx, s, "%s stopped on timeline %d, which %s has left for %d: nothing to salvage there", n.Name, tli, to, newest.Timeline)
-			continue
-		}
-		say(ctx, s, "%s answers and its server is down: shipping what it had not archived", n.Name)
-		sent, err := callOn(ctx, s, n.Name, "standby.salvage", toOption{to},
-			func(ctx context.Context, s *session, o toOption) (flushed, error) {
-				return flushed{}, errors.New("a node does not salvage its own WAL")
-			})
-		if err != nil {
-			return result, hint.Wrap(fmt.Errorf("salvage the WAL of %s: %w", n.Name, err), "its pg_wal holds committed transactions that are nowhere else; mend this before promoting %s", to)
-		}
-		say(ctx, s, "%s has everything that %s had flushed, up to %s", to, n.Name, sent.End)
-		if sent.End > result.End {
-			result = salvaged{Complete: true, From: string(n.Name), End: sent.End}
-		}
-	}
-	// A node that could not be read may have been the last primary.
-	result.Complete = result.Complete && !unread
-	return result, nil
-}
-
-// collect pulls into the node's archive what other archives have. One that
-// cannot even be listed is passed over, as a node that cannot be reached is; a
-// file that is there and cannot be had is WAL that would be lost.
-func collect(ctx context.Context, s *session, to cluster.NodeName) (int, error) {
-	total := 0
-	for _, n := range s.site.Nodes {
-		if n.Name == to {
-			continue
-		}
-		if _, err := stateOf(ctx, s, n.Name); err != nil {
-			say(ctx, s, "the archive on %s cannot be reached; going on with what is here", n.Name)
-			continue
-		}
-		got, err := callOn(ctx, s, to, "archive.pull", pullOptions{From: n.Name, Lenient: true}, pullArchive)
-		total += got
-		if err != nil {
-			return total, hint.Wrap(fmt.Errorf("fetch WAL from the archive on %s: %w", n.Name, err),
-				"that WAL is not on %s: mend this before promoting it, or move what cannot be read out of the archive on %s to give it up", to, n.Name)
-		}
-	}
-	return total, nil
-}
-
-type pullOptions struct {
-	From cluster.NodeName `json:"from"`
-	// Histories fetches these only.
-	Histories bool `json:"histories"`
-	// Lenient passes over an archive that cannot be listed, loudly.
-	Lenient bool `json:"lenient"`
-}
-
-// pullArchive fetches every history, and every segment that lies at or after
-// the one this node would recover from, that it does not have.
-func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
-	own, err := walcore.OpenArchive(s.site.Self.Archive)
-	if err != nil {
-		return 0, err
-	}
-	control, err := s.server().Control()
-	if err != nil {
-		return 0, err
-	}
-	client, theirs, err := listThere(ctx, s, o.From)
-	if errors.Is(err, walcore.ErrNoArchive) {
-		return 0, nil
-	}
-	if err != nil && o.Lenient && ctx.Err() == nil {
-		say(ctx, s, "WARNING: the archive on %s cannot be read: %s", o.From, oneLine(err))
-		say(ctx, s, "WAL that only %s has is given up by going on; mend its archive first if it may have any", o.From)
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	defer client.Close()
-	first := walcore.SegmentAt(1, control.Redo, control.SegmentSize).Position()
-	got := 0
-	for _, name := range theirs {
-		if segment := name.Segment(); segment != "" && (o.Histories || segment.Position() < first) {
-			continue
-		}
-		f, err := own.Open(name)
-		if err == nil {
-			if err := f.Close(); err != nil {
-				return got, err
-			}
-			continue
-		}
-		if !errors.Is(err, walcore.ErrNotArchived) {
-			return got, err
-		}
-		if err := client.Fetch(ctx, own, name); err != nil {
-			return got, fmt.Errorf("%s: %w", name, err)
-		}
-		say(ctx, s, "fetched %s from %s", name, o.From)
-		got++
-	}
-	return got, nil
-}
-
-// listThere connects to the archive of a node and lists it.
-func listThere(ctx context.Context, s *session, node cluster.NodeName) (*ship.Client, []walcore.FileName, error) {
-	client, err := ship.Connect(ctx, s.agent(node))
-	if err != nil {
-		return nil, nil, err
-	}
-	names, err := client.List(ctx)
-	if err != nil {
-		return nil, nil, errors.Join(err, client.Close())
-	}
-	return client, names, nil
-}
-
-func announceLoss(ctx context.Context, s *session, node cluster.NodeName, o lossOptions) (lossResult, error) {
-	end, err := callOn(ctx, s, node, "standby.recovery_end", recoveryEndOptions{Fast: o.Fast}, recoveryEnd)
-	if err != nil {
-		return lossResult{}, err
-	}
-	result := lossResult{LSN: end.LSN}
-	if conn, err := s.sql(ctx, node); err == nil {
-		defer conn.Close(ctx)
-		if state, err := conn.State(ctx); err == nil {
-			result.LastCommit = state.ReplayTimestamp
-		}
-	}
-	if o.Salvaged.Complete && end.LSN >= o.Salvaged.End {
-		result.Exact = true
-		result.Sentence = fmt.Sprintf("Nothing is lost: %s has every byte that %s had flushed, up to %s.", node, o.Salvaged.From, o.Salvaged.End)
-		return result, nil
-	}
-	when := "at an unknown time"
-	if !result.LastCommit.IsZero() {
-		when = fmt.Sprintf("last commit replayed so far %s, %s ago", result.LastCommit.Format("2006-01-02 15:04:05 MST"), time.Since(result.LastCommit).Round(time.Second))
-	}
-	if o.Fast {
-		result.Sentence = fmt.Sprintf("Everything after %s is lost: --fast opens %s there, without what is in its archive and not replayed yet (%s).", end.LSN, node, when)
-		return result, nil
-	}
-	result.Sentence = fmt.Sprintf("Everything after %s is lost (last received by %s; %s). How much the old primary wrote after that is unknown: it cannot be read.", end.LSN, node, when)
-	return result, nil
 }

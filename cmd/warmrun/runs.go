@@ -148,9 +148,11 @@ func lockRun(ctx context.Context, s *session, book *engine.Runbook, nested bool)
 // is that run's, and becomes this one's where that run could not take it or has
 // lost it.
 type lentLock struct {
-	s    *session
-	book string
-	own  *lockFile
+	s     *session
+	book  string
+	own   *lockFile
+	lent  bool // it was the calling run's when this one began
+	begun bool
 }
 
 func (l *lentLock) check(context.Context, string) error {
@@ -158,8 +160,19 @@ func (l *lentLock) check(context.Context, string) error {
 		return nil
 	}
 	own, err := lockHere(l.s, l.book)
-	l.own = own
-	return err
+	if err != nil {
+		return err
+	}
+	first := !l.begun
+	l.own, l.begun = own, true
+	if first {
+		l.lent = own == nil
+		return nil
+	}
+	if own != nil && l.lent && own.before.Run != l.s.run {
+		return lockedError{fmt.Errorf("the run that called this one has lost its lock on %s, and run %s has come in between", l.s.site.Self.Name, own.before.Run)}
+	}
+	return nil
 }
 
 func (l *lentLock) release() {
