@@ -32,7 +32,7 @@ func TestTrust(t *testing.T) {
 	wantOutput(t, trust("--authorized-keys", c.DB2.AuthorizedKeys()), "db2 takes WAL from this node's own key now")
 	wantOutput(t, trust(), "takes WAL from this node's own key already")
 	line := strings.TrimPrefix(readFile(t, keys), own)
-	if want := `restrict,command="` + c.DB2.Binary() + " --home " + c.DB2.Home + ` agent --restricted" ssh-ed25519 `; !strings.HasPrefix(line, want) || strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, " warmrun-ship@db1\n") {
+	if want := `restrict,command="` + c.DB2.Binary() + " --home " + c.DB2.Home + " --pgdata " + c.DB2.PGData + ` agent --restricted" ssh-ed25519 `; !strings.HasPrefix(line, want) || strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, " warmrun-ship@db1\n") {
 		t.Fatalf("the file held\n%s\nand now, too,\n%s\nwant one line that begins with\n%s", own, line, want)
 	}
 
@@ -50,9 +50,9 @@ func TestTrust(t *testing.T) {
 	replaceFile(t, keys, own)
 	c.DB1.Must("shipper", "stop")
 	archives(t, c)
-	if log := c.DB1.LogTail(1000); !strings.Contains(log, "warmrun: warning: shipping to db2 with your own keys") {
-		t.Errorf("want a warning in the server's log:\n%s", log)
-	}
+	cluster.Eventually(t, time.Minute, "there is a warning in the server's log", func() (bool, error) {
+		return strings.Contains(c.DB1.LogTail(1000), "warmrun: warning: shipping to db2 with your own keys"), nil
+	})
 	wantOutput(t, trust(), "takes WAL from this node's own key again")
 	old := readFile(t, c.DB1.Path(key))
 	wantOutput(t, trust("--renew"), "the old one is gone")
@@ -139,6 +139,7 @@ func TestTrustWhereSSHDLooks(t *testing.T) {
 		}
 	}
 	segment := ""
+	c.DB1.Must("shipper", "stop") // what it holds was opened before
 	ships(c.DB2, "archiving", func() { segment = archives(t, c) })
 	c.DB2.Must("trust")
 	ships(c.DR, "relaying", func() { c.DB2.Must("rsyncDR") })
