@@ -31,6 +31,7 @@ func TestProcessesKilled(t *testing.T) {
 			t.Fatalf("KILLS=%s: %v", text, err)
 		}
 	}
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{Tags: "faults"})
 	c.DB1.Must("distrib")
 	c.DB2.Must("configStandby")
@@ -62,8 +63,7 @@ type deaths struct {
 }
 
 // lethal are the steps that processes die at here. A restore that is killed
-// takes the server down with it: PostgreSQL takes every signal but SIGTERM for
-// a reason to give up (RestoreArchivedFile in xlogarchive.c).
+// takes the server down with it; TestRestoreKilled does that.
 func lethal() []fault.Step {
 	return slices.DeleteFunc(fault.Steps(), func(s fault.Step) bool { return strings.HasPrefix(string(s), "restore:") })
 }
@@ -78,23 +78,33 @@ func (d *deaths) begin(nodes ...*cluster.Node) {
 	}
 	chance[fault.CallAnswer], chance[fault.ShipperAnswer], chance[fault.ShipperListen] = 0.1, 0.2, 0.2
 	chance[fault.ShipperSend] = 0.001
+	for _, n := range nodes {
+		d.plan(n, chance)
+		n.Must("shipper", "stop") // a process reads the file once
+	}
+}
+
+// plan says with which chance the node's processes die at each step.
+func (d *deaths) plan(n *cluster.Node, chance map[fault.Step]float64) {
+	d.Helper()
 	text, err := json.Marshal(map[string]any{"notes": d.notes, "chance": chance})
+	if err == nil {
+		err = os.WriteFile(faultsFile(n), text, 0o644)
+	}
 	if err != nil {
 		d.Fatal(err)
 	}
-	for _, n := range nodes {
-		path := n.Path(filepath.Join(filepath.Dir(n.Binary()), "faults"))
-		if err := os.WriteFile(path, text, 0o644); err != nil {
-			d.Fatal(err)
-		}
-		n.Must("shipper", "stop") // a process reads the file once
-	}
+}
+
+// faultsFile is where a node's program looks for them.
+func faultsFile(n *cluster.Node) string {
+	return n.Path(filepath.Join(filepath.Dir(n.Binary()), "faults"))
 }
 
 func (d *deaths) end(nodes ...*cluster.Node) {
 	d.Helper()
 	for _, n := range nodes {
-		if err := os.Remove(n.Path(filepath.Join(filepath.Dir(n.Binary()), "faults"))); err != nil {
+		if err := os.Remove(faultsFile(n)); err != nil {
 			d.Fatal(err)
 		}
 		n.Run("shipper", "stop") // which may die of it

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/warmrun/warmrun/walcore/fault"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
@@ -214,6 +215,7 @@ func (r *restoring) answer(ctx context.Context) error {
 	if isMissing(err) && r.state.refuse(r.Name, r.Now()) {
 		// Written before the last look: whoever stores the file now finds the
 		// name, and whoever stored it before is found by the look.
+		fault.At(fault.RestoreState)
 		r.dirty = true
 		r.save()
 		err = r.attempt(ctx)
@@ -222,6 +224,7 @@ func (r *restoring) answer(ctx context.Context) error {
 		err = r.wait(ctx)
 	}
 	if err == nil {
+		fault.At(fault.RestoreDone)
 		r.served()
 		return nil
 	}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/warmrun/warmrun/walcore/fault"
 )
 
 // unfitError says that a file is in the archive but is not, or not yet, what
@@ -45,6 +47,7 @@ func (r *restoring) serve(ctx context.Context) error {
 	}
 	err = r.inspect(f)
 	if err == nil {
+		fault.At(fault.RestoreCopy)
 		err = r.copyOut(ctx, f)
 	}
 	return errors.Join(err, f.Close())
