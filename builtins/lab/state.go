@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/warmrun/warmrun/walcore/atomicfile"
 	"github.com/warmrun/warmrun/walcore/hint"
@@ -104,7 +105,8 @@ func (p Process) find() (*os.Process, error) {
 		return nil, err
 	}
 	now, err := processOf(p.PID)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && now != p {
+	// A process that ends while its file is read is ESRCH (proc(5)).
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) || err == nil && now != p {
 		return nil, handle.Release()
 	}
 	if err != nil {

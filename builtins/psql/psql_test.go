@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -335,8 +336,11 @@ func testDisconnected(t *testing.T, s *server) {
 // dials once more in the background, for a cancel request, while the reason is
 // being put into words; neither may get in the other's way.
 func TestGreetingCut(t *testing.T) {
+	const tries = 20
 	var answers sync.WaitGroup
+	var dials atomic.Int32
 	dial := func(context.Context, string) (net.Conn, error) {
+		defer dials.Add(1)
 		ours, theirs := net.Pipe()
 		answers.Go(func() {
 			_, _ = theirs.Read(make([]byte, 1024)) // whatever the client has to say
@@ -344,12 +348,13 @@ func TestGreetingCut(t *testing.T) {
 		})
 		return ours, nil
 	}
-	for range 20 {
+	for range tries {
 		_, err := Connect(timeout(t), Target{SocketDir: "/nowhere", User: "nobody", Dial: dial})
 		if err == nil || NotRunning(err) || !strings.Contains(err.Error(), "EOF") {
 			t.Fatalf("Connect = %v, want the end of the connection as the reason, and a server that may be running", err)
 		}
 	}
+	waitFor(t, func() bool { return dials.Load() == 2*tries })
 	answers.Wait()
 }
 
