@@ -13,27 +13,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// place is a machine of its own as far as a node of a 2warm site needs one: its
-// mounts, its host name and its processes, each a namespace. A nil place is
-// where the test itself is.
+// place is a machine of its own as far as a node needs one: its mounts, its
+// host name and its processes, each a namespace, and its network where it is
+// plugged into one. A nil place is where the test itself is.
 type place struct {
 	mnt, uts, pid *os.File // keep the namespaces
+	net           *os.File // the network's; nil for the test's own
 	first         *exec.Cmd
+	disks         []string // where file systems are mounted that only the place has
 }
 
 // firstProcess mounts the machine's own /proc and then reaps orphans for ever.
 // When it is killed, so is everything on the machine.
 const firstProcess = `mount -t proc proc /proc && echo ready && exec >/dev/null && while :; do sleep 3600 & wait; done`
 
-// newPlace makes a place whose host name is name, and where the directory from
-// lies at each of to as well.
-func newPlace(t testing.TB, name, from string, to ...string) *place {
+// newPlace makes a place whose host name is name, with the network given, and
+// where the directory from lies at each of to as well.
+func newPlace(t testing.TB, name string, net *os.File, from string, to ...string) *place {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Fatal("nodes with the same paths need namespaces, and those need root: run the tests with sudo")
+		t.Fatal("nodes that are machines of their own need namespaces, and those need root: run the tests with sudo")
 	}
-	p := &place{first: exec.Command("/bin/sh", "-c", firstProcess)}
+	p := &place{net: net, first: exec.Command("/bin/sh", "-c", firstProcess)}
 	err := onThread(func() error {
+		if err := p.enterNetwork(); err != nil {
+			return err
+		}
 		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWPID); err != nil {
 			return err
 		}
@@ -82,6 +87,13 @@ func (p *place) startFirst() error {
 	return nil
 }
 
+func (p *place) enterNetwork() error {
+	if p.net == nil {
+		return nil
+	}
+	return unix.Setns(int(p.net.Fd()), unix.CLONE_NEWNET)
+}
+
 // do calls fn in the place. Processes that fn starts are there for good; fn
 // itself must not count on goroutines that it starts being there, nor on /proc.
 func (p *place) do(t testing.TB, fn func()) {
@@ -93,6 +105,9 @@ func (p *place) do(t testing.TB, fn func()) {
 	finished := false
 	err := onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return err
+		}
+		if err := p.enterNetwork(); err != nil {
 			return err
 		}
 		for _, ns := range []struct {
