@@ -81,6 +81,7 @@ func startShipper(home string, place ship.Place) (<-chan struct{}, error) {
 func (s *session) heldAgent(name cluster.NodeName) ship.Dialer {
 	return func(ctx context.Context) (io.ReadWriteCloser, error) {
 		alone := newSession(s.site, s.out, s.err)
+		alone.aliveInterval = s.aliveInterval
 		stream, err := alone.agent(name)(ctx)
 		if err != nil {
 			return nil, errors.Join(err, alone.Close())
