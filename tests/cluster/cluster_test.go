@@ -103,7 +103,7 @@ func TestMachines(t *testing.T) {
 	write := func(path string) int {
 		return c.DB2.Exec("/bin/dd", "if=/dev/zero", "of="+path, "bs=10k", "count=1").Code
 	}
-	empty := c.DB2.Fill(dir)
+	empty := c.DB2.Fill(dir, 0)
 	if write(filepath.Join(dir, "file")) == 0 {
 		t.Error("a full disk takes a file")
 	}

@@ -47,9 +47,9 @@ func (n *Node) Mount(dir string, bytes int64) {
 	n.place.disks = append(n.place.disks, dir)
 }
 
-// Fill fills the disk that a directory lies on, to the last byte. The function
-// returned makes room again.
-func (n *Node) Fill(dir string) (empty func()) {
+// Fill fills the disk that a directory lies on, until so many bytes are left.
+// The function returned makes room again.
+func (n *Node) Fill(dir string, left int64) (empty func()) {
 	n.c.t.Helper()
 	path := filepath.Join(n.Path(dir), "filler")
 	f, err := os.Create(path)
@@ -62,6 +62,11 @@ func (n *Node) Fill(dir string) (empty func()) {
 			n.c.t.Fatal(err)
 		}
 		err = nil
+	}
+	if left > 0 {
+		at, err := f.Seek(0, io.SeekEnd)
+		n.must(err)
+		n.must(f.Truncate(at - left))
 	}
 	n.must(f.Close())
 	return func() {
@@ -84,7 +89,7 @@ func (n *Node) FillTmp() {
 	n.place.do(n.c.t, func() { n.must(n.coverTmp()) })
 	n.place.disks = append(n.place.disks, "/tmp/full")
 	n.must(os.Mkdir(n.Path("/tmp/full"), 0o777))
-	n.Fill("/tmp/full")
+	n.Fill("/tmp/full", 0)
 }
 
 func (n *Node) coverTmp() error {
