@@ -23,9 +23,10 @@ type place struct {
 	disks         []string // where file systems are mounted that only the place has
 }
 
-// firstProcess mounts the machine's own /proc and then reaps orphans for ever.
-// When it is killed, so is everything on the machine.
-const firstProcess = `mount -t proc proc /proc && echo ready && exec >/dev/null && while :; do sleep 3600 & wait; done`
+// firstProcess mounts the machine's own /proc and then reaps orphans until its
+// input ends, which the test holds: even a test that is killed leaves nothing
+// behind. When it ends, so does everything on the machine.
+const firstProcess = `mount -t proc proc /proc && echo ready && exec 3<&0 >/dev/null && { cat <&3 & wait; }`
 
 // newPlace makes a place whose host name is name, with the network given, and
 // where the directory from lies at each of to as well.
@@ -74,8 +75,10 @@ func (p *place) startFirst() error {
 	var complaints strings.Builder
 	p.first.Stderr = &complaints
 	p.first.Dir = "/"
+	// The input ends with this process, or when the first one is waited for.
+	_, errIn := p.first.StdinPipe()
 	out, err := p.first.StdoutPipe()
-	if err != nil {
+	if err := errors.Join(errIn, err); err != nil {
 		return err
 	}
 	if err := p.first.Start(); err != nil {
