@@ -112,11 +112,12 @@ func (*shipping) relayDown(s *shipping) {
 // who lacks it, who has it, and what is next.
 func (s *shipping) held(lacks, has *cluster.Node) walcore.SegmentName {
 	s.Helper()
+	s.listen()
 	name := s.switched()
 	s.archived(has, name)
-	first := s.oldestWaiting()
 	role := map[*cluster.Node]string{s.DB2: "standby db2", s.DR: "DR node dr"}
-	line := s.said("could not ship " + string(first) + " to " + role[lacks])
+	line := s.said(" to " + role[lacks])
+	first := notShipped(line)
 	for _, want := range []string{lacks.Address, "cannot reach", "; it is on " + role[has], "; it stays in pg_wal and the server will try again"} {
 		if !strings.Contains(line, want) {
 			s.Errorf("the server's log says %q, want %q in it", line, want)
@@ -125,16 +126,8 @@ func (s *shipping) held(lacks, has *cluster.Node) walcore.SegmentName {
 	if !s.waits(name) || s.has(lacks, name) {
 		s.Errorf("%s waits on the primary: %v, is on %s: %v; want it kept for that one", name, s.waits(name), lacks.Name, s.has(lacks, name))
 	}
-	if failed := s.DB1.SQL("SELECT last_failed_wal FROM pg_stat_archiver"); failed != string(first) {
-		s.Errorf("pg_stat_archiver says that %s failed last, want %s", failed, first)
-	}
+	s.failedLast(first)
 	return name
-}
-
-// oldestWaiting is the segment that the server asks for now.
-func (s *shipping) oldestWaiting() walcore.SegmentName {
-	s.Helper()
-	return walcore.SegmentName(s.DB1.SQL("SELECT min(left(f, 24)) FROM pg_ls_dir('pg_wal/archive_status') f WHERE f LIKE '________________________.ready'"))
 }
 
 // inOrder: segments got their names in an archive in the order of their names.

@@ -36,12 +36,15 @@ func (*shipping) standbyFull(s *shipping) {
 	s.allThere()
 }
 
-// standbyFillsUp: every segment finds room when it is offered, and together
-// they do not.
+// standbyFillsUp: there is room for two segments, and more than two are offered
+// at once.
 func (*shipping) standbyFillsUp(s *shipping) {
 	archive := s.DB2.Archive()
 	empty := s.DB2.Fill(archive, 5<<19)
+	before := s.noHalves(s.DB2)
 	s.DB1.SQL(muchWAL)
+	cluster.Eventually(s, time.Minute, "two more segments are archived", func() (bool, error) { return s.noHalves(s.DB2) >= before+2, nil })
+	s.listen()
 	name := s.noRoom(archive)
 	s.noHalves(s.DB2)
 	empty()
@@ -61,20 +64,16 @@ func (s *shipping) noRoom(disk string) walcore.SegmentName {
 		}
 	}
 	s.said("warmrun: hint: free space on " + disk)
-	_, rest, _ := strings.Cut(line, "could not ship ")
-	name := walcore.SegmentName(strings.Fields(rest)[0])
-	cluster.Eventually(s, time.Minute, "pg_stat_archiver shows the failure", func() (bool, error) {
-		failed, err := s.DB1.TrySQL("SELECT last_failed_wal FROM pg_stat_archiver")
-		return failed == string(name), err
-	})
+	name := notShipped(line)
+	s.failedLast(name)
 	if !s.waits(name) || s.has(s.DB2, name) {
 		s.Errorf("%s waits on the primary: %v, is on db2: %v; want it kept until there is room", name, s.waits(name), s.has(s.DB2, name))
 	}
 	return name
 }
 
-// noHalves: every segment in an archive is whole.
-func (s *shipping) noHalves(n *cluster.Node) {
+// noHalves counts the segments in an archive, all of which are whole.
+func (s *shipping) noHalves(n *cluster.Node) (segments int) {
 	s.Helper()
 	entries, err := os.ReadDir(n.Path(n.Archive()))
 	if err != nil {
@@ -84,10 +83,16 @@ func (s *shipping) noHalves(n *cluster.Node) {
 		if _, err := walcore.ParseSegmentName(entry.Name()); err != nil {
 			continue
 		}
-		if info, err := entry.Info(); err != nil || info.Size() != 1<<20 {
-			s.Errorf("%s has %d bytes (%v), want a whole segment", entry.Name(), info.Size(), err)
+		info, err := entry.Info()
+		if err != nil {
+			s.Fatal(err)
 		}
+		if info.Size() != 1<<20 {
+			s.Errorf("%s has %d bytes, want a whole segment", entry.Name(), info.Size())
+		}
+		segments++
 	}
+	return segments
 }
 
 // homeFull: the shipper can write neither its lock nor its log, so the call

@@ -23,7 +23,7 @@ const muchWAL = "INSERT INTO incompressible SELECT i, (SELECT string_agg(md5(ran
 type shipping struct {
 	state
 	load  *cluster.Load
-	since int // where the part began in db1's server log
+	since int // where said begins to read db1's server log
 }
 
 func newShipping(t *testing.T) *shipping {
@@ -61,7 +61,8 @@ func (s *shipping) parts(parts []part) {
 	for _, p := range parts {
 		ok := s.Run(p.name, func(t *testing.T) {
 			at := *s
-			at.T, at.since = t, len(readFile(t, s.DB1.Path(s.DB1.Log)))
+			at.T = t
+			at.listen()
 			p.run(&at)
 		})
 		if !ok {
@@ -96,7 +97,7 @@ func (s *shipping) allThere() {
 }
 
 // said waits until the server on db1 has written a line with a text to its log
-// in this part of the test, and returns the line.
+// since listen, or since this part of the test began, and returns the line.
 func (s *shipping) said(text string) (line string) {
 	s.Helper()
 	cluster.Eventually(s, 2*time.Minute, fmt.Sprintf("the server says %q", text), func() (bool, error) {
@@ -109,6 +110,29 @@ func (s *shipping) said(text string) (line string) {
 		return false, errors.New("not yet")
 	})
 	return line
+}
+
+// listen makes said look only at what the server says from now on.
+func (s *shipping) listen() {
+	s.Helper()
+	s.since = len(readFile(s.T, s.DB1.Path(s.DB1.Log)))
+}
+
+// notShipped is the segment that a line of the server's log is about.
+func notShipped(line string) walcore.SegmentName {
+	_, rest, _ := strings.Cut(line, "could not ship ")
+	name, _, _ := strings.Cut(rest, " ")
+	return walcore.SegmentName(name)
+}
+
+// failedLast waits until the server's statistics have the segment as the last
+// one that could not be archived.
+func (s *shipping) failedLast(name walcore.SegmentName) {
+	s.Helper()
+	cluster.Eventually(s, time.Minute, fmt.Sprintf("pg_stat_archiver shows that %q failed", name), func() (bool, error) {
+		failed, err := s.DB1.TrySQL("SELECT last_failed_wal FROM pg_stat_archiver")
+		return failed == string(name), err
+	})
 }
 
 // onTheWay are the files that the shipper on db1 is sending.
