@@ -119,6 +119,24 @@ func TestTarget(t *testing.T) {
 	}
 }
 
+// TestAliveInterval: what the caller wants counts only where ssh_config says
+// nothing.
+func TestAliveInterval(t *testing.T) {
+	h := newHome(t)
+	h.write("config", "Host set\n  ServerAliveInterval 1m\n")
+	for host, want := range map[string]time.Duration{"set": time.Minute, "plain": 5 * time.Second} {
+		o, err := h.options().complete()
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.AliveInterval = 5 * time.Second
+		got, err := (&dialer{options: o}).resolve(t.Context(), host, cluster.SSH{})
+		if err != nil || got.AliveInterval != want {
+			t.Errorf("%s: got %s, %v, want %s", host, got.AliveInterval, err, want)
+		}
+	}
+}
+
 func TestConfigErrors(t *testing.T) {
 	for _, test := range []struct{ config, text string }{
 		{"Host *\nPort ssh\n", "config:2: port is \"ssh\""},

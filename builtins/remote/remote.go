@@ -45,6 +45,11 @@ type Options struct {
 	// ConnectTimeout bounds connecting and logging in, without the time that
 	// Prompt takes. 0 means ConnectTimeout of ssh_config, else 15 seconds.
 	ConnectTimeout time.Duration
+	// AliveInterval is how long a connection may be silent before a sign of
+	// life is asked for, where ssh_config has no ServerAliveInterval; 0 means 15
+	// seconds. After ServerAliveCountMax times that long, three where it is not
+	// set, the connection is given up.
+	AliveInterval time.Duration
 	// Warn is told what the user should know though the connection works; nil
 	// means nobody.
 	Warn func(string)

@@ -169,7 +169,11 @@ func (t *target) setKnownHosts(l *lookup, expand tokens, explicit string) {
 func (t *target) setTimes(l *lookup) error {
 	var errs [3]error
 	t.ConnectTimeout, errs[0] = l.duration("connecttimeout", defaultConnectTimeout)
-	t.AliveInterval, errs[1] = l.duration("serveraliveinterval", defaultAliveInterval)
+	alive := defaultAliveInterval
+	if l.options.AliveInterval > 0 {
+		alive = l.options.AliveInterval
+	}
+	t.AliveInterval, errs[1] = l.duration("serveraliveinterval", alive)
 	t.AliveCount, errs[2] = l.number("serveralivecountmax", defaultAliveCount)
 	if l.options.ConnectTimeout > 0 {
 		t.ConnectTimeout = l.options.ConnectTimeout

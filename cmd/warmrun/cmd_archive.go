@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
@@ -84,9 +85,16 @@ func serverDir(around cluster.Surroundings) string {
 	return around.DataDir()
 }
 
+// walAlive is how soon a node that WAL is shipped to is asked for a sign of
+// life. The server's one archiver waits until a dead one has been given up,
+// four times as long, and a new connection has been tried: with the usual time
+// that was a minute and a half.
+const walAlive = 5 * time.Second
+
 // archiveRequest is what the site says is to be done with a file. agent gives
 // the way to the other nodes.
 func (s *session) archiveRequest(path string, name walcore.FileName, agent func(cluster.NodeName) ship.Dialer) (ship.ArchiveRequest, error) {
+	s.aliveInterval = walAlive
 	active, err := s.site.ArchivingActive()
 	if err != nil {
 		return ship.ArchiveRequest{}, err

@@ -51,6 +51,9 @@ type session struct {
 	quiet bool
 	// connectTimeout bounds connecting and logging in to a node.
 	connectTimeout time.Duration
+	// aliveInterval is how long a node may be silent before it is asked for a
+	// sign of life; 0 means the usual time.
+	aliveInterval time.Duration
 
 	mu       sync.Mutex
 	links    map[cluster.NodeName]*link
@@ -131,7 +134,7 @@ func (s *session) dial(ctx context.Context, node cluster.Node) (*remote.Client, 
 
 func (s *session) dialOptions() remote.Options {
 	return remote.Options{
-		Getenv: os.Getenv, HomeDir: homeDir(), ConnectTimeout: s.connectTimeout,
+		Getenv: os.Getenv, HomeDir: homeDir(), ConnectTimeout: s.connectTimeout, AliveInterval: s.aliveInterval,
 		Prompt: passphrasePrompt(),
 		Warn:   func(text string) { fmt.Fprintf(s.err, "warmrun: %s\n", text) },
 	}

@@ -97,6 +97,7 @@ func endShippers(ctx context.Context, dir string) error {
 func (s *session) heldAgent(name cluster.NodeName, remarks io.Writer) ship.Dialer {
 	return func(ctx context.Context) (io.ReadWriteCloser, error) {
 		alone := newSession(s.site, s.out, remarks)
+		alone.aliveInterval = s.aliveInterval
 		stream, err := alone.agent(name)(ctx)
 		if err != nil {
 			return nil, errors.Join(err, alone.Close())

@@ -104,8 +104,10 @@ func fetchDue(mark string, segment walcore.SegmentName, likely bool, missing tim
 	return err != nil || parseErr != nil || last.Position() != segment.Position()
 }
 
-// gapAt reports whether one of the next segments is here although this one is
-// not.
+// gapAt reports whether a later segment is here although this one is not. The
+// next few are looked for, and then ever fewer: a gap of any length is noticed
+// once as much has come after it, and an idle standby reads no directory of
+// 200,000 files each second.
 func (s *session) gapAt(segment walcore.SegmentName) bool {
 	archive, err := walcore.OpenArchive(s.site.Self.Archive)
 	if err != nil {
@@ -115,9 +117,10 @@ func (s *session) gapAt(segment walcore.SegmentName) bool {
 	if err != nil || !ok {
 		return false
 	}
-	for range 8 {
-		segment = segment.Next(stamp.SegmentSize)
-		if _, err := os.Stat(filepath.Join(archive.Dir(), string(segment))); err == nil {
+	number := segment.Number(stamp.SegmentSize)
+	for step := uint64(1); step <= 1<<16; step += max(1, step&^7) {
+		later := walcore.MakeSegmentName(segment.Timeline(), number+step, stamp.SegmentSize)
+		if _, err := os.Stat(filepath.Join(archive.Dir(), string(later))); err == nil {
 			return true
 		}
 	}

@@ -13,6 +13,9 @@
 //     directory lies at the common place there. A path inside is what the node
 //     sees; the test sees another one outside. With cluster.toml the two are
 //     the same. The node's directory is its user's home directory there, too.
+//   - machines: where they are asked for, nodes have namespaces with either
+//     layout, and networks of their own, joined by links that can be cut, and
+//     disks that can be filled.
 //
 // Started by root, everything on the nodes runs as the user postgres.
 package cluster
@@ -54,6 +57,10 @@ type Options struct {
 	Tags string
 	// Settings are more lines for every node's postgresql.conf.
 	Settings []string
+	// Machines makes every node a machine with a network and disks of its own.
+	Machines bool
+	// SegmentSize is that of the WAL in megabytes; 0 means 16.
+	SegmentSize int
 	// SSHD are lines for every node's sshd_config, before all others.
 	SSHD []string
 }
@@ -73,6 +80,8 @@ type Cluster struct {
 	sshd     []string
 	key      string // the private key that opens every node
 	binary   string // the program, as it was built
+	segments int    // their size in megabytes
+	network  *network
 }
 
 // Node is one machine of the cluster. Paths are those that the node sees.
@@ -96,7 +105,7 @@ type Node struct {
 // that cannot be done.
 func New(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, layout: o.Layout, settings: o.Settings, tags: o.Tags, sshd: o.SSHD}
+	c := &Cluster{t: t, layout: o.Layout, settings: o.Settings, tags: o.Tags, sshd: o.SSHD, segments: o.SegmentSize}
 	c.account = testAccount(t)
 	c.pgBin, c.version = findServer(t, o.PGBin)
 	c.root = c.makeRoot()
@@ -106,7 +115,11 @@ func New(t testing.TB, o Options) *Cluster {
 	sshdtest.WriteKey(t, c.key, "")
 	c.own(c.key)
 	c.own(c.key + ".pub")
-	for i, name := range []string{"db1", "db2", "dr"} {
+	names := []string{"db1", "db2", "dr"}
+	if o.Machines {
+		c.network = newNetwork(t, names)
+	}
+	for i, name := range names {
 		c.addNode(name, i)
 	}
 	stopReaping, err := orphans.Adopt(context.WithoutCancel(t.Context()))
@@ -139,6 +152,9 @@ func (c *Cluster) addNode(name string, i int) {
 	if name == "dr" {
 		n.Role = "dr"
 	}
+	if c.network != nil {
+		n.Address = c.network.address(name)
+	}
 	n.outside = filepath.Join(c.root, name)
 	n.Dir, n.Port = n.outside, 54411+i
 	home := "warmrun"
@@ -164,14 +180,24 @@ func (c *Cluster) addNode(name string, i int) {
 
 func (n *Node) makePlace() {
 	n.c.t.Helper()
-	if n.c.layout == TwoWarm {
+	var net *os.File
+	if n.c.network != nil {
+		net = n.c.network.nodes[n.Name]
+	}
+	switch {
+	case n.c.layout == TwoWarm:
 		// sshd looks for keys in the home that the user database names.
-		n.place = newPlace(n.c.t, n.Name, n.outside, n.Dir, n.c.account.home)
+		n.place = newPlace(n.c.t, n.Name, net, n.outside, n.Dir, n.c.account.home)
+	case net != nil:
+		n.place = newPlace(n.c.t, n.Name, net, n.outside)
 	}
 }
 
 // Path is where the test finds what the node sees at inside.
 func (n *Node) Path(inside string) string {
+	if root := n.place.rootOf(inside); root != "" {
+		return root + inside
+	}
 	if rest, ok := strings.CutPrefix(inside, n.Dir); ok {
 		return n.outside + rest
 	}

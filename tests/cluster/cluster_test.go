@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -64,5 +65,57 @@ func (c *Cluster) checkSSH(t *testing.T) {
 		if c.layout == TwoWarm && lines[0] != n.Name {
 			t.Errorf("the host name on %s is %s", n.Name, lines[0])
 		}
+	}
+}
+
+// TestMachines: links really are cut and disks really are full, while the nodes
+// live on.
+func TestMachines(t *testing.T) {
+	c := New(t, Options{Machines: true, SegmentSize: 1})
+	if got := c.DB1.SQL("SHOW wal_segment_size"); got != "1MB" {
+		t.Errorf("wal_segment_size is %s, want 1MB", got)
+	}
+	reach := func(from, to *Node) bool {
+		address := fmt.Sprintf("/dev/tcp/%s/%d", to.Address, to.sshd.Port)
+		return from.Exec("/usr/bin/timeout", "5", "/bin/bash", "-c", "exec 3<>"+address+" && read -t 3 <&3").Code == 0
+	}
+	check := func(when string, want bool, from, to *Node) {
+		t.Helper()
+		if got := reach(from, to); got != want {
+			t.Errorf("%s: %s reaches %s: %v, want %v", when, from.Name, to.Name, got, want)
+		}
+	}
+	check("at first", true, c.DB1, c.DB2)
+	c.DB1.CutLink(c.DB2)
+	check("link cut", false, c.DB1, c.DB2)
+	check("link cut", true, c.DB1, c.DR)
+	c.DB1.RestoreLink(c.DB2)
+	check("link back", true, c.DB2, c.DB1)
+	c.DB2.Cut()
+	c.DB2.Uncut()
+	check("started again", true, c.DB1, c.DB2)
+
+	dir := filepath.Join(c.DB2.Home, "local")
+	c.DB2.Mount(dir, 1<<20)
+	if !c.DB2.Exists(filepath.Join(dir, "postgresql.conf")) {
+		t.Error("a directory that was moved to a disk is empty")
+	}
+	write := func(path string) int {
+		return c.DB2.Exec("/bin/dd", "if=/dev/zero", "of="+path, "bs=10k", "count=1").Code
+	}
+	empty := c.DB2.Fill(dir, 0)
+	if write(filepath.Join(dir, "file")) == 0 {
+		t.Error("a full disk takes a file")
+	}
+	empty()
+	if write(filepath.Join(dir, "file")) != 0 {
+		t.Error("a disk that has room again takes no file")
+	}
+	c.DB2.FillTmp()
+	if write("/tmp/file") == 0 {
+		t.Error("a full /tmp takes a file")
+	}
+	if !c.DB2.Exists(filepath.Join(dir, "file")) || write(filepath.Join(c.DB2.Dir, "file")) != 0 {
+		t.Error("the node's own directory is gone with /tmp")
 	}
 }

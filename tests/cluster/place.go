@@ -13,27 +13,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// place is a machine of its own as far as a node of a 2warm site needs one: its
-// mounts, its host name and its processes, each a namespace. A nil place is
-// where the test itself is.
+// place is a machine of its own as far as a node needs one: its mounts, its
+// host name and its processes, each a namespace, and its network where it is
+// plugged into one. A nil place is where the test itself is.
 type place struct {
 	mnt, uts, pid *os.File // keep the namespaces
+	net           *os.File // the network's; nil for the test's own
 	first         *exec.Cmd
+	disks         []string // where file systems are mounted that only the place has
 }
 
-// firstProcess mounts the machine's own /proc and then reaps orphans for ever.
-// When it is killed, so is everything on the machine.
-const firstProcess = `mount -t proc proc /proc && echo ready && exec >/dev/null && while :; do sleep 3600 & wait; done`
+// firstProcess mounts the machine's own /proc and then reaps orphans until its
+// input ends, which the test holds: even a test that is killed leaves nothing
+// behind. When it ends, so does everything on the machine.
+const firstProcess = `mount -t proc proc /proc && echo ready && exec 3<&0 >/dev/null && { cat <&3 & wait; }`
 
-// newPlace makes a place whose host name is name, and where the directory from
-// lies at each of to as well.
-func newPlace(t testing.TB, name, from string, to ...string) *place {
+// newPlace makes a place whose host name is name, with the network given, and
+// where the directory from lies at each of to as well.
+func newPlace(t testing.TB, name string, net *os.File, from string, to ...string) *place {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Fatal("nodes with the same paths need namespaces, and those need root: run the tests with sudo")
+		t.Fatal("nodes that are machines of their own need namespaces, and those need root: run the tests with sudo")
 	}
-	p := &place{first: exec.Command("/bin/sh", "-c", firstProcess)}
+	p := &place{net: net, first: exec.Command("/bin/sh", "-c", firstProcess)}
 	err := onThread(func() error {
+		if err := p.enterNetwork(); err != nil {
+			return err
+		}
 		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWPID); err != nil {
 			return err
 		}
@@ -69,8 +75,10 @@ func (p *place) startFirst() error {
 	var complaints strings.Builder
 	p.first.Stderr = &complaints
 	p.first.Dir = "/"
+	// The input ends with this process, or when the first one is waited for.
+	_, errIn := p.first.StdinPipe()
 	out, err := p.first.StdoutPipe()
-	if err != nil {
+	if err := errors.Join(errIn, err); err != nil {
 		return err
 	}
 	if err := p.first.Start(); err != nil {
@@ -80,6 +88,13 @@ func (p *place) startFirst() error {
 		return errors.Join(err, p.first.Wait(), errors.New(complaints.String()))
 	}
 	return nil
+}
+
+func (p *place) enterNetwork() error {
+	if p.net == nil {
+		return nil
+	}
+	return unix.Setns(int(p.net.Fd()), unix.CLONE_NEWNET)
 }
 
 // do calls fn in the place. Processes that fn starts are there for good; fn
@@ -93,6 +108,9 @@ func (p *place) do(t testing.TB, fn func()) {
 	finished := false
 	err := onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return err
+		}
+		if err := p.enterNetwork(); err != nil {
 			return err
 		}
 		for _, ns := range []struct {

@@ -58,8 +58,12 @@ func findServer(t testing.TB, given string) (string, pgctl.Version) {
 func (c *Cluster) startPrimary() {
 	c.t.Helper()
 	n := c.DB1
-	n.program("initdb", "-D", n.PGData, "-U", c.account.name, "-E", "UTF8", "--locale=C",
-		"--auth-local=peer", "--auth-host=reject", "--data-checksums")
+	args := []string{"-D", n.PGData, "-U", c.account.name, "-E", "UTF8", "--locale=C",
+		"--auth-local=peer", "--auth-host=reject", "--data-checksums"}
+	if c.segments != 0 {
+		args = append(args, fmt.Sprintf("--wal-segsize=%d", c.segments))
+	}
+	n.program("initdb", args...)
 	c.write(n.Path(filepath.Join(n.PGData, "postgresql.conf")), c.postgresqlConf(n))
 	c.write(n.Path(filepath.Join(n.PGData, "pg_hba.conf")), pgHBA)
 	// The test may be root, who is to be let in as well.
@@ -116,6 +120,10 @@ func (n *Node) Cut() {
 }
 
 func (n *Node) cut(ctx context.Context) error {
+	// A machine without power says goodbye to nobody.
+	if err := n.each((*network).cut); err != nil {
+		return err
+	}
 	if n.place != nil {
 		n.place.end()
 		n.place = nil
@@ -130,6 +138,7 @@ func (n *Node) cut(ctx context.Context) error {
 // server is not started.
 func (n *Node) Uncut() {
 	n.c.t.Helper()
+	n.RestoreAll()
 	n.makePlace()
 	n.startSSH(n.sshd.Port)
 }

@@ -18,6 +18,16 @@ func (j *job) failed() bool {
 	}
 }
 
+// succeeded reports whether the file of a job has been delivered.
+func (j *job) succeeded() bool {
+	select {
+	case <-j.done:
+		return j.err == nil
+	default:
+		return false
+	}
+}
+
 // forgetOld drops what was delivered long ago; l.mu is held.
 func (l *link) forgetOld() {
 	for name, j := range l.jobs {
@@ -120,7 +130,7 @@ func (l *link) drop(c *Client, why error) {
 	if l.client != c {
 		return
 	}
-	l.client = nil
+	l.client, l.sent = nil, run{}
 	_ = c.Close() // it is lost already, and why is told
 	for name, j := range l.jobs {
 		select {

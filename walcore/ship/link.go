@@ -42,6 +42,7 @@ type link struct {
 	pause     pause
 	histories walcore.Timeline // the newest that is known to be there
 	jobs      map[walcore.FileName]*job
+	sent      run
 	last      <-chan struct{} // that the newest job has been offered
 	counts    LinkCounts
 }
@@ -53,6 +54,9 @@ type LinkCounts struct {
 	Bytes     int64 `json:"bytes"`      // of their content
 	Connects  int64 `json:"connects"`
 }
+
+// run is a row of segments that have all been delivered over the connection.
+type run struct{ first, last walcore.SegmentName }
 
 // job is one file on its way, or delivered.
 type job struct {
@@ -103,8 +107,9 @@ func (l *link) carry(ctx context.Context, r ArchiveRequest) error {
 	}
 }
 
-// ahead begins with the segments after the one of a request that are ready to
-// be archived.
+// ahead begins with the next segments after the one of a request that are ready
+// to be archived. Where the server keeps asking for one that another
+// destination lacks, those that follow all come here in time.
 func (l *link) ahead(r ArchiveRequest) {
 	if r.Name.Kind() != walcore.KindSegment {
 		return
@@ -113,9 +118,10 @@ func (l *link) ahead(r ArchiveRequest) {
 	if err != nil || !walcore.SegmentSize(info.Size()).Valid() {
 		return
 	}
-	next := r.Name.Segment()
+	size := walcore.SegmentSize(info.Size())
+	next := l.delivered(r.Name.Segment(), size)
 	for range lookAhead {
-		next = next.Next(walcore.SegmentSize(info.Size()))
+		next = next.Next(size)
 		r.Name, r.Path = walcore.FileName(next), filepath.Join(filepath.Dir(r.Path), string(next))
 		if _, err := os.Stat(filepath.Join(filepath.Dir(r.Path), "archive_status", string(next)+".ready")); err != nil {
 			return // it is not complete, or has been archived
@@ -123,6 +129,24 @@ func (l *link) ahead(r ArchiveRequest) {
 		if _, _, err := l.begin(r, true); err != nil {
 			return // the server will ask, and hear of it
 		}
+	}
+}
+
+// delivered is the last segment of those after one that have been delivered
+// without a gap, or that one. It is remembered for longer than their jobs are,
+// or a long backlog would be sent from its beginning again and again.
+func (l *link) delivered(name walcore.SegmentName, size walcore.SegmentSize) walcore.SegmentName {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if name < l.sent.first || name > l.sent.last || name.Timeline() != l.sent.last.Timeline() {
+		l.sent = run{name, name}
+	}
+	for {
+		next := l.sent.last.Next(size)
+		if j := l.jobs[walcore.FileName(next)]; j == nil || !j.succeeded() {
+			return l.sent.last
+		}
+		l.sent.last = next
 	}
 }
 

@@ -176,6 +176,25 @@ func TestShipperLooksAhead(t *testing.T) {
 	checkStored(t, s.standby, s.names)
 }
 
+// TestShipperGoesOn: the server asks for one segment again and again, because
+// another destination does not have it. This one gets those that follow.
+func TestShipperGoesOn(t *testing.T) {
+	s := newShipyard(t, 4*lookAhead)
+	s.start()
+	s.eventually("all segments have been sent", func() bool {
+		if err := s.archive(s.names[0]); err != nil {
+			t.Fatal(err)
+		}
+		return s.status().Files == int64(len(s.names))
+	})
+	checkStored(t, s.standby, s.names)
+	// What was delivered for another segment than the first counts for it only.
+	s.ready(s.names[1], segment(storetest.Segment{Name: walcore.SegmentName(s.names[1]), Seed: 9}))
+	if err := s.archive(s.names[1]); err == nil || !strings.Contains(err.Error(), "different content") {
+		t.Errorf("other content under the name: got %v, want it refused", err)
+	}
+}
+
 // TestShipperSendsOnlyWhatIsReady: a segment that is still being written to, or
 // was archived by somebody else, is left alone.
 func TestShipperSendsOnlyWhatIsReady(t *testing.T) {

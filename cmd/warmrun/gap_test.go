@@ -1,0 +1,36 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/storetest"
+)
+
+// TestGapAt: a missing segment is one that later segments have come after,
+// however many are missing with it.
+func TestGapAt(t *testing.T) {
+	archive, err := walcore.CreateArchive(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	segment := func(n int) walcore.SegmentName {
+		return walcore.SegmentName(fmt.Sprintf("0000000100000000%08X", n))
+	}
+	for n := 100; n < 140; n++ {
+		data, _ := storetest.Segment{Name: segment(n)}.Build()
+		request := walcore.PutRequest{Name: walcore.FileName(segment(n)), Size: int64(len(data)), Body: bytes.NewReader(data)}
+		if _, err := archive.Put(t.Context(), request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &session{site: &cluster.Site{Self: cluster.Node{Archive: archive.Dir()}}}
+	for n, want := range map[int]bool{61: true, 85: true, 92: true, 99: true, 138: true, 139: false, 140: false, 200: false} {
+		if got := s.gapAt(segment(n)); got != want {
+			t.Errorf("segment %d of an archive with 100 to 139: a gap %v, want %v", n, got, want)
+		}
+	}
+}
