@@ -77,6 +77,9 @@ look_test() {
 	done
 	system_program sshd || need openssh-server openssh-server "a real sshd for the tests with whole clusters"
 	system_program ssh || need openssh-client openssh-clients "the ssh client, to compare with"
+	for program in zstd lz4; do
+		system_program $program || need $program $program "unpacks archived segments, to compare them with their source ($program)"
+	done
 	system_program strace || need strace strace "shows that files are flushed before they are acknowledged"
 	system_program ip || need iproute2 iproute "addresses and namespaces for the test nodes"
 	system_program setpriv || need util-linux util-linux "runs test servers as an ordinary user (setpriv)"
