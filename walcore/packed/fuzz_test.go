@@ -114,3 +114,54 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// FuzzPack: whatever is packed comes back, from the unpacker and from the
+// reader of whole files.
+func FuzzPack(f *testing.F) {
+	for _, piece := range samples() {
+		f.Add(piece, uint16(1))
+		f.Add(piece[:min(len(piece), 100)], uint16(900))
+	}
+	packers := map[Form]*Packer{Zstd: packer(f, Zstd), LZ4: packer(f, LZ4)}
+	f.Fuzz(func(t *testing.T, seed []byte, times uint16) {
+		piece := bytes.Repeat(seed, int(times))
+		piece = piece[:min(len(piece), PieceSize)]
+		for form, p := range packers {
+			frame := bytes.Clone(p.Pack(piece))
+			var u Unpacker
+			if got, err := u.Unpack(form, frame); err != nil || !bytes.Equal(got, piece) {
+				t.Errorf("%s: got %d bytes back, %v, want %d", form, len(got), err, len(piece))
+			}
+			u.Close()
+			if got, err := unpack(form, frame); err != nil || !bytes.Equal(got, piece) {
+				t.Errorf("%s: the reader has %d bytes, %v, want %d", form, len(got), err, len(piece))
+			}
+		}
+	})
+}
+
+// TestFarCopies: matches from further away than lz4 reaches, long ones, and
+// such as come close to the end.
+func TestFarCopies(t *testing.T) {
+	noise := samples()["noise"]
+	p, u := packer(t, LZ4), &Unpacker{}
+	defer u.Close()
+	for _, distance := range []int{1, 4, 15, 255, 1 << 11, 65535, 65536, 65537, 100_000} {
+		for _, length := range []int{4, 12, 18, 64, 65, 300, 5000} {
+			for tail := range 14 {
+				piece := bytes.Clone(noise[:distance])
+				for range length {
+					piece = append(piece, piece[len(piece)-distance])
+				}
+				piece = append(piece, noise[200_000:200_000+tail]...)
+				frame := p.Pack(piece)
+				if got, err := u.Unpack(LZ4, frame); err != nil || !bytes.Equal(got, piece) {
+					t.Errorf("%d bytes from %d before, %d behind them: got %d bytes, %v", length, distance, tail, len(got), err)
+				}
+				if got, err := unpack(LZ4, frame); err != nil || !bytes.Equal(got, piece) {
+					t.Errorf("%d bytes from %d before, %d behind them: the reader has %d bytes, %v", length, distance, tail, len(got), err)
+				}
+			}
+		}
+	}
+}

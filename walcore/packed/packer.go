@@ -5,16 +5,15 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/pierrec/lz4/v4"
 )
 
 // Packer makes frames. It is used by one goroutine at a time, and worth keeping:
 // it holds memory for one piece and its tables.
 type Packer struct {
-	zstd *zstd.Encoder
-	lz4  lz4.Compressor
-	form Form
-	buf  []byte
+	zstd    *zstd.Encoder
+	form    Form
+	buf     []byte
+	scratch []byte // of appendLZ4Block
 	// zeros is the frame of zerosOf zeros.
 	zeros   []byte
 	zerosOf int
@@ -88,17 +87,13 @@ func (p *Packer) appendLZ4(out, piece []byte) []byte {
 
 func (p *Packer) appendBlock(out, piece []byte) []byte {
 	at := len(out)
-	need := at + 4 + lz4.CompressBlockBound(len(piece)) + 8
-	if cap(out) < need {
-		out = append(make([]byte, 0, need), out...)
+	out = append(out, 0, 0, 0, 0) // the block's size
+	out, p.scratch = appendLZ4Block(out, piece, p.scratch)
+	size := uint32(len(out) - at - 4)
+	if size == 0 {
+		out = append(out, piece...)
+		size = uint32(len(piece)) | lz4Raw
 	}
-	block := out[at+4 : need]
-	n, err := p.lz4.CompressBlock(piece, block)
-	size := uint32(n)
-	if err != nil || n == 0 || n >= len(piece) {
-		n = copy(block, piece)
-		size = uint32(n) | lz4Raw
-	}
-	binary.LittleEndian.PutUint32(out[at:at+4], size)
-	return out[:at+4+n]
+	binary.LittleEndian.PutUint32(out[at:], size)
+	return out
 }
