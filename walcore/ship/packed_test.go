@@ -1,0 +1,208 @@
+package ship
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/packed"
+	"github.com/warmrun/warmrun/walcore/storetest"
+)
+
+// mixed is a segment with pieces of WAL and of zeros.
+func mixed(name walcore.SegmentName) []byte {
+	return segment(storetest.Segment{Name: name, Ending: storetest.Switch, Until: 300_000})
+}
+
+// storedFile is the bytes of a file as they lie in an archive.
+func storedFile(t *testing.T, a *walcore.Archive, file string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(a.Dir(), file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// TestStoredAsSent: a segment is stored as the frames that a packer makes of its
+// pieces, whether they came packed, plain, in another form or as zeros.
+func TestStoredAsSent(t *testing.T) {
+	data := mixed(seg1)
+	for _, form := range packed.Forms() {
+		p, err := packed.NewPacker(form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []byte
+		for at := 0; at < len(data); at += packed.PieceSize {
+			want = append(want, p.Pack(data[at:at+packed.PieceSize])...)
+		}
+		for _, wire := range []string{"the same", "none", "s2", "zstd"} {
+			a := newArchive(t)
+			c := connectStoring(t, a, form)
+			if wire != "the same" {
+				// The agent is asked for the form, and gets pieces of another one.
+				pack, err := newPacker(cluster.Compression(wire))
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.packers.give(form, pack)
+			}
+			result, err := c.PutFrom(t.Context(), walcore.FileName(seg1), bytes.NewReader(data), int64(len(data)), PutOptions{})
+			if err != nil || result.Bytes != int64(len(data)) {
+				t.Fatalf("%s, %s on the wire: got %+v, %v", form, wire, result, err)
+			}
+			if got := storedFile(t, a, string(seg1)+form.Suffix()); !bytes.Equal(got, want) {
+				t.Errorf("%s, %s on the wire: got %d bytes stored, want the %d of the frames", form, wire, len(got), len(want))
+			}
+		}
+	}
+}
+
+// TestRelayAndFetchPacked: what moves between archives is stored as the site
+// wants it now, however it lay at its source.
+func TestRelayAndFetchPacked(t *testing.T) {
+	forms := append(packed.Forms(), packed.Plain)
+	data := mixed(seg1)
+	for _, from := range forms {
+		for _, to := range forms {
+			source, relayed, fetched := newArchive(t), newArchive(t), newArchive(t)
+			mustPut(t, source.Storing(from), walcore.FileName(seg1), data, 0)
+			if _, err := RelayAll(t.Context(), source, connectStoring(t, relayed, to), 0, io.Discard); err != nil {
+				t.Errorf("relay from %s to %s: %v", from, to, err)
+			}
+			if err := connectTo(t, source).Fetch(t.Context(), fetched.Storing(to), walcore.FileName(seg1)); err != nil {
+				t.Errorf("fetch from %s to %s: %v", from, to, err)
+			}
+			for how, a := range map[string]*walcore.Archive{"relay": relayed, "fetch": fetched} {
+				form, err := a.Form(walcore.FileName(seg1))
+				if err != nil || form != to {
+					t.Errorf("%s from %s to %s: got it stored as %s, %v", how, from, to, form, err)
+				}
+				sum, size, err := a.Digest(walcore.FileName(seg1))
+				if want, _, _ := walcore.DigestOf(bytes.NewReader(data)); err != nil || sum != want || size != int64(len(data)) {
+					t.Errorf("%s from %s to %s: got other content, %d bytes, %v", how, from, to, size, err)
+				}
+			}
+		}
+	}
+}
+
+// TestAgentThatCannotPack: an agent of before the forms stores plain.
+func TestAgentThatCannotPack(t *testing.T) {
+	a := newArchive(t)
+	dial := func(ctx context.Context) (io.ReadWriteCloser, error) {
+		stream, err := inProcess(t, AgentConfig{Archive: a.Dir()})(ctx)
+		return &forgetful{stream: stream}, err
+	}
+	c := connectWith(t, dial, Options{Store: packed.LZ4})
+	data := mixed(seg1)
+	if _, err := c.PutFrom(t.Context(), walcore.FileName(seg1), bytes.NewReader(data), int64(len(data)), PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := storedFile(t, a, string(seg1)); !bytes.Equal(got, data) {
+		t.Errorf("got %d bytes, want the plain segment", len(got))
+	}
+}
+
+// forgetful replaces the agent's greeting by one that names no forms.
+type forgetful struct {
+	stream io.ReadWriteCloser
+	said   io.Reader
+}
+
+func (f *forgetful) Write(b []byte) (int, error) { return f.stream.Write(b) }
+func (f *forgetful) Close() error                { return f.stream.Close() }
+
+func (f *forgetful) Read(b []byte) (int, error) {
+	if f.said == nil {
+		var old bytes.Buffer
+		theirs := newFrames(f.stream)
+		if _, err := theirs.greeting(); err != nil {
+			return 0, err
+		}
+		if err := newFrames(pipe{nil, &old}).greet(hello{Program: "v0"}); err != nil {
+			return 0, err
+		}
+		f.said = io.MultiReader(&old, theirs.in)
+	}
+	return f.said.Read(b)
+}
+
+// TestUnknownForm: a form of the future is refused, and the session goes on.
+func TestUnknownForm(t *testing.T) {
+	a := newArchive(t)
+	c := connectTo(t, a)
+	c.store = "brotli"
+	data := mixed(seg1)
+	err := c.call(t.Context(), func(x *exchange) error {
+		var offer offerReply
+		return x.ask(request{Op: opPut, Name: walcore.FileName(seg1), Size: int64(len(data)), Form: "brotli"}, &offer)
+	})
+	if err == nil || !strings.Contains(err.Error(), "brotli") || errors.Is(err, errProtocol) {
+		t.Errorf("got %v, want the form named, and no end of the session", err)
+	}
+	if err := c.Ping(t.Context()); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// TestCrumbs: frames that take more room than their content are not stored
+// without end.
+func TestCrumbs(t *testing.T) {
+	a := newArchive(t)
+	here, there := net.Pipe()
+	served := make(chan error, 1)
+	go func() {
+		served <- Serve(context.Background(), there, AgentConfig{Archive: a.Dir()})
+		_ = there.Close()
+	}()
+	f := newFrames(here)
+	if err := f.greet(hello{}); err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan error, 1)
+	go func() {
+		said <- func() error {
+			p, err := packed.NewPacker(packed.Zstd)
+			if err != nil {
+				return err
+			}
+			err = f.sendJSON(frameRequest, 1, request{Op: opPut, Name: walcore.FileName(seg1), Size: 1 << 20, Form: packed.Zstd})
+			crumb := p.Pack([]byte{7})
+			for n := 0; n < 1<<20 && err == nil; n++ {
+				err = f.send(frameZstd, 1, crumb)
+			}
+			return err
+		}()
+	}()
+	if _, err := f.greeting(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		got, err := f.read(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.kind == frameError {
+			if !bytes.Contains(got.payload, []byte("its frames take more than")) {
+				t.Errorf("got %s", got.payload)
+			}
+			break
+		}
+	}
+	_ = here.Close() // the rest is of no interest
+	<-said
+	<-served
+	if got := listed(t, a); got != "" {
+		t.Errorf("got %s stored, want nothing", got)
+	}
+}
