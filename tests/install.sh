@@ -67,7 +67,9 @@ look_bench() {
 	system_program ssh || need openssh-client openssh-clients "the ssh client of rsync and pgbackrest"
 	system_program rsync || need rsync rsync "to compare with: 2warm ships with it"
 	system_program pgbackrest || need pgbackrest pgbackrest "to compare with"
-	system_program lz4 || need lz4 lz4 "unpacks archived segments, to compare them with their source"
+	for program in zstd lz4; do
+		system_program $program || need $program $program "unpacks archived segments, to compare them with their source ($program)"
+	done
 }
 
 look_test() {

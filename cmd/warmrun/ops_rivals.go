@@ -11,7 +11,6 @@ import (
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
-	"github.com/warmrun/warmrun/walcore/ship"
 )
 
 // A rival is any node that might accept writes beside the one about to be
@@ -269,7 +268,7 @@ type pullOptions struct {
 // pullArchive fetches every history, and every segment that lies at or after
 // the one this node would recover from, that it does not have.
 func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
-	own, err := walcore.OpenArchive(s.site.Self.Archive)
+	own, err := s.ownArchive()
 	if err != nil {
 		return 0, err
 	}
@@ -277,7 +276,7 @@ func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	client, err := ship.Connect(ctx, s.agent(o.From))
+	client, err := s.shipTo(ctx, o.From)
 	if err != nil {
 		return 0, err
 	}
@@ -295,15 +294,12 @@ func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
 		if segment := name.Segment(); segment != "" && (o.Histories || segment.Position() < first) {
 			continue
 		}
-		f, err := own.Open(name)
-		if err == nil {
-			if err := f.Close(); err != nil {
-				return got, err
-			}
-			continue
-		}
-		if !errors.Is(err, walcore.ErrNotArchived) {
+		there, err := own.Has(name)
+		if err != nil {
 			return got, err
+		}
+		if there {
+			continue
 		}
 		if err := client.Fetch(ctx, own, name); err != nil {
 			return got, fmt.Errorf("%s: %w", name, err)

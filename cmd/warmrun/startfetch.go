@@ -117,7 +117,7 @@ func (s *session) gapAt(segment walcore.SegmentName) bool {
 	}
 	for range 8 {
 		segment = segment.Next(stamp.SegmentSize)
-		if _, err := os.Stat(filepath.Join(archive.Dir(), string(segment))); err == nil {
+		if there, err := archive.Has(walcore.FileName(segment)); err == nil && there {
 			return true
 		}
 	}
