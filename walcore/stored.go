@@ -87,12 +87,3 @@ func (a *Archive) Has(name FileName) (bool, error) {
 	}
 	return false, a.present()
 }
-
-// Form is how a file is stored, with the errors of Open.
-func (a *Archive) Form(name FileName) (packed.Form, error) {
-	f, err := a.find(name)
-	if err != nil {
-		return "", err
-	}
-	return f.form, f.Close()
-}

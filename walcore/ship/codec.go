@@ -48,11 +48,11 @@ func newStoringPacker(form packed.Form) (packer, error) {
 }
 
 // smaller is the packed piece where packing was worth while.
-func smaller(piece []byte, kind byte, packed []byte) (byte, []byte) {
-	if len(packed) > len(piece)-len(piece)/16 {
+func smaller(piece []byte, kind byte, payload []byte) (byte, []byte) {
+	if len(payload) > len(piece)-len(piece)/16 {
 		return frameData, piece
 	}
-	return kind, packed
+	return kind, payload
 }
 
 // packers keeps the packers of a connection: their tables cost more to make

@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/warmrun/warmrun/walcore"
@@ -83,14 +85,59 @@ func TestRelayAndFetchPacked(t *testing.T) {
 				t.Errorf("fetch from %s to %s: %v", from, to, err)
 			}
 			for how, a := range map[string]*walcore.Archive{"relay": relayed, "fetch": fetched} {
-				form, err := a.Form(walcore.FileName(seg1))
-				if err != nil || form != to {
-					t.Errorf("%s from %s to %s: got it stored as %s, %v", how, from, to, form, err)
+				if len(storedFile(t, a, string(seg1)+to.Suffix())) == 0 {
+					t.Errorf("%s from %s to %s: it is empty", how, from, to)
 				}
 				sum, size, err := a.Digest(walcore.FileName(seg1))
 				if want, _, _ := walcore.DigestOf(bytes.NewReader(data)); err != nil || sum != want || size != int64(len(data)) {
 					t.Errorf("%s from %s to %s: got other content, %d bytes, %v", how, from, to, size, err)
 				}
+			}
+		}
+	}
+}
+
+// TestAgentMemoryPacked: as many files at once as an agent takes, packed and to
+// be packed there, and offered again, stay within what an agent may hold.
+func TestAgentMemoryPacked(t *testing.T) {
+	const most = 64 << 10 // kilobytes
+	for _, form := range packed.Forms() {
+		for _, wire := range []cluster.Compression{"", cluster.CompressS2} {
+			peak := filepath.Join(t.TempDir(), "peak")
+			t.Setenv(peakEnv, peak)
+			a := newArchive(t)
+			c := connectWith(t, func(ctx context.Context) (io.ReadWriteCloser, error) { return startAgent(ctx, a.Dir()) }, Options{Store: form})
+			var wait sync.WaitGroup
+			for i := range maxUploads {
+				name := walcore.MakeSegmentName(1, uint64(i), walcore.DefaultSegmentSize)
+				data := segment(storetest.Segment{Name: name, Size: walcore.DefaultSegmentSize, Seed: byte(i)})
+				wait.Go(func() {
+					if wire != "" {
+						pack, err := newPacker(wire)
+						if err != nil {
+							t.Error(err)
+						}
+						c.packers.give(form, pack)
+					}
+					for range 2 {
+						if _, err := c.PutFrom(t.Context(), walcore.FileName(name), bytes.NewReader(data), int64(len(data)), PutOptions{}); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wait.Wait()
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(peak)
+			kilobytes, parseErr := strconv.Atoi(string(text))
+			if err := errors.Join(err, parseErr); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%s, %q on the wire: %d kB", form, wire, kilobytes)
+			if kilobytes > most {
+				t.Errorf("%s, %q on the wire: the agent held %d kB, want %d at most", form, wire, kilobytes, most)
 			}
 		}
 	}
