@@ -87,3 +87,12 @@ func (a *Archive) Has(name FileName) (bool, error) {
 	}
 	return false, a.present()
 }
+
+// OpenStored opens a file as it lies there, with its form; otherwise it is Open.
+func (a *Archive) OpenStored(name FileName) (*os.File, packed.Form, error) {
+	stored, err := a.find(name)
+	if err != nil {
+		return nil, "", err
+	}
+	return stored.File, stored.form, nil
+}

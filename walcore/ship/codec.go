@@ -39,12 +39,17 @@ func newPacker(c cluster.Compression) (packer, error) {
 // newStoringPacker is a packer for pieces that are stored as they are sent. It
 // packs what cannot be made smaller, too.
 func newStoringPacker(form packed.Form) (packer, error) {
-	kind := frameZstd
-	if form == packed.LZ4 {
-		kind = frameLZ4
-	}
+	kind := frameOfForm(form)
 	p, err := packed.NewPacker(form)
 	return func(piece []byte) (byte, []byte) { return kind, p.Pack(piece) }, err
+}
+
+// frameOfForm is the type of frame that takes a piece of a form.
+func frameOfForm(form packed.Form) byte {
+	if form == packed.LZ4 {
+		return frameLZ4
+	}
+	return frameZstd
 }
 
 // smaller is the packed piece where packing was worth while.

@@ -97,6 +97,52 @@ func TestRelayAndFetchPacked(t *testing.T) {
 	}
 }
 
+// TestRelayedAsStored: frames are sent on as they lie, and what cannot be is
+// packed anew or told.
+func TestRelayedAsStored(t *testing.T) {
+	data, name := mixed(seg1), walcore.FileName(seg1)
+	for _, form := range packed.Forms() {
+		from, to := newArchive(t), newArchive(t)
+		mustPut(t, from.Storing(form), name, data, 0)
+		path := filepath.Join(from.Dir(), string(seg1)+form.Suffix())
+		ours := storedFile(t, from, string(seg1)+form.Suffix())
+		// Other frames than this program would make of the same pieces.
+		theirs := append(ours[:len(ours):len(ours)], skippable()...)
+		for what, stored := range map[string][]byte{"our frames": ours, "other frames": theirs} {
+			writeFile(t, path, stored)
+			to = newArchive(t)
+			c := connectStoring(t, to, form)
+			result, err := c.relay(t.Context(), from, name)
+			if err != nil || result.Bytes != int64(len(data)) {
+				t.Fatalf("%s, %s: got %+v, %v", form, what, result, err)
+			}
+			if got := storedFile(t, to, string(seg1)+form.Suffix()); !bytes.Equal(got, ours) {
+				t.Errorf("%s, %s: got %d bytes stored, want %d", form, what, len(got), len(ours))
+			}
+			if result, err := c.relay(t.Context(), from, name); err != nil || !result.Identical {
+				t.Errorf("%s, %s, again: got %+v, %v, want identical", form, what, result, err)
+			}
+		}
+		flipped := bytes.Clone(ours)
+		flipped[len(flipped)-20] ^= 1
+		for what, stored := range map[string][]byte{"flipped": flipped, "cut": ours[:len(ours)/2]} {
+			writeFile(t, path, stored)
+			to = newArchive(t)
+			c := connectStoring(t, to, form)
+			var damaged *packed.DamagedError
+			if _, err := c.relay(t.Context(), from, name); !errors.As(err, &damaged) {
+				t.Errorf("%s, %s: got %v, want it damaged", form, what, err)
+			}
+			if err := c.Ping(t.Context()); err != nil || listed(t, to) != "" {
+				t.Errorf("%s, %s: the connection says %v, and %q is stored", form, what, err, listed(t, to))
+			}
+		}
+	}
+}
+
+// skippable is a frame that every reader of zstd and lz4 skips.
+func skippable() []byte { return zstdNothing() }
+
 // TestAgentMemoryPacked: as many files at once as an agent takes, packed and to
 // be packed there, and offered again, stay within what an agent may hold.
 func TestAgentMemoryPacked(t *testing.T) {

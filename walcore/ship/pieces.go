@@ -40,15 +40,15 @@ func (s *sender) Write(b []byte) (int, error) {
 		}
 		return len(b), s.frames.write(frameZeros, s.request, length)
 	}
-	kind, packed := s.pack(b)
+	kind, payload := s.pack(b)
 	hashed := b
 	if s.stored {
-		hashed = packed
+		hashed = payload
 	}
 	if _, err := s.hash.Write(hashed); err != nil {
 		return 0, err
 	}
-	return len(b), s.frames.write(kind, s.request, packed)
+	return len(b), s.frames.write(kind, s.request, payload)
 }
 
 // end sends the hash of all pieces.

@@ -197,6 +197,12 @@ func (c *Client) Relay(ctx context.Context, from *walcore.Archive, name walcore.
 }
 
 func (c *Client) relay(ctx context.Context, from *walcore.Archive, name walcore.FileName) (walcore.PutResult, error) {
+	if c.formOf(name, PutOptions{}).Packs() {
+		result, err := c.relayPacked(ctx, from, name)
+		if !errors.Is(err, packed.ErrForeign) {
+			return result, err
+		}
+	}
 	f, end, err := from.OpenWithEnd(name)
 	if err != nil {
 		return walcore.PutResult{}, err
