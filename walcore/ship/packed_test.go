@@ -102,7 +102,7 @@ func TestRelayAndFetchPacked(t *testing.T) {
 func TestRelayedAsStored(t *testing.T) {
 	data, name := mixed(seg1), walcore.FileName(seg1)
 	for _, form := range packed.Forms() {
-		from, to := newArchive(t), newArchive(t)
+		from := newArchive(t)
 		mustPut(t, from.Storing(form), name, data, 0)
 		path := filepath.Join(from.Dir(), string(seg1)+form.Suffix())
 		ours := storedFile(t, from, string(seg1)+form.Suffix())
@@ -110,7 +110,7 @@ func TestRelayedAsStored(t *testing.T) {
 		theirs := append(ours[:len(ours):len(ours)], skippable()...)
 		for what, stored := range map[string][]byte{"our frames": ours, "other frames": theirs} {
 			writeFile(t, path, stored)
-			to = newArchive(t)
+			to := newArchive(t)
 			c := connectStoring(t, to, form)
 			result, err := c.relay(t.Context(), from, name)
 			if err != nil || result.Bytes != int64(len(data)) {
@@ -127,7 +127,7 @@ func TestRelayedAsStored(t *testing.T) {
 		flipped[len(flipped)-20] ^= 1
 		for what, stored := range map[string][]byte{"flipped": flipped, "cut": ours[:len(ours)/2]} {
 			writeFile(t, path, stored)
-			to = newArchive(t)
+			to := newArchive(t)
 			c := connectStoring(t, to, form)
 			var damaged *packed.DamagedError
 			if _, err := c.relay(t.Context(), from, name); !errors.As(err, &damaged) {
