@@ -112,14 +112,14 @@ func TestRelayedAsStored(t *testing.T) {
 			writeFile(t, path, stored)
 			to := newArchive(t)
 			c := connectStoring(t, to, form)
-			result, err := c.relay(t.Context(), from, name)
+			result, err := c.relay(t.Context(), from, name, nil)
 			if err != nil || result.Bytes != int64(len(data)) {
 				t.Fatalf("%s, %s: got %+v, %v", form, what, result, err)
 			}
 			if got := storedFile(t, to, string(seg1)+form.Suffix()); !bytes.Equal(got, ours) {
 				t.Errorf("%s, %s: got %d bytes stored, want %d", form, what, len(got), len(ours))
 			}
-			if result, err := c.relay(t.Context(), from, name); err != nil || !result.Identical {
+			if result, err := c.relay(t.Context(), from, name, nil); err != nil || !result.Identical {
 				t.Errorf("%s, %s, again: got %+v, %v, want identical", form, what, result, err)
 			}
 		}
@@ -130,7 +130,7 @@ func TestRelayedAsStored(t *testing.T) {
 			to := newArchive(t)
 			c := connectStoring(t, to, form)
 			var damaged *packed.DamagedError
-			if _, err := c.relay(t.Context(), from, name); !errors.As(err, &damaged) {
+			if _, err := c.relay(t.Context(), from, name, nil); !errors.As(err, &damaged) {
 				t.Errorf("%s, %s: got %v, want it damaged", form, what, err)
 			}
 			if err := c.Ping(t.Context()); err != nil || listed(t, to) != "" {
@@ -146,7 +146,10 @@ func skippable() []byte { return zstdNothing() }
 // TestAgentMemoryPacked: as many files at once as an agent takes, packed and to
 // be packed there, and offered again, stay within what an agent may hold.
 func TestAgentMemoryPacked(t *testing.T) {
-	const most = 64 << 10 // kilobytes
+	most := 64 << 10 // kilobytes
+	if raced {
+		most *= 2 // the race detector keeps books in memory
+	}
 	for _, form := range packed.Forms() {
 		for _, wire := range []cluster.Compression{"", cluster.CompressS2} {
 			peak := filepath.Join(t.TempDir(), "peak")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/hint"
@@ -39,15 +40,9 @@ func RelayAll(ctx context.Context, from *walcore.Archive, to *Client, need walco
 	if err != nil {
 		return r.result, err
 	}
-	var refusals []error // of one file each
-	for _, name := range names {
-		err := r.send(ctx, name)
-		var refused *walcore.RefusedError
-		if errors.As(err, &refused) {
-			refusals = append(refusals, err)
-		} else if err != nil {
-			return r.result, fmt.Errorf("relay %s: %w", name, err)
-		}
+	refusals, err := r.sendAll(ctx, names)
+	if err != nil {
+		return r.result, err
 	}
 	err = r.check(ctx)
 	if len(refusals) > 0 {
@@ -165,20 +160,72 @@ func (r *relay) outgrown(ctx context.Context) (map[walcore.SegmentName]bool, err
 	return again, nil
 }
 
-func (r *relay) send(ctx context.Context, name walcore.FileName) error {
-	put, err := r.to.relay(ctx, r.from, name)
-	if errors.Is(err, walcore.ErrNotArchived) {
+// relayed is one file on its way.
+type relayed struct {
+	name walcore.FileName
+	put  walcore.PutResult
+	err  error
+	done chan struct{} // closed when the others count
+}
+
+// sendAll sends files in order, several at once. refusals are of one file each;
+// any other error ends it.
+func (r *relay) sendAll(ctx context.Context, names []walcore.FileName) (refusals []error, err error) {
+	var queue []*relayed
+	settle := func() {
+		f := queue[0]
+		queue = queue[1:]
+		<-f.done
+		var refused *walcore.RefusedError
+		if told := r.settle(f); errors.As(told, &refused) {
+			refusals = append(refusals, told)
+		} else if told != nil && err == nil {
+			err = fmt.Errorf("relay %s: %w", f.name, told)
+		}
+	}
+	for _, name := range names {
+		if len(queue) == lookAhead {
+			settle()
+		}
+		if err != nil {
+			break
+		}
+		queue = append(queue, r.send(ctx, name))
+	}
+	for len(queue) > 0 {
+		settle()
+	}
+	return refusals, err
+}
+
+// send begins with one file, and returns when it has been offered.
+func (r *relay) send(ctx context.Context, name walcore.FileName) *relayed {
+	f := &relayed{name: name, done: make(chan struct{})}
+	offered := make(chan struct{})
+	go func() {
+		defer close(f.done)
+		f.put, f.err = r.to.relay(ctx, r.from, name, sync.OnceFunc(func() { close(offered) }))
+	}()
+	select {
+	case <-offered:
+	case <-f.done:
+	}
+	return f
+}
+
+// settle takes note of a file that has been sent, or not.
+func (r *relay) settle(f *relayed) error {
+	switch {
+	case errors.Is(f.err, walcore.ErrNotArchived):
 		return nil // cleaned up here in the meantime: the check tells whether it is missed
-	}
-	if err != nil {
-		return err
-	}
-	if put.Identical {
+	case f.err != nil:
+		return f.err
+	case f.put.Identical:
 		return nil
 	}
 	r.result.Files++
-	r.result.Bytes += put.Bytes
-	_, err = fmt.Fprintf(r.out, "%s\n", name)
+	r.result.Bytes += f.put.Bytes
+	_, err := fmt.Fprintf(r.out, "%s\n", f.name)
 	return err
 }
 

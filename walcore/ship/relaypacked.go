@@ -16,7 +16,7 @@ import (
 // stored there, frame by frame. It is unpacked beside, so that no damage is
 // passed on, and not packed again. The error is packed.ErrForeign, and nothing
 // has been stored, where it cannot be done so.
-func (c *Client) relayPacked(ctx context.Context, from *walcore.Archive, name walcore.FileName) (result walcore.PutResult, err error) {
+func (c *Client) relayPacked(ctx context.Context, from *walcore.Archive, name walcore.FileName, offered func()) (result walcore.PutResult, err error) {
 	if _, provisional, err := from.Provisional(name.Segment()); err != nil || provisional {
 		return result, errors.Join(err, packed.ErrForeign)
 	}
@@ -38,7 +38,7 @@ func (c *Client) relayPacked(ctx context.Context, from *walcore.Archive, name wa
 			return &answerError{err}
 		}
 		defer plain.Close() //nolint:errcheck // only read from
-		offer, err := x.offer(request{Op: opPut, Name: name, Size: size, Form: form}, func() io.Reader { return plain }, nil)
+		offer, err := x.offer(request{Op: opPut, Name: name, Size: size, Form: form}, func() io.Reader { return plain }, offered)
 		if err != nil {
 			return err
 		}

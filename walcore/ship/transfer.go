@@ -192,13 +192,13 @@ func (zeros) Read(b []byte) (int, error) {
 // Relay stores a file of one archive in the agent's, a provisional segment as
 // a provisional one.
 func (c *Client) Relay(ctx context.Context, from *walcore.Archive, name walcore.FileName) error {
-	_, err := c.relay(ctx, from, name)
+	_, err := c.relay(ctx, from, name, nil)
 	return err
 }
 
-func (c *Client) relay(ctx context.Context, from *walcore.Archive, name walcore.FileName) (walcore.PutResult, error) {
+func (c *Client) relay(ctx context.Context, from *walcore.Archive, name walcore.FileName, offered func()) (walcore.PutResult, error) {
 	if c.formOf(name, PutOptions{}).Packs() {
-		result, err := c.relayPacked(ctx, from, name)
+		result, err := c.relayPacked(ctx, from, name, offered)
 		if !errors.Is(err, packed.ErrForeign) {
 			return result, err
 		}
@@ -211,7 +211,7 @@ func (c *Client) relay(ctx context.Context, from *walcore.Archive, name walcore.
 	if err != nil {
 		return walcore.PutResult{}, errors.Join(err, f.Close())
 	}
-	result, err := c.PutFrom(ctx, name, f, info.Size(), PutOptions{Provisional: end})
+	result, err := c.PutFrom(ctx, name, f, info.Size(), PutOptions{Provisional: end, offered: offered})
 	return result, errors.Join(err, f.Close())
 }
 
