@@ -158,8 +158,9 @@ func TestAgentMemoryPacked(t *testing.T) {
 			c := connectWith(t, func(ctx context.Context) (io.ReadWriteCloser, error) { return startAgent(ctx, a.Dir()) }, Options{Store: form})
 			var wait sync.WaitGroup
 			for i := range maxUploads {
-				name := walcore.MakeSegmentName(1, uint64(i), walcore.DefaultSegmentSize)
-				data := segment(storetest.Segment{Name: name, Size: walcore.DefaultSegmentSize, Seed: byte(i)})
+				const size = 4 << 20
+				name := walcore.MakeSegmentName(1, uint64(i), size)
+				data := segment(storetest.Segment{Name: name, Size: size, Seed: byte(i)})
 				wait.Go(func() {
 					if wire != "" {
 						pack, err := newPacker(wire)
