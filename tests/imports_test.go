@@ -21,6 +21,7 @@ const (
 	xTerm       = "golang.org/x/term"
 	xSSH        = "golang.org/x/crypto/ssh"
 	compression = "github.com/klauspost/compress"
+	lz4         = "github.com/pierrec/lz4/v4"
 	blake3      = "github.com/zeebo/blake3"
 	xxhash      = "github.com/cespare/xxhash/v2"
 )
@@ -38,7 +39,7 @@ type rule struct {
 // is open to all.
 var rules = []rule{
 	{part: "walcore/cluster", ours: []string{"walcore"}, third: []string{"github.com/pelletier/go-toml/v2"}},
-	{part: "walcore", third: []string{xSys, "github.com/fsnotify/fsnotify", compression, blake3, xxhash}},
+	{part: "walcore", third: []string{xSys, "github.com/fsnotify/fsnotify", compression, lz4, blake3, xxhash}},
 	{part: "engine", ours: []string{"walcore/atomicfile"},
 		third: []string{"github.com/yuin/gopher-lua", "layeh.com/gopher-luar"}},
 	{part: "builtins/remote", ours: []string{"walcore/cluster"},

@@ -67,7 +67,9 @@ look_bench() {
 	system_program ssh || need openssh-client openssh-clients "the ssh client of rsync and pgbackrest"
 	system_program rsync || need rsync rsync "to compare with: 2warm ships with it"
 	system_program pgbackrest || need pgbackrest pgbackrest "to compare with"
-	system_program lz4 || need lz4 lz4 "unpacks archived segments, to compare them with their source"
+	for program in zstd lz4; do
+		system_program $program || need $program $program "unpacks archived segments, to compare them with their source ($program)"
+	done
 }
 
 look_test() {
@@ -77,6 +79,9 @@ look_test() {
 	done
 	system_program sshd || need openssh-server openssh-server "a real sshd for the tests with whole clusters"
 	system_program ssh || need openssh-client openssh-clients "the ssh client, to compare with"
+	for program in zstd lz4; do
+		system_program $program || need $program $program "unpacks archived segments, to compare them with their source ($program)"
+	done
 	system_program strace || need strace strace "shows that files are flushed before they are acknowledged"
 	system_program ip || need iproute2 iproute "addresses and namespaces for the test nodes"
 	system_program setpriv || need util-linux util-linux "runs test servers as an ordinary user (setpriv)"

@@ -12,6 +12,7 @@ import (
 
 	"github.com/warmrun/warmrun/walcore/atomicfile"
 	"github.com/warmrun/warmrun/walcore/hint"
+	"github.com/warmrun/warmrun/walcore/packed"
 	"github.com/zeebo/blake3"
 )
 
@@ -31,6 +32,8 @@ var ErrNotArchived = errors.New("not in the archive")
 // holds no open file and may be used by many goroutines.
 type Archive struct {
 	dir string
+	// form is how whole segments are stored from now on.
+	form packed.Form
 }
 
 // OpenArchive is the archive in dir, which must be there; otherwise the error
@@ -60,34 +63,23 @@ func CreateArchive(dir string) (*Archive, error) {
 	return OpenArchive(abs)
 }
 
+// Storing is the same archive, with Put storing whole segments in a form unless
+// its request says otherwise. What is stored already stays as it is.
+func (a *Archive) Storing(form packed.Form) *Archive { return &Archive{dir: a.dir, form: form} }
+
 // Dir is the archive's directory, an absolute path.
 func (a *Archive) Dir() string { return a.dir }
 
-// Open opens a file for reading. A file that is not there is ErrNotArchived;
+// Open opens a file for reading. A packed segment is unpacked into a file
+// without a name, so that what is read is plain in every case; one that is
+// damaged is a *packed.DamagedError. A file that is not there is ErrNotArchived;
 // where the directory itself is not there it is ErrNoArchive.
 func (a *Archive) Open(name FileName) (*os.File, error) {
-	path, err := a.file(name)
+	stored, err := a.find(name)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		if err := a.present(); err != nil {
-			return nil, err
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%s: %w", path, ErrNotArchived)
-		}
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+	return a.plain(stored)
 }
 
 // OpenWithEnd is Open together with Provisional of the very file that was
@@ -120,8 +112,9 @@ func (a *Archive) OpenWithEnd(name FileName) (*os.File, LSN, error) {
 	return f, end, nil
 }
 
-// List is the names of all WAL files in the archive, sorted. Files of other
-// names are left out. Its cost grows with the archive.
+// List is the names of all WAL files in the archive, sorted, a packed segment
+// under its own name. Files of other names are left out. Its cost grows with
+// the archive.
 func (a *Archive) List() ([]FileName, error) {
 	d, err := os.Open(a.dir)
 	if err != nil {
@@ -133,12 +126,12 @@ func (a *Archive) List() ([]FileName, error) {
 	}
 	names := make([]FileName, 0, len(entries))
 	for _, entry := range entries {
-		if name, err := ParseFileName(entry); err == nil {
+		if name, _, err := parseStored(entry); err == nil {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
-	return names, nil
+	return slices.Compact(names), nil
 }
 
 // Digest is the BLAKE3 hash of a file's bytes, and its size in bytes.

@@ -59,7 +59,7 @@ func (a *Archive) findBackups(ctx context.Context) error {
 	if err := a.prepare(); err != nil {
 		return err
 	}
-	return a.eachName(ctx, func(name FileName) error {
+	return a.eachName(ctx, func(name FileName, _ string) error {
 		if name.Kind() != KindBackup {
 			return nil
 		}
@@ -70,9 +70,10 @@ func (a *Archive) findBackups(ctx context.Context) error {
 	})
 }
 
-// eachName calls visit with every WAL file in the archive, in the order of the
-// directory, a piece of which is in memory at a time.
-func (a *Archive) eachName(ctx context.Context, visit func(FileName) error) (err error) {
+// eachName calls visit with every WAL file in the archive and the name that it
+// is stored under, in the order of the directory, a piece of which is in memory
+// at a time.
+func (a *Archive) eachName(ctx context.Context, visit func(name FileName, file string) error) (err error) {
 	d, err := os.Open(a.dir)
 	if err != nil {
 		return a.missing(err)
@@ -84,11 +85,11 @@ func (a *Archive) eachName(ctx context.Context, visit func(FileName) error) (err
 		}
 		entries, err := d.Readdirnames(1024)
 		for _, entry := range entries {
-			name, errName := ParseFileName(entry)
+			name, _, errName := parseStored(entry)
 			if errName != nil {
 				continue
 			}
-			if err := visit(name); err != nil {
+			if err := visit(name, entry); err != nil {
 				return err
 			}
 		}

@@ -31,7 +31,8 @@ type branch struct {
 // member is a segment on a branch.
 type member struct {
 	number uint64
-	bytes  int64
+	bytes  int64 // as it is stored
+	packed bool
 }
 
 // place says how a segment lies to the beginning and the end of its timeline.
@@ -92,12 +93,14 @@ func (a *Archive) branches(files []ListedFile, size SegmentSize) (*branches, err
 		case KindSegment, KindPartial, KindBackup:
 			b := t.branch(name.Timeline())
 			if file.Kind == KindSegment {
-				b.segments = append(b.segments, member{SegmentName(name).Number(size), file.Bytes})
+				b.segments = append(b.segments, member{SegmentName(name).Number(size), file.Bytes, file.Form.Packs()})
 			}
 		}
 	}
 	for _, b := range t.all {
-		slices.SortFunc(b.segments, func(x, y member) int { return cmp.Compare(x.number, y.number) })
+		// Of a segment that is there plain and packed, the plain one comes first.
+		slices.SortStableFunc(b.segments, func(x, y member) int { return cmp.Compare(x.number, y.number) })
+		b.segments = slices.CompactFunc(b.segments, func(x, y member) bool { return x.number == y.number })
 		slices.SortFunc(b.forks, func(x, y Fork) int {
 			return cmp.Or(cmp.Compare(x.At, y.At), cmp.Compare(x.Timeline, y.Timeline))
 		})

@@ -186,7 +186,7 @@ func (r *restoring) removeNamed(ctx context.Context, from, to uint64, timelines 
 func (r *restoring) removeListed(ctx context.Context, limit string, timelines []Timeline) ([]Timeline, bool, error) {
 	var old []FileName
 	complete := true
-	err := (&Archive{dir: r.Archive}).eachName(ctx, func(name FileName) error {
+	err := (&Archive{dir: r.Archive}).eachName(ctx, func(name FileName, _ string) error {
 		if name.Kind() != KindSegment && name.Kind() != KindPartial {
 			return nil
 		}
@@ -214,37 +214,49 @@ func (r *restoring) removeListed(ctx context.Context, limit string, timelines []
 	return timelines, complete, nil
 }
 
-// remove deletes one file, if it is there, and the note on a provisional
-// segment with it. Neither is flushed: a file that is back after a crash is
-// found when the archive is listed again.
+// remove deletes one WAL file, however it is stored, if it is there, and the
+// note on a provisional segment with it. Neither is flushed: a file that is back
+// after a crash is found when the archive is listed again.
 func (r *restoring) remove(ctx context.Context, segment SegmentName, name FileName) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	removed := false
+	for _, file := range storedAs(name) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		gone, err := r.removeFile(filepath.Join(r.Archive, file))
+		if err != nil {
+			return err
+		}
+		removed = removed || gone
 	}
-	path := filepath.Join(r.Archive, string(name))
+	if !removed || name.Kind() != KindSegment {
+		return nil
+	}
+	err := os.Remove((&Archive{dir: r.Archive}).sidecarPath(segment))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// removeFile deletes one file; false when it is not there.
+func (r *restoring) removeFile(path string) (gone bool, err error) {
 	var size int64
 	if r.MaxSize > 0 {
 		if info, err := os.Lstat(path); err == nil {
 			size = info.Size()
 		}
 	}
-	err := os.Remove(path)
+	err = os.Remove(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	r.freed += size
 	if r.Removed != nil {
 		r.Removed(path)
 	}
-	if name.Kind() != KindSegment {
-		return nil
-	}
-	err = os.Remove((&Archive{dir: r.Archive}).sidecarPath(segment))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	return true, nil
 }

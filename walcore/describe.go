@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // FileFacts is what one file holds. One of Segment, History and Backup is set,
@@ -16,6 +18,10 @@ type FileFacts struct {
 	Name  FileName `json:"name"` // of the file, or what its header says that it should be
 	Kind  Kind     `json:"kind"`
 	Bytes int64    `json:"bytes"`
+	// Form is that of a packed segment; Bytes is what it holds, Stored what it
+	// takes.
+	Form   packed.Form `json:"compress,omitempty"`
+	Stored int64       `json:"stored_bytes,omitempty"`
 	// Renamed: the file has the name of no WAL file; Name is from its content.
 	Renamed bool `json:"renamed,omitempty"`
 
@@ -38,7 +44,24 @@ func (a *Archive) Describe(ctx context.Context, name FileName) (FileFacts, error
 		return FileFacts{}, err
 	}
 	facts, err := describe(ctx, f, name, end)
-	return facts, errors.Join(err, f.Close())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return facts, err
+	}
+	return facts, facts.lookAtStored()
+}
+
+// lookAtStored adds how a packed segment is stored; a plain file's path says it.
+func (f *FileFacts) lookAtStored() error {
+	_, form := packed.Split(f.Path)
+	if !form.Packs() {
+		return nil
+	}
+	info, err := os.Stat(f.Path)
+	if err != nil {
+		return err
+	}
+	f.Form, f.Stored = form, info.Size()
+	return nil
 }
 
 // DescribeFile is Describe for a file anywhere: in another archive, in pg_wal,
@@ -48,7 +71,7 @@ func DescribeFile(ctx context.Context, path string) (FileFacts, error) {
 	if err != nil {
 		return FileFacts{}, err
 	}
-	if name, err := ParseFileName(filepath.Base(abs)); err == nil {
+	if name, _, err := parseStored(filepath.Base(abs)); err == nil {
 		a, err := OpenArchive(filepath.Dir(abs))
 		if err != nil {
 			return FileFacts{}, err

@@ -11,19 +11,23 @@ import (
 // of both copies which timeline and which WAL they hold, because that is how
 // an operator finds out which of them is right.
 func (p *put) differ(part int64) error {
+	offered, err := p.content()
+	if err != nil {
+		return err
+	}
 	if kind := p.Name.Kind(); kind == KindHistory || kind == KindBackup {
 		return p.refuse(ReasonDifferent,
 			"find out which node wrote each of the two: where two servers were promoted to the same timeline, only one of them may go on, and the other must become its standby",
-			"%s has other content (stored %s, offered %s, different from byte %d on)", p.path, sizeText(p.stored), sizeText(p.tmp), part)
+			"%s has other content (stored %s, offered %s, different from byte %d on)", p.there.Name(), sizeText(p.stored), sizeText(offered), part)
 	}
 	remedy := fmt.Sprintf("if this server is an old primary that came back after a promotion, stop it and make it a standby of the new primary. "+
-		"If it is the right primary, the stored copy is damaged or foreign: move %s aside, and the next try stores this one", p.path)
+		"If it is the right primary, the stored copy is damaged or foreign: move %s aside, and the next try stores this one", p.there.Name())
 	where := fmt.Sprintf("different from byte %d on", part)
 	if SegmentSize(p.Size).Valid() {
 		where = fmt.Sprintf("different from byte %d, %s, on", part, p.at(part))
 	}
 	return p.refuse(ReasonDifferent, remedy, "%s holds %s; the one offered holds %s; %s",
-		p.path, p.describe(p.stored), p.describe(p.tmp), where)
+		p.there.Name(), p.describe(p.stored), p.describe(offered), where)
 }
 
 // describe tells what a copy of the segment holds.

@@ -13,6 +13,7 @@ const (
 	FindingLink     = "link"     // its records do not follow those of the segment before
 	FindingHistory  = "history"  // a history that contradicts another one, or the WAL
 	FindingBackup   = "backup"   // a .backup file that is none
+	FindingFrames   = "frames"   // its zstd or lz4 frames are damaged, or it is stored twice and differs
 	FindingRead     = "read"     // it cannot be read
 	FindingOther    = "other"    // worth knowing; only ever a note
 )

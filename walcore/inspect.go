@@ -1,6 +1,7 @@
 package walcore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -51,7 +52,7 @@ func (p *put) validBytes() int64 {
 // inspectSegment reads the first page of what was received. A provisional
 // segment is read to its end, which must be where its sender says.
 func (p *put) inspectSegment() error {
-	header, err := ReadPageHeader(p.tmp)
+	header, err := p.pageHeader()
 	switch {
 	case errors.Is(err, ErrOldFormat):
 		// Before 9.3 the header has another layout: the size is all that can
@@ -78,6 +79,13 @@ func (p *put) inspectSegment() error {
 			"it should hold WAL up to %s, but its records end at %s (%s)", p.Provisional, extent.End, extent.Stopped)
 	}
 	return nil
+}
+
+func (p *put) pageHeader() (PageHeader, error) {
+	if p.form.Packs() {
+		return ReadPageHeader(bytes.NewReader(p.head))
+	}
+	return ReadPageHeader(p.tmp)
 }
 
 // checkStamp holds the received segment against the archive's stamp, under
@@ -112,7 +120,11 @@ func (p *put) checkFence() error {
 	if err != nil || !ok || p.at(p.Size) <= cut.LSN {
 		return err
 	}
-	extent, err := p.scan(p.tmp)
+	offered, err := p.content()
+	if err != nil {
+		return err
+	}
+	extent, err := p.scan(offered)
 	if err != nil {
 		return p.refuse(ReasonCorrupt, remedyHeader, "it cannot be shown to end before the cut at %s: %v", cut.LSN, err)
 	}

@@ -48,21 +48,24 @@ func (p *put) stillThere() error {
 // decide compares the file with what has the name now, which another writer
 // may have put there a moment ago, and acts under the archive's lock.
 func (p *put) decide() (PutResult, error) {
-	if p.stored != nil {
-		if err := p.stored.Close(); err != nil {
-			return PutResult{}, err
-		}
-		p.stored = nil
+	if err := p.closeStored(); err != nil {
+		return PutResult{}, err
 	}
-	stored, end, err := p.archive.OpenWithEnd(p.Name)
-	if errors.Is(err, ErrNotArchived) {
+	if err := p.openStored(); err != nil {
+		return PutResult{}, err
+	}
+	if p.stored == nil {
 		return p.store()
 	}
+	end, err := p.endOfStored()
 	if err != nil {
 		return PutResult{}, err
 	}
-	p.stored = stored
-	part, err := firstDifference(stored, p.tmp)
+	offered, err := p.content()
+	if err != nil {
+		return PutResult{}, err
+	}
+	part, err := firstDifference(p.stored, offered)
 	if err != nil {
 		return PutResult{}, fmt.Errorf("compare %s with the copy in %s: %w", p.Name, p.archive.dir, err)
 	}
@@ -70,6 +73,19 @@ func (p *put) decide() (PutResult, error) {
 		return PutResult{Identical: true}, nil
 	}
 	return p.reconcile(end, part)
+}
+
+// endOfStored is where the stored copy ends if it is provisional, else 0. The
+// lock is held, so its note does not change meanwhile.
+func (p *put) endOfStored() (LSN, error) {
+	if p.Name.Kind() != KindSegment {
+		return 0, nil
+	}
+	note, err := p.archive.readSidecar(p.Name.Segment())
+	if err != nil {
+		return 0, err
+	}
+	return provisionalEnd(p.stored, p.Name.Segment(), note.Ends)
 }
 
 // reconcile decides over other bytes under the same name. end is where the
@@ -112,8 +128,12 @@ func (p *put) at(offset int64) LSN {
 // records early, too, and must not pass for that. A partial segment stops
 // anywhere, and no server restores it by itself.
 func (p *put) sameRecords(part int64) (bool, error) {
+	offered, err := p.content()
+	if err != nil {
+		return false, err
+	}
 	ours, errOurs := p.scan(p.stored)
-	theirs, errTheirs := p.scan(p.tmp)
+	theirs, errTheirs := p.scan(offered)
 	if errOurs != nil || errTheirs != nil || ours.End != theirs.End || p.at(part) < ours.End {
 		return false, nil // differ says what is wrong with which
 	}
@@ -166,6 +186,11 @@ func (p *put) replace(end LSN) (PutResult, error) {
 	if err := p.rename(); err != nil {
 		return PutResult{}, err
 	}
+	if p.there.form.Packs() { // by hand: the plain one counts as soon as it is there
+		if err := os.Remove(p.there.Name()); err != nil {
+			return PutResult{}, err
+		}
+	}
 	if err := p.syncDir(); err != nil {
 		return PutResult{}, err
 	}
@@ -201,7 +226,7 @@ func (p *put) rename() error {
 	if err := p.Step("rename"); err != nil {
 		return err
 	}
-	if err := os.Rename(p.tmp.Name(), p.path); err != nil {
+	if err := os.Rename(p.tmp.Name(), p.path+p.form.Suffix()); err != nil {
 		return err
 	}
 	p.named = true

@@ -9,15 +9,21 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // ListedFile is one file of an archive.
 type ListedFile struct {
-	Name     string    `json:"name"`
-	Kind     Kind      `json:"kind"`
-	Bytes    int64     `json:"bytes"`
-	Modified time.Time `json:"modified"`
+	Name     string      `json:"name"` // of a packed segment without the suffix of its form
+	Kind     Kind        `json:"kind"`
+	Form     packed.Form `json:"compress,omitempty"` // of a packed segment
+	Bytes    int64       `json:"bytes"`              // as it is stored
+	Modified time.Time   `json:"modified"`
 }
+
+// Stored is the file's name in its directory.
+func (f ListedFile) Stored() string { return f.Name + f.Form.Suffix() }
 
 // Files are all files of the archive, by name, but for warmrun's own directory.
 // Kind 0 is everything that is no WAL: files of other names, directories,
@@ -62,8 +68,14 @@ func (a *Archive) listFile(name string) (ListedFile, error) {
 		return ListedFile{}, err
 	}
 	file := ListedFile{Name: name, Bytes: info.Size(), Modified: info.ModTime().UTC()}
-	if info.Mode().IsRegular() {
-		file.Kind = kindOf(name)
+	if !info.Mode().IsRegular() {
+		return file, nil
+	}
+	if parsed, form, err := parseStored(name); err == nil {
+		file.Name, file.Kind = string(parsed), parsed.Kind()
+		if form.Packs() {
+			file.Form = form
+		}
 	}
 	return file, nil
 }
@@ -118,7 +130,10 @@ type Run struct {
 	PastFork bool `json:"past_fork,omitempty"`
 	// BeforeBegin: the timeline began only after these segments.
 	BeforeBegin bool `json:"before_begin,omitempty"`
-	// WrongSize is how many are not as long as a segment is.
+	// Packed is how many of them are stored as zstd or lz4 frames; Bytes is what
+	// they take.
+	Packed uint64 `json:"packed,omitempty"`
+	// WrongSize is how many of the others are not as long as a segment is.
 	WrongSize int `json:"wrong_size,omitempty"`
 }
 
@@ -239,7 +254,10 @@ func (t *branches) runs(b *branch) []Run {
 		run.Last, run.End = name, name.End(t.size)
 		run.Segments++
 		run.Bytes += m.bytes
-		if m.bytes != int64(t.size) {
+		switch {
+		case m.packed:
+			run.Packed++
+		case m.bytes != int64(t.size):
 			run.WrongSize++
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 )
 
@@ -48,13 +49,17 @@ func (a *Archive) Offer(ctx context.Context, o Offer) (identical bool, err error
 }
 
 // Knows reports whether there is a file of that name and size, whatever is in
-// it. Where that cannot be told, Offer says why.
+// it; a packed one has any size. Where that cannot be told, Offer says why.
 func (a *Archive) Knows(name FileName, size int64) bool {
 	path, err := a.file(name)
 	if err != nil {
 		return false
 	}
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		there, err := a.Has(name)
+		return there && err == nil
+	}
 	return err == nil && info.Mode().IsRegular() && info.Size() == size
 }
 

@@ -285,6 +285,8 @@ func (o PgStandbyOptions) oldestKept(pgdata string) (SegmentName, bool) {
 		size = control.SegmentSize
 	} else if info, err := os.Stat(filepath.Join(o.Archive, string(o.Next))); err == nil && info.Size() <= 1<<30 && SegmentSize(info.Size()).Valid() {
 		size = SegmentSize(info.Size())
+	} else if header, err := (&Archive{dir: o.Archive}).headerOf(o.Next); err == nil {
+		size = header.SegmentSize
 	}
 	r := restoring{RestoreRequest: o.request(RestoreRequest{}), segment: size}
 	position, known := r.oldestNeeded()

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/warmrun/warmrun/walcore/atomicfile"
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // PutRequest is one file on its way into an archive.
@@ -18,6 +19,10 @@ type PutRequest struct {
 	// Body that ends early, goes on or fails leaves nothing behind.
 	Size int64
 	Body io.Reader
+	// Form is how the file is stored, where it is a whole segment that is not
+	// there yet; everything else is stored plain. Empty is as the archive was
+	// told (Storing). A Body that is a PackedBody is not packed again.
+	Form packed.Form
 	// Provisional, when not 0, says that the segment is valid up to this LSN
 	// and that nothing has been written beyond. What Body holds beyond it is
 	// stored as zeros.
@@ -119,12 +124,17 @@ func (a *Archive) PutFile(ctx context.Context, name FileName, path string, provi
 type put struct {
 	PutRequest
 	archive *Archive
-	path    string   // of the final name
-	stored  *os.File // what was under that name when it was looked at, nil for nothing
-	same    bool     // stored holds the bytes that were offered
-	tmp     *os.File // what was offered, where it is not the same
-	named   bool     // tmp has got the final name
+	path    string      // of the final name, were it plain
+	stored  *os.File    // what was under that name when it was looked at, nil for nothing
+	there   *storedFile // the same as it lies there
+	same    bool        // stored holds the bytes that were offered
+	tmp     *os.File    // what was offered, where it is not the same
+	named   bool        // tmp has got the final name
 	header  PageHeader
+
+	form  packed.Form // of tmp
+	head  []byte      // the first bytes of what tmp unpacks to, where that is packed
+	plain *os.File    // what tmp unpacks to, once that was asked for
 }
 
 // check refuses what can be refused before a byte is read.
@@ -172,18 +182,18 @@ func (p *put) settle() (PutResult, error) {
 	if err := p.Step("fsync"); err != nil {
 		return PutResult{}, err
 	}
-	if err := p.stored.Sync(); err != nil {
+	if err := p.there.Sync(); err != nil {
 		return PutResult{}, err
 	}
 	if err := p.syncDir(); err != nil {
 		return PutResult{}, err
 	}
-	looked, err := p.stored.Stat()
+	looked, err := p.there.Stat()
 	if err != nil {
 		return PutResult{}, err
 	}
-	if now, err := os.Stat(p.path); err != nil || !os.SameFile(looked, now) {
-		return PutResult{}, fmt.Errorf("%s was replaced or removed while it was compared, try again", p.path)
+	if now, err := os.Stat(p.there.Name()); err != nil || !os.SameFile(looked, now) {
+		return PutResult{}, fmt.Errorf("%s was replaced or removed while it was compared, try again", p.there.Name())
 	}
 	return PutResult{Identical: true}, nil
 }
@@ -196,9 +206,9 @@ func (p *put) syncDir() error {
 }
 
 func (p *put) close() error {
-	var err error
-	if p.stored != nil {
-		err = p.stored.Close()
+	err := p.closeStored()
+	if p.plain != nil {
+		err = errors.Join(err, p.plain.Close())
 	}
 	if p.tmp == nil {
 		return err
@@ -209,4 +219,17 @@ func (p *put) close() error {
 		}
 	}
 	return errors.Join(err, p.tmp.Close())
+}
+
+// closeStored forgets what was under the name.
+func (p *put) closeStored() error {
+	var err error
+	if p.stored != nil && (p.there == nil || p.stored != p.there.File) {
+		err = p.stored.Close()
+	}
+	if p.there != nil {
+		err = errors.Join(err, p.there.Close())
+	}
+	p.stored, p.there = nil, nil
+	return err
 }

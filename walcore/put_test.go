@@ -15,6 +15,7 @@ import (
 
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/hint"
+	"github.com/warmrun/warmrun/walcore/packed"
 	"github.com/warmrun/warmrun/walcore/storetest"
 )
 
@@ -51,7 +52,11 @@ func segment(s storetest.Segment) []byte {
 }
 
 func TestArchiveIsAStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Store { return storetest.Local{Archive: newArchive(t)} })
+	for _, form := range []packed.Form{packed.Plain, packed.Zstd, packed.LZ4} {
+		t.Run(form.String(), func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) storetest.Store { return storetest.Local{Archive: newArchive(t).Storing(form)} })
+		})
+	}
 }
 
 // state is what an archive holds under one name.

@@ -18,14 +18,17 @@ import (
 // the archive, nothing is written; a temporary file begins only where they
 // part, so archiving the same segment twice needs no space.
 func (p *put) receive(ctx context.Context) error {
+	if err := p.openStored(); err != nil {
+		return err
+	}
+	if p.packs() {
+		return p.receivePacked(ctx)
+	}
 	body := p.Body
 	if p.Provisional != 0 {
 		body = &zeroTail{r: body, keep: p.validBytes()}
 	}
 	in := &exactReader{ctx: ctx, r: body, left: p.Size}
-	if err := p.openStored(); err != nil {
-		return err
-	}
 	buf := make([]byte, copyBuffer)
 	if p.stored != nil {
 		done, err := p.compare(in, buf)
@@ -39,11 +42,17 @@ func (p *put) receive(ctx context.Context) error {
 }
 
 func (p *put) openStored() error {
-	f, err := p.archive.Open(p.Name)
+	there, err := p.archive.find(p.Name)
 	if errors.Is(err, ErrNotArchived) {
 		return nil
 	}
-	p.stored = f
+	if err != nil {
+		return err
+	}
+	p.there, p.stored = there, there.File
+	if there.form.Packs() {
+		p.stored, err = p.archive.unpack(there)
+	}
 	return err
 }
 

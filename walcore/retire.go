@@ -127,7 +127,7 @@ func (a *Archive) moveInside(dir string, now time.Time) (string, error) {
 		return "", err
 	}
 	for _, name := range names {
-		if err := os.Rename(filepath.Join(dir, string(name)), filepath.Join(aside, string(name))); err != nil {
+		if err := moveStored(dir, aside, name); err != nil {
 			return "", err
 		}
 	}
@@ -147,6 +147,18 @@ func (a *Archive) moveInside(dir string, now time.Time) (string, error) {
 		}
 	}
 	return aside, errors.Join(atomicfile.SyncDir(aside), atomicfile.SyncDir(old.state()), atomicfile.SyncDir(a.state()), atomicfile.SyncDir(dir))
+}
+
+// moveStored renames a WAL file from one directory to another, in all forms in
+// which it is there.
+func moveStored(from, to string, name FileName) error {
+	for _, file := range storedAs(name) {
+		err := os.Rename(filepath.Join(from, file), filepath.Join(to, file))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // retiredPath is a name for retired content that is not taken yet.

@@ -38,17 +38,19 @@ func (r *restoring) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f, err := archive.Open(r.Name)
+	f, err := archive.find(r.Name)
 	if errors.Is(err, ErrNotArchived) {
 		return fmt.Errorf("%s: %w", r.Name, ErrNotThere)
 	}
 	if err != nil {
 		return err
 	}
-	err = r.inspect(f)
-	if err == nil {
+	if f.form.Packs() {
 		fault.At(fault.RestoreCopy)
-		err = r.copyOut(ctx, f)
+		err = r.unpackOut(ctx, f)
+	} else if err = r.inspect(f.File); err == nil {
+		fault.At(fault.RestoreCopy)
+		err = r.copyOut(ctx, f.File)
 	}
 	return errors.Join(err, f.Close())
 }
@@ -73,8 +75,13 @@ func (r *restoring) inspectSegment(f *os.File) error {
 	if err != nil {
 		return err
 	}
+	return r.inspectContent(f, f, info.Size())
+}
+
+// inspectContent checks a segment of size bytes. The file is for messages.
+func (r *restoring) inspectContent(f *os.File, content io.ReaderAt, bytes int64) error {
 	known := r.cluster()
-	header, err := readAnyHeader(f)
+	header, err := readAnyHeader(content)
 	if err == nil {
 		err = header.Check(r.Name.Segment(), known)
 	}
@@ -84,8 +91,8 @@ func (r *restoring) inspectSegment(f *os.File) error {
 	}
 	// The size comes first: a file that is still being copied is short, and
 	// says nothing yet.
-	if size != 0 && info.Size() != int64(size) {
-		return r.unfit(f, "size", fmt.Errorf("it has %d bytes, the segments of this cluster have %d", info.Size(), size))
+	if size != 0 && bytes != int64(size) {
+		return r.wrongSize(f, bytes, size)
 	}
 	if errors.Is(err, ErrZeroPage) {
 		return r.unfit(f, "zeros", err)
@@ -95,6 +102,10 @@ func (r *restoring) inspectSegment(f *os.File) error {
 	}
 	r.segment = size
 	return nil
+}
+
+func (r *restoring) wrongSize(f *os.File, bytes int64, want SegmentSize) error {
+	return r.unfit(f, "size", fmt.Errorf("it has %d bytes, the segments of this cluster have %d", bytes, want))
 }
 
 // unfit makes err a complaint about the file, unless reading it failed.
@@ -126,7 +137,7 @@ func (r *restoring) cluster() Identity {
 // before 9.3, which such a server's standby must be served too: the address in
 // two halves, and system identifier and segment size eight bytes further up
 // (XLogLongPageHeaderData in access/xlog_internal.h of 8.2 to 9.2).
-func readAnyHeader(f *os.File) (PageHeader, error) {
+func readAnyHeader(f io.ReaderAt) (PageHeader, error) {
 	header, err := ReadPageHeader(f)
 	if !errors.Is(err, ErrOldFormat) {
 		return header, err
@@ -147,7 +158,21 @@ func readAnyHeader(f *os.File) (PageHeader, error) {
 // copyOut makes the target a copy of src: a reflink where the file system has
 // them, else a real copy. Never a hard link: the server recycles the file and
 // writes over it.
-func (r *restoring) copyOut(ctx context.Context, src *os.File) (err error) {
+func (r *restoring) copyOut(ctx context.Context, src *os.File) error {
+	return r.writeTarget(src, func(dst *os.File, size int64) error {
+		if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
+			return nil
+		}
+		if err := copyBytes(ctx, dst, src, size); err != nil {
+			return fmt.Errorf("copy %s to %s: %w", src.Name(), r.Target, err)
+		}
+		return nil
+	})
+}
+
+// writeTarget makes the target new and has it written. An error leaves none. src
+// is what it comes from, and size how long that is.
+func (r *restoring) writeTarget(src *os.File, write func(dst *os.File, size int64) error) (err error) {
 	info, err := src.Stat()
 	if err != nil {
 		return err
@@ -171,13 +196,7 @@ func (r *restoring) copyOut(ctx context.Context, src *os.File) (err error) {
 			err = errors.Join(err, os.Remove(r.Target))
 		}
 	}()
-	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
-		return nil
-	}
-	if err := copyBytes(ctx, dst, src, info.Size()); err != nil {
-		return fmt.Errorf("copy %s to %s: %w", src.Name(), r.Target, err)
-	}
-	return nil
+	return write(dst, info.Size())
 }
 
 // inodeOf is the inode number of a file.

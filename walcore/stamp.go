@@ -1,6 +1,7 @@
 package walcore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -78,13 +79,27 @@ func (a *Archive) claim(r PutRequest, header PageHeader) error {
 	return writeState(a.state("stamp"), Stamp{SystemID: header.SystemID, SegmentSize: header.SegmentSize, Created: time.Now().UTC()})
 }
 
+// headerOf reads the first page header. Of a packed segment only the first
+// piece is unpacked for it.
 func (a *Archive) headerOf(name FileName) (PageHeader, error) {
-	f, err := a.Open(name)
+	f, err := a.find(name)
 	if err != nil {
 		return PageHeader{}, err
 	}
-	header, err := ReadPageHeader(f)
+	header, err := f.header()
 	return header, errors.Join(err, f.Close())
+}
+
+func (s *storedFile) header() (PageHeader, error) {
+	if !s.form.Packs() {
+		return ReadPageHeader(s)
+	}
+	u, err := unpackBegin(s)
+	if err != nil {
+		return PageHeader{}, err
+	}
+	header, err := ReadPageHeader(bytes.NewReader(u.first))
+	return header, errors.Join(err, u.close())
 }
 
 func (a *Archive) foreign(r PutRequest, header PageHeader, ours uint64, because string) error {

@@ -111,11 +111,11 @@ func (r *restoring) measure(ctx context.Context) error {
 
 func (r *restoring) measureAll(ctx context.Context) error {
 	var size archiveSize
-	err := (&Archive{dir: r.Archive}).eachName(ctx, func(name FileName) error {
+	err := (&Archive{dir: r.Archive}).eachName(ctx, func(name FileName, file string) error {
 		if name.Kind() != KindSegment && name.Kind() != KindPartial {
 			return nil
 		}
-		info, err := os.Lstat(filepath.Join(r.Archive, string(name)))
+		info, err := os.Lstat(filepath.Join(r.Archive, file))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -143,17 +143,31 @@ func (r *restoring) at(number uint64, timelines []Timeline) (found []FileName, b
 	for _, timeline := range timelines {
 		name := FileName(MakeSegmentName(timeline, number, r.segment))
 		for _, name := range []FileName{name, name + ".partial"} {
-			info, err := os.Lstat(filepath.Join(r.Archive, string(name)))
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
+			there, size, err := r.size(name)
 			if err != nil {
 				return nil, 0, err
 			}
-			found, bytes = append(found, name), bytes+info.Size()
+			if there {
+				found, bytes = append(found, name), bytes+size
+			}
 		}
 	}
 	return found, bytes, nil
+}
+
+// size is what a WAL file takes, in all forms in which it is there.
+func (r *restoring) size(name FileName) (there bool, bytes int64, err error) {
+	for _, file := range storedAs(name) {
+		info, err := os.Lstat(filepath.Join(r.Archive, file))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return false, 0, err
+		}
+		there, bytes = true, bytes+info.Size()
+	}
+	return there, bytes, nil
 }
 
 // oldest picks segments from the oldest on, until they make up the excess or

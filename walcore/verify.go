@@ -72,6 +72,9 @@ func (a *Archive) Verify(ctx context.Context, r VerifyRequest) (VerifyReport, er
 	v.checkHistories()
 	v.checkGaps()
 	v.checkOthers()
+	if err := v.checkTwins(ctx); err != nil {
+		return VerifyReport{}, err
+	}
 	if err := v.run(ctx); err != nil {
 		return VerifyReport{}, err
 	}

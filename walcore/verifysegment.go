@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // checked is what reading one segment gave.
@@ -166,6 +168,7 @@ func (n *following) close() {
 func (v *verification) unreadable(name SegmentName, err error) *Finding {
 	var header *HeaderError
 	var failed *readError
+	var damaged *packed.DamagedError
 	f := &Finding{Kind: FindingHeader, File: string(name), LSN: name.Start(v.tree.size), Detail: err.Error(), Remedy: remedyReplace}
 	switch {
 	case errors.As(err, &header):
@@ -178,6 +181,8 @@ func (v *verification) unreadable(name SegmentName, err error) *Finding {
 		case HeaderTimeline:
 			f.Kind = FindingTimeline
 		}
+	case errors.As(err, &damaged):
+		f.Kind, f.Detail, f.File = FindingFrames, damaged.Error(), string(name)+damaged.Form.Suffix()
 	case errors.As(err, &failed), errors.Is(err, os.ErrPermission):
 		f.Kind, f.Remedy = FindingRead, "look at the disk and the file's permissions"
 	}

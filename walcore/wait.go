@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -231,6 +232,6 @@ func (w *watcher) close() {
 // many that do not.
 func (r *restoring) concerns(event fsnotify.Event) bool {
 	base := filepath.Base(event.Name)
-	return base == string(r.Name) || strings.HasSuffix(base, ".history") || event.Name == r.Trigger ||
+	return slices.Contains(storedAs(r.Name), base) || strings.HasSuffix(base, ".history") || event.Name == r.Trigger ||
 		base == "promote" || base == "fallback_promote" || event.Name == r.Archive
 }

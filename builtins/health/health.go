@@ -25,6 +25,7 @@ import (
 
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // Role is what a node is doing now.
@@ -92,6 +93,9 @@ type NodeStatus struct {
 	// ArchiveMissing is the archive directory where it is not there, as on a
 	// node that was not set up.
 	ArchiveMissing string `json:"archive_missing,omitempty"`
+	// ArchiveCompress is how archives store the segments that this node ships or
+	// fetches; empty is plain.
+	ArchiveCompress packed.Form `json:"archive_compress,omitempty"`
 	// LastReceived is the end of the newest run of segments without a gap in
 	// the node's archive, ReceivedLSN where the WAL in it ends.
 	LastReceived  walcore.SegmentName `json:"last_received,omitempty"`

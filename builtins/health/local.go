@@ -14,6 +14,7 @@ import (
 	"github.com/warmrun/warmrun/builtins/psql"
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // Request says what to look at, on the node that Local runs on.
@@ -27,6 +28,8 @@ type Request struct {
 	SQL func(context.Context) (*psql.Conn, error)
 	// Program is the version of this program.
 	Program string
+	// Compress is archive.compress of the site.
+	Compress packed.Form
 	// Timeout bounds what the server is given to answer; 0 means 5 seconds.
 	Timeout time.Duration
 	// Now is the clock; nil means time.Now.
@@ -44,6 +47,9 @@ func Local(ctx context.Context, r Request) NodeStatus {
 		r.Timeout = defaultPatience
 	}
 	l := look{Request: r, n: NodeStatus{Node: r.Node.Name, Host: r.Node.Host, Place: r.Node.Role, Program: r.Program, At: r.Now().UTC()}}
+	if r.Compress.Packs() {
+		l.n.ArchiveCompress = r.Compress
+	}
 	l.home()
 	if l.dataDirectory() {
 		l.controlFile()

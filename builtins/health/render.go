@@ -66,6 +66,7 @@ func rows() []row {
 		{"backlog", []string{"backlog"}, backlogCell},
 		{"last archived", []string{"last_archived"}, func(n NodeStatus) string { return ifWrites(n, n.LastArchived) }},
 		{"last received", []string{"last_received"}, receivedCell},
+		{"compressed", nil, func(n NodeStatus) string { return string(n.ArchiveCompress) }},
 		{"last replayed", []string{"last_replayed"}, func(n NodeStatus) string { return string(n.LastReplayed) }},
 		{"lag", []string{"lag_bytes"}, lagCell},
 		{"waits for", []string{"wanted"}, wantedCell},

@@ -12,14 +12,16 @@ import (
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
+	"github.com/warmrun/warmrun/walcore/packed"
 	"github.com/warmrun/warmrun/walcore/ship"
 )
 
 // archiveCommand is archive_command.
 type archiveCommand struct {
-	Path string `arg:"" name:"%p" help:"Path of the file, relative to the data directory."`
-	Name string `arg:"" name:"%f" help:"Name of the file."`
-	To   string `help:"Archive into this local directory instead; no site is needed." placeholder:"DIR"`
+	Path     string      `arg:"" name:"%p" help:"Path of the file, relative to the data directory."`
+	Name     string      `arg:"" name:"%f" help:"Name of the file."`
+	To       string      `help:"Archive into this local directory instead; no site is needed." placeholder:"DIR"`
+	Compress packed.Form `help:"With --to: store whole segments as zstd or lz4 frames (default: none)." placeholder:"zstd|lz4"`
 }
 
 // Run returns nil only when the file is durable where the policy says. Every
@@ -29,8 +31,14 @@ func (c *archiveCommand) Run(ctx context.Context, p *process, g *globals) error 
 	if err != nil {
 		return usageError{hint.Wrap(err, "archive_command must be 'warmrun archive %%p %%f'")}
 	}
+	if err := c.Compress.Check(); err != nil {
+		return usageError{err}
+	}
 	if c.To != "" {
-		return ship.ArchiveTo(ctx, c.To, c.Path, name)
+		return ship.ArchiveTo(ctx, c.To, c.Path, name, c.Compress)
+	}
+	if c.Compress != "" {
+		return usageError{hint.Wrap(errors.New("--compress goes with --to alone"), "for the archives of this site, set archive.compress in cluster.toml")}
 	}
 	around := p.surroundings(*g)
 	if err := becomeOwner(around); err != nil {
@@ -119,7 +127,7 @@ func (s *session) archiveRequest(path string, name walcore.FileName, agent func(
 		}
 		request.Destinations = append(request.Destinations, ship.Destination{
 			Node: n.Name, Role: n.Role, Where: n.Host + ":" + n.Archive, Dial: agent(n.Name),
-			Compress: n.Compress, Config: fmt.Sprintf("%+v", n),
+			Compress: n.Compress, Store: s.site.Archiving.Compress, Config: fmt.Sprintf("%+v", n),
 		})
 	}
 	return request, nil

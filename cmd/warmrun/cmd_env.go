@@ -15,6 +15,7 @@ import (
 
 	"github.com/warmrun/warmrun/builtins/pgctl"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // envCommand is 2warm's "debug".
@@ -54,6 +55,7 @@ type environment struct {
 	Trigger         string          `json:"trigger"`
 	ArchivingActive bool            `json:"archiving_active"`
 	Require         cluster.Require `json:"archive_require"`
+	Compress        packed.Form     `json:"archive_compress"`
 
 	ServerVersion string `json:"server_version,omitempty"`
 	ConfigFile    string `json:"config_file,omitempty"`
@@ -75,6 +77,9 @@ func (s *session) environment() environment {
 		Version: version, Home: site.Home, Layout: site.Layout, Cluster: site.Name, Node: site.Self.Name, Role: site.Self.Role,
 		PGData: site.Self.PGData, Archive: site.Self.Archive, Trigger: site.Self.Trigger, Require: site.Archiving.Require,
 		ArchiveCommand: s.archiveCommand(), Nodes: site.Nodes, Unknown: map[string]string{},
+	}
+	if e.Compress = site.Archiving.Compress; !e.Compress.Packs() {
+		e.Compress = packed.Plain
 	}
 	if partner, ok := site.Partner(); ok {
 		e.OtherNode = partner.Name
@@ -148,6 +153,7 @@ func (e environment) print(out io.Writer) error {
 	row("trigger", "", e.Trigger)
 	row("archiving_active", "archiving_active", yesNo(e.ArchivingActive))
 	row("success requires", "", e.Require)
+	row("compressed at rest", "", e.Compress)
 	row("server version", "server_version", e.ServerVersion)
 	row("configuration", "config_file", e.ConfigFile)
 	row("programs", "bin_dir", strings.TrimSpace(e.BinDir+"  "+strings.Join(e.Programs, " ")))

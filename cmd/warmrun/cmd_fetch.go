@@ -37,7 +37,7 @@ func (c *fetchCommand) Run(ctx context.Context, p *process, g *globals) error {
 		return err
 	}
 	defer s.Close()
-	own, err := walcore.OpenArchive(s.site.Self.Archive)
+	own, err := s.ownArchive()
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (w *walSearch) anywhere(ctx context.Context) error {
 // timeline, and the histories that are missing here: the server asks for one
 // timeline after the other, and each search takes its time.
 func (w *walSearch) from(ctx context.Context, node cluster.NodeName) (err error) {
-	if w.client, err = ship.Connect(ctx, w.agent(node)); err != nil {
+	if w.client, err = w.shipTo(ctx, node); err != nil {
 		return err
 	}
 	defer w.client.Close()
@@ -187,8 +187,8 @@ func (w *walSearch) asked() ([]walcore.Timeline, error) {
 
 // fetch brings a file here unless it is here already.
 func (w *walSearch) fetch(ctx context.Context, file walcore.FileName) error {
-	if f, err := w.own.Open(file); err == nil {
-		return f.Close()
+	if there, err := w.own.Has(file); err == nil && there {
+		return nil
 	}
 	if err := w.client.Fetch(ctx, w.own, file); err != nil {
 		return err

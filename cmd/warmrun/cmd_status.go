@@ -69,7 +69,7 @@ func nodeStatus(ctx context.Context, s *session, n cluster.Node) health.NodeStat
 
 func localStatus(ctx context.Context, s *session, _ none) (health.NodeStatus, error) {
 	return health.Local(ctx, health.Request{
-		Node: s.site.Self, Server: s.server(), Active: s.site.ArchivingActive, Program: version,
+		Node: s.site.Self, Server: s.server(), Active: s.site.ArchivingActive, Program: version, Compress: s.site.Archiving.Compress,
 		SQL: func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, s.site.Self.Name) },
 	}), nil
 }

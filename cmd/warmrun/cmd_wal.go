@@ -12,6 +12,7 @@ import (
 
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/hint"
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // walCommand looks at WAL without changing any.
@@ -104,7 +105,8 @@ func (c *walShowCommand) Run(ctx context.Context, p *process, g *globals) error 
 // describe finds the file. A name without a slash is one in the archive, unless
 // such a file is right here and no archive was asked for.
 func (c *walShowCommand) describe(ctx context.Context, p *process, g globals) (walcore.FileFacts, error) {
-	name, nameErr := walcore.ParseFileName(c.File)
+	base, _ := packed.Split(c.File) // a packed segment is known by its name
+	name, nameErr := walcore.ParseFileName(base)
 	_, statErr := os.Stat(c.File)
 	switch {
 	case errors.Is(statErr, os.ErrNotExist) && strings.Contains(c.File, "/"):

@@ -238,14 +238,7 @@ func waitArchive(ctx context.Context, s *session, o waitOptions) (none, error) {
 	}
 	timeout := orDefault(o.Timeout, 10*time.Minute)
 	err = until(ctx, timeout, func() (bool, error) {
-		f, err := archive.Open(name)
-		if errors.Is(err, walcore.ErrNotArchived) {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		return true, f.Close()
+		return archive.Has(name)
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = hint.Wrap(fmt.Errorf("%s did not arrive in the archive on %s within %s", name, s.site.Self.Name, timeout),

@@ -47,7 +47,7 @@ func relayPush(ctx context.Context, s *session, o toOption) (ship.RelayResult, e
 	if err != nil {
 		return ship.RelayResult{}, err
 	}
-	client, err := ship.Connect(ctx, s.agent(o.To))
+	client, err := s.shipTo(ctx, o.To)
 	if err != nil {
 		return ship.RelayResult{}, fmt.Errorf("reach the archive on %s: %w", o.To, err)
 	}

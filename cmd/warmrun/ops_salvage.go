@@ -110,7 +110,7 @@ type pullOptions struct {
 // pullArchive fetches every history, and every segment that lies at or after
 // the one this node would recover from, that it does not have.
 func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
-	own, err := walcore.OpenArchive(s.site.Self.Archive)
+	own, err := s.ownArchive()
 	if err != nil {
 		return 0, err
 	}
@@ -137,15 +137,12 @@ func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
 		if segment := name.Segment(); segment != "" && (o.Histories || segment.Position() < first) {
 			continue
 		}
-		f, err := own.Open(name)
-		if err == nil {
-			if err := f.Close(); err != nil {
-				return got, err
-			}
-			continue
-		}
-		if !errors.Is(err, walcore.ErrNotArchived) {
+		there, err := own.Has(name)
+		if err != nil {
 			return got, err
+		}
+		if there {
+			continue
 		}
 		if err := client.Fetch(ctx, own, name); err != nil {
 			return got, fmt.Errorf("%s: %w", name, err)
@@ -158,7 +155,7 @@ func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
 
 // listThere connects to the archive of a node and lists it.
 func listThere(ctx context.Context, s *session, node cluster.NodeName) (*ship.Client, []walcore.FileName, error) {
-	client, err := ship.Connect(ctx, s.agent(node))
+	client, err := s.shipTo(ctx, node)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -130,7 +130,7 @@ func shipLast(ctx context.Context, s *session, point standby.Point, to cluster.N
 	if err != nil {
 		return result, err
 	}
-	client, err := ship.Connect(ctx, s.agent(to))
+	client, err := s.shipTo(ctx, to)
 	if err != nil {
 		return result, fmt.Errorf("reach the archive on %s: %w", to, err)
 	}

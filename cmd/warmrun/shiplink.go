@@ -10,6 +10,7 @@ import (
 
 	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/builtins/trust"
+	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/ship"
 )
@@ -28,6 +29,21 @@ func (s *session) agent(name cluster.NodeName) ship.Dialer {
 		// A key that trust has made starts the agent whatever is asked for.
 		return client.Start(ctx, s.command(node, "agent"))
 	}
+}
+
+// shipTo is a connection to the agent on a node, whose archive stores segments
+// as the site wants it.
+func (s *session) shipTo(ctx context.Context, name cluster.NodeName) (*ship.Client, error) {
+	return ship.ConnectWith(ctx, s.agent(name), ship.Options{Version: version, Store: s.site.Archiving.Compress})
+}
+
+// ownArchive is this node's archive, storing segments as the site wants it.
+func (s *session) ownArchive() (*walcore.Archive, error) {
+	archive, err := walcore.OpenArchive(s.site.Self.Archive)
+	if err != nil {
+		return nil, err
+	}
+	return archive.Storing(s.site.Archiving.Compress), nil
 }
 
 // shippingClient is the held connection that WAL goes over: with the key that

@@ -120,7 +120,7 @@ func (s *session) gapAt(segment walcore.SegmentName) bool {
 	number := segment.Number(stamp.SegmentSize)
 	for step := uint64(1); step <= 1<<16; step += max(1, step&^7) {
 		later := walcore.MakeSegmentName(segment.Timeline(), number+step, stamp.SegmentSize)
-		if _, err := os.Stat(filepath.Join(archive.Dir(), string(later))); err == nil {
+		if there, err := archive.Has(walcore.FileName(later)); err == nil && there {
 			return true
 		}
 	}

@@ -44,6 +44,9 @@ func printFacts(out io.Writer, f walcore.FileFacts) error {
 		t.row("segment", "%s, of which a server that left its timeline wrote a part", f.Name.Segment())
 	}
 	t.row("bytes", "%d", f.Bytes)
+	if f.Form.Packs() {
+		t.row("stored", "%d bytes of %s frames", f.Stored, f.Form)
+	}
 	switch {
 	case f.Segment != nil:
 		segmentRows(t, f.Segment)

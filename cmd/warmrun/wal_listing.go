@@ -102,8 +102,14 @@ func runRow(run walcore.Run) row {
 	case run.BeforeBegin:
 		kind = "TOO EARLY"
 	}
+	if run.Packed > 0 {
+		remark = ", all compressed"
+		if run.Packed < run.Segments {
+			remark = fmt.Sprintf(", %d compressed", run.Packed)
+		}
+	}
 	if run.WrongSize > 0 {
-		remark = fmt.Sprintf(", %d OF WRONG SIZE", run.WrongSize)
+		remark += fmt.Sprintf(", %d OF WRONG SIZE", run.WrongSize)
 	}
 	return row{run.First, []string{kind, fromTo(run.First, run.Last), counted(run.Segments, "segment") + remark,
 		bytesText(run.Bytes), fmt.Sprintf("%s to %s", run.Start, run.End)}}
@@ -112,6 +118,6 @@ func runRow(run walcore.Run) row {
 // printFiles lists files one by one.
 func printFiles(out io.Writer, files []walcore.ListedFile) {
 	for _, f := range files {
-		fmt.Fprintf(out, "  %-40s  %-7s  %10d  %s\n", f.Name, f.Kind, f.Bytes, f.Modified.Local().Format("2006-01-02 15:04:05"))
+		fmt.Fprintf(out, "  %-40s  %-7s  %10d  %s\n", f.Stored(), f.Kind, f.Bytes, f.Modified.Local().Format("2006-01-02 15:04:05"))
 	}
 }

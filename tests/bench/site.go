@@ -5,13 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/warmrun/warmrun/walcore"
 )
@@ -95,17 +92,20 @@ func (s *site) fetch(ctx context.Context, name walcore.SegmentName) ([]byte, err
 	switch {
 	case err != nil:
 		return nil, err
-	case bytes.HasPrefix(data, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		r, err := zstd.NewReader(bytes.NewReader(data))
-		if err != nil {
-			return nil, err
-		}
-		defer r.Close()
-		return io.ReadAll(r)
-	case bytes.HasPrefix(data, []byte{0x04, 0x22, 0x4d, 0x18}):
-		return exec.CommandContext(ctx, "lz4", "-dc", found[0]).Output()
+	case strings.HasSuffix(found[0], ".zst"):
+		return s.unpacked(ctx, "zstd", found[0])
+	case strings.HasSuffix(found[0], ".lz4"):
+		return s.unpacked(ctx, "lz4", found[0])
 	}
 	return data, nil
+}
+
+func (s *site) unpacked(ctx context.Context, tool, path string) ([]byte, error) {
+	var content bytes.Buffer
+	cmd := s.b.command(ctx, tool, "-dc", path)
+	cmd.Stdout = &content
+	err := s.b.procs.run(cmd)
+	return content.Bytes(), err
 }
 
 // supports reports whether the program knows a key of cluster.toml: it refuses

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/warmrun/warmrun/walcore/hint"
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // NodeName is the name that the site gives a node.
@@ -101,6 +102,8 @@ type Archiving struct {
 	// KeepBackups is how many of the newest base backups keep all WAL that
 	// they need, in every archive; 0 keeps none for them.
 	KeepBackups int `toml:"keep_backups" json:"keep_backups,omitempty"`
+	// Compress is how the archives store whole segments; empty means plain.
+	Compress packed.Form `toml:"compress" json:"compress,omitempty"`
 	// MaxSize is the size of an archive beyond which the oldest segments are
 	// removed although the relay or a kept backup needs them; 0 is no limit.
 	MaxSize Size `toml:"max_size" json:"max_size,omitempty"`

@@ -57,20 +57,7 @@ func TestRetentionKeys(t *testing.T) {
 		{"max_size = \"1MB\"", 0, 0, "archive.max_size is 1048576 bytes"},
 	}
 	for _, tt := range tests {
-		home := t.TempDir()
-		for name, text := range map[string]string{
-			"global/cluster.toml": "[archive]\n" + tt.section + "\n[[node]]\nname = \"db1\"\npgdata = \"/d\"\n",
-			"local/node":          "db1\n",
-		} {
-			path := filepath.Join(home, name)
-			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		site, err := Load(Surroundings{Home: home, Getenv: func(string) string { return "" }})
+		site, err := loadArchive(t, tt.section)
 		if tt.refused != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.refused) {
 				t.Errorf("%q: got %v, want it refused with %q", tt.section, err, tt.refused)
@@ -80,5 +67,38 @@ func TestRetentionKeys(t *testing.T) {
 		if err != nil || site.Archiving.KeepBackups != tt.keep || site.Archiving.MaxSize != tt.max {
 			t.Errorf("%q: got %+v, %v; want %d and %d", tt.section, site, err, tt.keep, tt.max)
 		}
+	}
+}
+
+// loadArchive is a site with that archive section.
+func loadArchive(t *testing.T, section string) (*Site, error) {
+	t.Helper()
+	home := t.TempDir()
+	for name, text := range map[string]string{
+		"global/cluster.toml": "[archive]\n" + section + "\n[[node]]\nname = \"db1\"\npgdata = \"/d\"\n",
+		"local/node":          "db1\n",
+	} {
+		path := filepath.Join(home, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Load(Surroundings{Home: home, Getenv: func(string) string { return "" }})
+}
+
+func TestCompressKey(t *testing.T) {
+	for section, want := range map[string]string{
+		"": "none", "compress = \"none\"": "none", "compress = \"zstd\"": "zstd", "compress = \"lz4\"": "lz4",
+	} {
+		site, err := loadArchive(t, section)
+		if err != nil || site.Archiving.Compress.String() != want {
+			t.Errorf("%q: got %+v, %v, want %s", section, site, err, want)
+		}
+	}
+	if _, err := loadArchive(t, "compress = \"gzip\""); err == nil || !strings.Contains(err.Error(), `archive.compress is "gzip"`) {
+		t.Errorf("gzip: got %v, want it refused", err)
 	}
 }

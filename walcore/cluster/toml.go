@@ -61,6 +61,9 @@ func (a Archiving) check() error {
 	default:
 		return hint.Wrap(fmt.Errorf("archive.require is %q", a.Require), "it must be standby, all or any")
 	}
+	if a.Compress.Check() != nil {
+		return hint.Wrap(fmt.Errorf("archive.compress is %q", string(a.Compress)), "it must be none, zstd or lz4")
+	}
 	if a.KeepBackups < 0 {
 		return hint.Wrap(fmt.Errorf("archive.keep_backups is %d", a.KeepBackups), "it is how many backups keep their WAL, 0 for none")
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/fault"
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // AgentConfig is what an agent is told by whoever started it, and never by its
@@ -76,7 +77,7 @@ func (s *session) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("greeting: %w", err)
 	}
-	if err := s.greet(hello{Program: s.cfg.Version, Restricted: s.cfg.Restricted}); err != nil {
+	if err := s.greet(hello{Program: s.cfg.Version, Restricted: s.cfg.Restricted, Stores: packed.Forms()}); err != nil {
 		return fmt.Errorf("greeting: %w", err)
 	}
 	if err := peer.checkVersion(); err != nil {
@@ -110,7 +111,7 @@ func (s *session) take(ctx context.Context, f frame) error {
 		err := s.request(ctx, f.request, f.payload)
 		s.uploads.recycle(f.payload)
 		return err
-	case frameData, frameS2, frameZstd, frameZeros, frameEnd, frameAbort:
+	case frameData, frameS2, frameZstd, frameLZ4, frameZeros, frameEnd, frameAbort:
 		return s.uploads.feed(f)
 	}
 	return protocolError("a frame of type %q where a request should be", f.kind)
@@ -123,7 +124,7 @@ func (s *session) request(ctx context.Context, id uint32, payload []byte) error 
 	if err := decode(payload, &r); err != nil {
 		return err
 	}
-	if max(len(r.Name), len(r.Op), len(r.Segment), len(r.Cut.By)) > maxWord {
+	if max(len(r.Name), len(r.Op), len(r.Segment), len(r.Cut.By), len(r.Form)) > maxWord {
 		return protocolError("a request with a word of over %d characters", maxWord)
 	}
 	if s.cfg.Restricted && !r.Op.ships() {
@@ -190,6 +191,9 @@ func (s *session) fail(id uint32, err error) error {
 // requests are read.
 func (s *session) put(ctx context.Context, id uint32, archive *walcore.Archive, r request) error {
 	fault.At(fault.AgentOffer)
+	if err := r.Form.Check(); err != nil {
+		return s.fail(id, err)
+	}
 	if r.Digest == (digest{}) && archive.Knows(r.Name, r.Size) {
 		return s.sendJSON(frameReply, id, offerReply{Known: true})
 	}
@@ -216,9 +220,9 @@ func (s *session) put(ctx context.Context, id uint32, archive *walcore.Archive, 
 // were offered before it, so that a reader of the archive sees no gap that is
 // none. What goes wrong with the stream is found by the session's reader too.
 func (s *session) store(ctx context.Context, u *upload, archive *walcore.Archive, r request) {
-	in := &body{next: u.next, done: s.uploads.recycle, left: r.Size}
+	in := &body{next: u.next, done: s.uploads.recycle, left: r.Size, stored: r.Form.Packs(), unpack: s.uploads.codecs.take()}
 	result, err := archive.Put(ctx, walcore.PutRequest{
-		Name: r.Name, Size: r.Size, Body: in, Provisional: r.Provisional, Turn: u.turn, Step: u.step,
+		Name: r.Name, Size: r.Size, Body: in, Form: r.Form, Provisional: r.Provisional, Turn: u.turn, Step: u.step,
 	})
 	u.settle()
 	switch {
@@ -232,6 +236,7 @@ func (s *session) store(ctx context.Context, u *upload, archive *walcore.Archive
 	if broken := in.drain(); broken != nil {
 		err = broken
 	}
+	s.uploads.codecs.give(in.unpack)
 	s.uploads.end(u, err)
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // Destination is a node whose archive WAL is shipped to.
@@ -25,6 +26,8 @@ type Destination struct {
 	Config string
 	// Compress is how files are packed on the wire; empty means S2.
 	Compress cluster.Compression
+	// Store is how the archive there stores whole segments (see Options).
+	Store packed.Form
 }
 
 // String is the destination as messages have it: "standby db2
@@ -92,13 +95,14 @@ func Archive(ctx context.Context, r ArchiveRequest) error {
 	return r.verdict(done)
 }
 
-// ArchiveTo stores a file in an archive directory of this machine.
-func ArchiveTo(ctx context.Context, dir, path string, name walcore.FileName) error {
+// ArchiveTo stores a file in an archive directory of this machine, a whole
+// segment in a form.
+func ArchiveTo(ctx context.Context, dir, path string, name walcore.FileName, form packed.Form) error {
 	archive, err := walcore.OpenArchive(dir)
 	if err != nil {
 		return err
 	}
-	_, err = archive.PutFile(ctx, name, path, 0)
+	_, err = archive.Storing(form).PutFile(ctx, name, path, 0)
 	return err
 }
 
@@ -192,7 +196,7 @@ func (r ArchiveRequest) ship(ctx context.Context, d Destination) error {
 		}
 		return nil
 	}
-	c, err := ConnectWith(ctx, d.Dial, Options{Version: r.Version, Compress: d.Compress})
+	c, err := ConnectWith(ctx, d.Dial, Options{Version: r.Version, Compress: d.Compress, Store: d.Store})
 	if err != nil {
 		return err
 	}

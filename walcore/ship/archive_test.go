@@ -227,17 +227,17 @@ func TestArchiveTo(t *testing.T) {
 	a := newArchive(t)
 	path := writeFile(t, filepath.Join(t.TempDir(), "x"), segment(storetest.Segment{Name: seg1}))
 	for range 2 {
-		if err := ArchiveTo(t.Context(), a.Dir(), path, walcore.FileName(seg1)); err != nil {
+		if err := ArchiveTo(t.Context(), a.Dir(), path, walcore.FileName(seg1), ""); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := listed(t, a); got != string(seg1) {
 		t.Errorf("got %q, want %s", got, seg1)
 	}
-	if err := ArchiveTo(t.Context(), a.Dir()+"x", path, walcore.FileName(seg1)); !errors.Is(err, walcore.ErrNoArchive) {
+	if err := ArchiveTo(t.Context(), a.Dir()+"x", path, walcore.FileName(seg1), ""); !errors.Is(err, walcore.ErrNoArchive) {
 		t.Errorf("got %v, want ErrNoArchive", err)
 	}
-	if err := ArchiveTo(t.Context(), a.Dir(), path, walcore.FileName(seg2)); err == nil {
+	if err := ArchiveTo(t.Context(), a.Dir(), path, walcore.FileName(seg2), ""); err == nil {
 		t.Error("under another name: got no error")
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"io"
 
 	"github.com/zeebo/blake3"
+
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // body reads a stream of pieces. It ends with io.EOF only when the hash of all
@@ -19,14 +21,20 @@ type body struct {
 	// done gives the memory of a payload back; nil where nobody wants it.
 	done func(payload []byte)
 	left int64 // how many bytes may still come; a sender that goes on has no end
+	// stored: the file is to be stored packed, and the hash is that of the
+	// payloads (see sender).
+	stored bool
 
 	hash   hash.Hash
-	unpack unpacker
-	held   []byte // the payload that rest is part of
-	rest   []byte // of the piece read last
-	zeros  int    // that are left of a piece of zeros
-	ended  error  // io.EOF, or why it ended early
-	broken error  // the session cannot go on
+	unpack *codec      // the caller's; nil for one of its own
+	own    codec       // closed with the stream
+	held   []byte      // the payload that rest is part of
+	form   packed.Form // of held
+	whole  int         // the length of the piece in held
+	rest   []byte      // of the piece read last
+	zeros  int         // that are left of a piece of zeros
+	ended  error       // io.EOF, or why it ended early
+	broken error       // the session cannot go on
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -45,6 +53,39 @@ func (b *body) Read(p []byte) (int, error) {
 	n := copy(p, b.rest)
 	b.rest = b.rest[n:]
 	return n, nil
+}
+
+// Piece makes a body a walcore.PackedBody. A piece that came in the form is not
+// packed again.
+func (b *body) Piece(form packed.Form) (piece, frame []byte, err error) {
+	for len(b.rest) == 0 && b.zeros == 0 {
+		if err := b.err(); err != nil {
+			return nil, nil, err
+		}
+		b.step()
+	}
+	if b.form == form && len(b.rest) == b.whole {
+		piece, b.rest = b.rest, nil
+		return piece, b.held, nil
+	}
+	packer, err := b.codec().packer(form)
+	if err != nil {
+		return nil, nil, err
+	}
+	if b.zeros > 0 {
+		piece = b.codec().zeros(min(b.zeros, dataPayload))
+		b.zeros -= len(piece)
+		return piece, packer.PackZeros(len(piece)), nil
+	}
+	piece, b.rest = b.rest, nil
+	return piece, packer.Pack(piece), nil
+}
+
+func (b *body) codec() *codec {
+	if b.unpack == nil {
+		return &b.own
+	}
+	return b.unpack
 }
 
 func (b *body) err() error {
@@ -70,9 +111,11 @@ func (b *body) step() {
 	case frameData:
 		b.take(f.payload, nil)
 	case frameS2:
-		b.take(b.unpack.s2(f.payload))
+		b.take(b.codec().s2(f.payload))
 	case frameZstd:
-		b.take(b.unpack.unzstd(f.payload))
+		b.takePacked(packed.Zstd, f.payload)
+	case frameLZ4:
+		b.takePacked(packed.LZ4, f.payload)
 	case frameZeros:
 		b.takeZeros(f.payload)
 	case frameEnd:
@@ -98,7 +141,19 @@ func (b *body) take(piece []byte, err error) {
 		return
 	}
 	b.rest = piece
+	if b.stored {
+		piece = b.held
+	}
 	_, b.broken = b.hash.Write(piece)
+}
+
+func (b *body) takePacked(form packed.Form, frame []byte) {
+	piece, err := b.codec().unpack.Unpack(form, frame)
+	if err != nil {
+		err = protocolError("a packed piece that cannot be unpacked (%v)", err)
+	}
+	b.form, b.whole = form, len(piece)
+	b.take(piece, err)
 }
 
 func (b *body) takeZeros(length []byte) {
@@ -123,7 +178,7 @@ func (b *body) release() {
 	if b.held != nil && b.done != nil {
 		b.done(b.held)
 	}
-	b.held, b.rest = nil, nil
+	b.held, b.rest, b.form = nil, nil, ""
 }
 
 // verify compares what has come with what was sent.
@@ -142,6 +197,6 @@ func (b *body) drain() error {
 		b.step()
 	}
 	b.release()
-	b.unpack.close()
+	b.own.close()
 	return b.broken
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // defaultStall is how long a connection may stand still. An agent that flushes
@@ -29,6 +30,10 @@ type Options struct {
 	Stall time.Duration
 	// Compress is how files are packed on the wire; empty means S2.
 	Compress cluster.Compression
+	// Store is how the archive there is to store whole segments. Where it packs,
+	// they go over the wire in the same form, whatever Compress says. An agent
+	// that does not know the form stores them plain.
+	Store packed.Form
 }
 
 // Client is a connection to the agent of one archive. Calls may come from many
@@ -42,6 +47,8 @@ type Client struct {
 	peer     hello
 	stall    time.Duration
 	compress cluster.Compression
+	store    packed.Form
+	packers  packers
 	close    func() error
 	silence  *time.Timer   // ends the connection
 	received chan struct{} // closed when nothing more is received
@@ -68,7 +75,7 @@ func ConnectWith(ctx context.Context, dial Dialer, o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		frames: newFrames(stream), stall: o.Stall, compress: o.Compress, close: closeOnce(stream),
+		frames: newFrames(stream), stall: o.Stall, compress: o.Compress, store: o.Store, close: closeOnce(stream),
 		received: make(chan struct{}), dead: make(chan struct{}), open: map[uint32]*exchange{},
 		last: math.MaxUint32, // the greeting is exchange 0
 	}
@@ -86,6 +93,9 @@ func ConnectWith(ctx context.Context, dial Dialer, o Options) (*Client, error) {
 	}
 	if err != nil {
 		return nil, c.noAgent(err)
+	}
+	if !slices.Contains(c.peer.Stores, c.store) {
+		c.store = packed.Plain
 	}
 	go func() {
 		defer close(c.received)

@@ -8,14 +8,16 @@ import (
 	"hash/crc32"
 	"io"
 	"sync"
+
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // A frame is a length, a type, the number of the request that it belongs to, a
 // checksum of all three and of the payload, and the payload.
 const (
 	frameHeader = 13
-	maxPayload  = 1 << 20
-	dataPayload = 256 << 10 // what is sent at a time of a file
+	maxPayload  = packed.MaxPiece
+	dataPayload = packed.PieceSize // what is sent at a time of a file
 )
 
 // The types of frame. Frames of several requests may come mixed; those of one
@@ -27,7 +29,8 @@ const (
 	frameError   byte = 'E' // the agent's answer when it is no
 	frameData    byte = 'D' // a piece of a file or list
 	frameS2      byte = 'S' // the same, compressed with S2
-	frameZstd    byte = 'T' // the same, compressed with Zstandard
+	frameZstd    byte = 'T' // the same, as a Zstandard frame
+	frameLZ4     byte = 'L' // the same, as an lz4 frame
 	frameZeros   byte = 'O' // a piece that is all zeros: its length
 	frameEnd     byte = 'Z' // the end of the pieces, with a hash of them all
 	frameAbort   byte = 'X' // its sender cannot go on; the payload says why

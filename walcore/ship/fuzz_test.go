@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // FuzzFrames: no bytes make the reader panic, take much memory or yield a
@@ -53,6 +54,14 @@ func FuzzServe(f *testing.F) {
 	f.Add(say(request(`{"op":"put","name":"00000002.history","size":13}`), frameOf(f, frameData, history), frameOf(f, frameEnd, "x")))
 	f.Add(say(request(`{"op":"put","name":"../../outside","size":13}`), frameOf(f, frameData, history)))
 	f.Add(say(request(`{"op":"put","name":"000000010000000000000001","size":1048576,"provisional":"0/100010"}`), frameOf(f, frameAbort, "why")))
+	for _, form := range packed.Forms() {
+		pack, err := newStoringPacker(form)
+		if err != nil {
+			f.Fatal(err)
+		}
+		kind, frame := pack([]byte("no WAL at all, but packed"))
+		f.Add(say(request(`{"op":"put","name":"000000010000000000000001","size":1048576,"form":"`+string(form)+`"}`), frameOf(f, kind, string(frame)), frameOf(f, frameZeros, "\x00\x0f\xff\xe7")))
+	}
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		parent := t.TempDir()
 		dir := filepath.Join(parent, "archive")
@@ -150,7 +159,7 @@ func checkMemory(t *testing.T, said []byte, f func()) {
 // fuzzer gets past them: type, length, payload.
 func reframed(t *testing.T, stream []byte) []byte {
 	var out []byte
-	kinds := []byte{frameHello, frameRequest, frameReply, frameError, frameData, frameS2, frameZstd, frameZeros, frameEnd, frameAbort}
+	kinds := []byte{frameHello, frameRequest, frameReply, frameError, frameData, frameS2, frameZstd, frameLZ4, frameZeros, frameEnd, frameAbort}
 	for len(stream) > 2 {
 		n := min(int(stream[1])*4, len(stream)-2)
 		out = append(out, frameOf(t, kinds[int(stream[0])%len(kinds)], string(stream[2:2+n]))...)

@@ -3,6 +3,7 @@ package ship
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/packed"
 	"github.com/warmrun/warmrun/walcore/storetest"
 )
 
@@ -38,6 +42,11 @@ func TestHostileClient(t *testing.T) {
 	request := func(text string) []byte { return frameOf(t, frameRequest, text) }
 	offer := request(fmt.Sprintf(`{"op":"put","name":"%s","size":1048576}`, seg2))
 	block := frameOf(t, frameData, strings.Repeat("x", maxPayload))
+	packs := func(form packed.Form) []byte {
+		return request(fmt.Sprintf(`{"op":"put","name":"%s","size":1073741824,"form":"%s"}`, seg2, form))
+	}
+	blank := frameOf(t, frameZeros, "\x00\x10\x00\x00")
+	bomb := frameOf(t, frameZstd, string(zstdBomb(t)))
 	clients := []struct {
 		name  string
 		first []byte
@@ -54,6 +63,10 @@ func TestHostileClient(t *testing.T) {
 		{"a file of empty pieces", offer, frameOf(t, frameData, ""), 100000},
 		{"the largest segment, over and over", nil, request(fmt.Sprintf(`{"op":"put","name":"%s","size":1073741824}`, seg2)), 500},
 		{"a history of one long line", request(`{"op":"put","name":"00000002.history","size":4194304}`), block, 48},
+		{"a packed file without end", packs(packed.Zstd), block, 48},
+		{"zeros to be packed, without end", packs(packed.LZ4), blank, 2000},
+		{"a bomb", packs(packed.Zstd), bomb, 48},
+		{"frames of nothing", packs(packed.Zstd), frameOf(t, frameZstd, string(zstdNothing())), 100000},
 		{"lists, over and over", nil, request(`{"op":"list"}`), 500},
 		{"a file, got over and over", nil, request(fmt.Sprintf(`{"op":"get","name":"%s"}`, seg1)), 300},
 	}
@@ -74,6 +87,21 @@ func TestHostileClient(t *testing.T) {
 			t.Errorf("%s: the archive holds %q, want %s alone", client.name, got, seg1)
 		}
 	}
+}
+
+// zstdBomb is a small frame of 64 MB, zstdNothing one of no content and much
+// room for it: a megabyte that is to be skipped.
+func zstdBomb(t *testing.T) []byte {
+	encoder, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoder.EncodeAll(make([]byte, 64<<20), nil)
+}
+
+func zstdNothing() []byte {
+	skip := binary.LittleEndian.AppendUint32(nil, 0x184D2A50)
+	return append(binary.LittleEndian.AppendUint32(skip, 4000), make([]byte, 4000)...)
 }
 
 // hostile talks to an agent and returns the most memory it held, in kilobytes.

@@ -109,7 +109,7 @@ func (l *link) connect() (*Client, error) {
 	if c != nil {
 		l.drop(c, errors.New("it had ended"))
 	}
-	c, err := ConnectWith(l.ctx, dest.Dial, Options{Version: l.version, Compress: dest.Compress})
+	c, err := ConnectWith(l.ctx, dest.Dial, Options{Version: l.version, Compress: dest.Compress, Store: dest.Store})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {

@@ -5,15 +5,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 
-	"github.com/klauspost/compress/s2"
-	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/blake3"
-
-	"github.com/warmrun/warmrun/walcore/cluster"
 )
 
 // sender writes a stream as pieces and ends it with the hash of them all.
@@ -24,6 +19,9 @@ type sender struct {
 	request uint32
 	pack    packer
 	hash    hash.Hash
+	// stored: the pieces are stored as they are sent, and the hash is that of the
+	// payloads. What they hold, each frame has a checksum of.
+	stored bool
 }
 
 func newSender(f *frames, request uint32, pack packer) *sender {
@@ -42,11 +40,15 @@ func (s *sender) Write(b []byte) (int, error) {
 		}
 		return len(b), s.frames.write(frameZeros, s.request, length)
 	}
-	if _, err := s.hash.Write(b); err != nil {
+	kind, payload := s.pack(b)
+	hashed := b
+	if s.stored {
+		hashed = payload
+	}
+	if _, err := s.hash.Write(hashed); err != nil {
 		return 0, err
 	}
-	kind, packed := s.pack(b)
-	return len(b), s.frames.write(kind, s.request, packed)
+	return len(b), s.frames.write(kind, s.request, payload)
 }
 
 // end sends the hash of all pieces.
@@ -103,86 +105,4 @@ func allZeros(b []byte) bool {
 		b = b[n:]
 	}
 	return true
-}
-
-// packer makes a frame's payload of a piece. What it returns is good until it
-// is called again.
-type packer func(piece []byte) (kind byte, payload []byte)
-
-func asIs(piece []byte) (byte, []byte) { return frameData, piece }
-
-// newPacker is the packer of one file. Each holds memory for one piece.
-func newPacker(c cluster.Compression) (packer, error) {
-	switch c {
-	case cluster.CompressNone:
-		return asIs, nil
-	case cluster.CompressS2, "":
-		var buf []byte
-		return func(piece []byte) (byte, []byte) {
-			if need := s2.MaxEncodedLen(len(piece)); cap(buf) < need {
-				buf = make([]byte, need)
-			}
-			return smaller(piece, frameS2, s2.Encode(buf[:cap(buf)], piece))
-		}, nil
-	case cluster.CompressZstd:
-		encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(dataPayload))
-		if err != nil {
-			return nil, err
-		}
-		var buf []byte
-		return func(piece []byte) (byte, []byte) {
-			buf = encoder.EncodeAll(piece, buf[:0])
-			return smaller(piece, frameZstd, buf)
-		}, nil
-	}
-	return nil, fmt.Errorf("unknown compression %q (want none, s2 or zstd)", c)
-}
-
-// smaller is the packed piece where packing was worth while.
-func smaller(piece []byte, kind byte, packed []byte) (byte, []byte) {
-	if len(packed) > len(piece)-len(piece)/16 {
-		return frameData, piece
-	}
-	return kind, packed
-}
-
-// unpacker undoes what packers do. No payload makes it take more memory than
-// two pieces of the largest size.
-type unpacker struct {
-	buf  []byte
-	zstd *zstd.Decoder
-}
-
-func (u *unpacker) s2(payload []byte) ([]byte, error) {
-	length, err := s2.DecodedLen(payload)
-	if err != nil || length > maxPayload {
-		return nil, protocolError("a packed piece of %d bytes (%v)", length, err)
-	}
-	if cap(u.buf) < length {
-		u.buf = make([]byte, max(length, dataPayload))
-	}
-	out, err := s2.Decode(u.buf[:cap(u.buf)], payload)
-	if err != nil {
-		return nil, protocolError("a packed piece that cannot be unpacked (%v)", err)
-	}
-	return out, nil
-}
-
-func (u *unpacker) unzstd(payload []byte) (out []byte, err error) {
-	if u.zstd == nil {
-		if u.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPayload)); err != nil {
-			return nil, err
-		}
-	}
-	if u.buf, err = u.zstd.DecodeAll(payload, u.buf[:0]); err != nil || len(u.buf) > maxPayload {
-		return nil, protocolError("a packed piece that cannot be unpacked (%v)", err)
-	}
-	return u.buf, nil
-}
-
-func (u *unpacker) close() {
-	if u.zstd != nil {
-		u.zstd.Close()
-		u.zstd = nil
-	}
 }

@@ -36,7 +36,7 @@ func archiveCommand(dir, path, name string) error {
 	if err != nil {
 		return err
 	}
-	return ArchiveTo(context.Background(), dir, path, file)
+	return ArchiveTo(context.Background(), dir, path, file, "")
 }
 
 func newServer(t *testing.T) *server {

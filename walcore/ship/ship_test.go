@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/packed"
 	"github.com/warmrun/warmrun/walcore/storetest"
 )
 
@@ -75,7 +76,18 @@ func newArchive(t testing.TB) *walcore.Archive {
 
 func connect(t testing.TB, dial Dialer) *Client {
 	t.Helper()
-	c, err := Connect(t.Context(), dial)
+	return connectWith(t, dial, Options{})
+}
+
+// connectStoring is a connection to an agent that stores segments in a form.
+func connectStoring(t testing.TB, a *walcore.Archive, form packed.Form) *Client {
+	t.Helper()
+	return connectWith(t, inProcess(t, AgentConfig{Archive: a.Dir()}), Options{Store: form})
+}
+
+func connectWith(t testing.TB, dial Dialer, o Options) *Client {
+	t.Helper()
+	c, err := ConnectWith(t.Context(), dial, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,5 +165,9 @@ func (r remote) RaiseFence(ctx context.Context, cut walcore.Cut) error {
 }
 
 func TestClientIsAStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Store { return remote{connectTo(t, newArchive(t))} })
+	for _, form := range []packed.Form{packed.Plain, packed.Zstd, packed.LZ4} {
+		t.Run(form.String(), func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) storetest.Store { return remote{connectStoring(t, newArchive(t), form)} })
+		})
+	}
 }

@@ -155,7 +155,7 @@ func (s *Shipper) archive(c call) (string, error) {
 
 // link is the one to a destination. One whose way has changed is left behind.
 func (s *Shipper) link(d Destination, version string) *link {
-	key := fmt.Sprintf("%s %s %s %s", d.Node, d.Where, d.Compress, d.Config)
+	key := fmt.Sprintf("%s %s %s %s %s", d.Node, d.Where, d.Compress, d.Store, d.Config)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.links[key] == nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/packed"
 	"github.com/warmrun/warmrun/walcore/storetest"
 )
 
@@ -79,17 +80,20 @@ func TestDurabilityBySystemCalls(t *testing.T) {
 		return startAgent(ctx, a.Dir(), strace, "-f", "-y", "-s", "120", "-o", trace,
 			"-e", "trace=write,pwrite64,writev,fsync,fdatasync,rename,renameat,renameat2,getdents64")
 	}
-	c, err := Connect(t.Context(), dial)
+	c, err := ConnectWith(t.Context(), dial, Options{Store: packed.Zstd})
 	if err != nil {
 		t.Fatal(err)
 	}
 	half, end := storetest.Segment{Name: seg2, Ending: storetest.Shutdown}.Build()
 	whole, _ := storetest.Continue(seg2, half, end, storetest.Full)
+	// Segments 1 and 3 are packed; what comes in between is plain: a provisional
+	// segment, the whole one that replaces it, and that again.
 	puts := []struct {
 		name        walcore.SegmentName
 		data        []byte
 		provisional walcore.LSN
-	}{{seg1, segment(storetest.Segment{Name: seg1}), 0}, {seg2, half, end}, {seg2, whole, 0}, {seg2, whole, 0}}
+	}{{seg1, segment(storetest.Segment{Name: seg1}), 0}, {seg2, half, end}, {seg2, whole, 0}, {seg2, whole, 0},
+		{seg3, segment(storetest.Segment{Name: seg3}), 0}, {seg3, segment(storetest.Segment{Name: seg3}), 0}}
 	for _, p := range puts {
 		if _, err := c.PutFrom(t.Context(), walcore.FileName(p.name), bytes.NewReader(p.data), int64(len(p.data)), PutOptions{Provisional: p.provisional}); err != nil {
 			t.Fatal(err)
@@ -107,6 +111,7 @@ func TestDurabilityBySystemCalls(t *testing.T) {
 	w.provisional()
 	w.replaced()
 	w.again()
+	w.packed()
 	if t.Failed() {
 		t.Logf("strace:\n%s", output)
 	}
@@ -158,7 +163,7 @@ func (w *watcher) data(what string) {
 func (w *watcher) first() {
 	w.data("first segment")
 	w.state("stamp", `DIR/\.warmrun/stamp`)
-	w.step("first segment: name", "rename.*", `DIR/`+string(seg1)+`"`)
+	w.step("first segment: name", "rename.*", `DIR/`+string(seg1)+`\.zst"`)
 	w.step("first segment: flush the directory", "fsync", `^\d+<DIR>`)
 	w.acknowledged("first segment", 0)
 }
@@ -187,6 +192,16 @@ func (w *watcher) again() {
 	w.step("same segment: flush", "fsync", `^\d+<DIR/`+string(seg2)+`>`)
 	w.step("same segment: flush the directory", "fsync", `^\d+<DIR>`)
 	w.acknowledged("same segment", 3)
+}
+
+func (w *watcher) packed() {
+	w.data("packed segment")
+	w.step("packed segment: name", "rename.*", `DIR/`+string(seg3)+`\.zst"`)
+	w.step("packed segment: flush the directory", "fsync", `^\d+<DIR>`)
+	w.acknowledged("packed segment", 4)
+	w.step("packed segment again: flush", "fsync", `^\d+<DIR/`+string(seg3)+`\.zst>`)
+	w.step("packed segment again: flush the directory", "fsync", `^\d+<DIR>`)
+	w.acknowledged("packed segment again", 5)
 }
 
 // acknowledged: the acknowledgement comes now, and the one before was that of

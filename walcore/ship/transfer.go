@@ -10,6 +10,7 @@ import (
 
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/fault"
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // PutOptions bend one Put.
@@ -58,21 +59,25 @@ func (c *Client) put(ctx context.Context, name walcore.FileName, r io.ReaderAt, 
 	if err := checkSource(name, r, size); err != nil {
 		return walcore.PutResult{}, err
 	}
-	pack, err := newPacker(c.compress)
+	form := c.formOf(name, opt)
+	pack, err := c.packers.take(c.compress, form)
 	if err != nil {
 		return walcore.PutResult{}, err
 	}
+	defer c.packers.give(form, pack)
 	source := func() io.Reader {
 		return &wholeReader{validPart(name, r, size, opt.Provisional), name, size, unchanged}
 	}
 	var result walcore.PutResult
 	err = c.call(ctx, func(x *exchange) error {
-		offer, err := x.offer(request{Op: opPut, Name: name, Size: size, Provisional: opt.Provisional}, source, opt.offered)
+		offer, err := x.offer(request{Op: opPut, Name: name, Size: size, Provisional: opt.Provisional, Form: form}, source, opt.offered)
 		if err != nil {
 			return err
 		}
 		if offer.Send {
-			if err := newSender(c.frames, x.id, pack).sendAll(ctx, source(), x.refused); err != nil {
+			out := newSender(c.frames, x.id, pack)
+			out.stored = form.Packs()
+			if err := out.sendAll(ctx, source(), x.refused); err != nil {
 				return err
 			}
 		}
@@ -80,6 +85,14 @@ func (c *Client) put(ctx context.Context, name walcore.FileName, r io.ReaderAt, 
 		return x.reply(&result)
 	})
 	return result, err
+}
+
+// formOf is how a file is to be stored: only whole segments are packed.
+func (c *Client) formOf(name walcore.FileName, opt PutOptions) packed.Form {
+	if name.Kind() == walcore.KindSegment && opt.Provisional == 0 && c.store.Packs() {
+		return c.store
+	}
+	return ""
 }
 
 // offer asks whether the agent needs a file; source is its bytes. Only where
@@ -184,6 +197,12 @@ func (c *Client) Relay(ctx context.Context, from *walcore.Archive, name walcore.
 }
 
 func (c *Client) relay(ctx context.Context, from *walcore.Archive, name walcore.FileName, offered func()) (walcore.PutResult, error) {
+	if c.formOf(name, PutOptions{}).Packs() {
+		result, err := c.relayPacked(ctx, from, name, offered)
+		if !errors.Is(err, packed.ErrForeign) {
+			return result, err
+		}
+	}
 	f, end, err := from.OpenWithEnd(name)
 	if err != nil {
 		return walcore.PutResult{}, err

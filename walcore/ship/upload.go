@@ -61,8 +61,9 @@ func (u *upload) step(step string) error {
 
 // uploads are those of one session. Its zero value has none.
 type uploads struct {
-	wait sync.WaitGroup
-	free freeList
+	wait   sync.WaitGroup
+	free   freeList
+	codecs codecs
 
 	mu   sync.Mutex
 	open map[uint32]*upload
@@ -135,6 +136,7 @@ func (s *uploads) finish() {
 	}
 	s.mu.Unlock()
 	s.wait.Wait()
+	s.codecs.close()
 }
 
 func (s *uploads) memory(length int) []byte { return s.free.take(length) }

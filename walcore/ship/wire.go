@@ -11,6 +11,7 @@ import (
 
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/hint"
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // preface is what either side sends before its first frame.
@@ -25,6 +26,8 @@ type hello struct {
 	Program  string `json:"program"`
 	// Restricted: the agent's client may only ship WAL (see AgentConfig).
 	Restricted bool `json:"restricted,omitempty"`
+	// Stores are the forms that the agent can store segments in, beside plain.
+	Stores []packed.Form `json:"stores,omitempty"`
 }
 
 // operation is what a request asks for.
@@ -54,6 +57,7 @@ type request struct {
 	Size        int64               `json:"size,omitempty"`
 	Digest      digest              `json:"digest,omitzero"`
 	Provisional walcore.LSN         `json:"provisional,omitempty"`
+	Form        packed.Form         `json:"form,omitempty"` // how to store it
 	Cut         walcore.Cut         `json:"cut,omitzero"`
 	Epoch       uint64              `json:"epoch,omitempty"`
 	Segment     walcore.SegmentName `json:"segment,omitempty"`

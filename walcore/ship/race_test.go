@@ -1,0 +1,6 @@
+//go:build race
+
+package ship
+
+// raced: the test binary watches for data races.
+const raced = true
