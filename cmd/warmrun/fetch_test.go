@@ -25,6 +25,8 @@ func TestFetchDue(t *testing.T) {
 		{"a gap", true, 0, "", 0, true},
 		{"a gap, just searched for", true, time.Hour, segment, 29 * time.Second, false},
 		{"a gap, searched for a while ago", true, time.Hour, segment, 31 * time.Second, true},
+		{"a new gap, just searched for", true, 10 * time.Second, segment, 4 * time.Second, false},
+		{"a new gap, searched for a moment ago", true, 10 * time.Second, segment, 6 * time.Second, true},
 		{"a gap, another was searched for", true, time.Hour, other, 0, true},
 		{"the same on another timeline", true, time.Hour, segment.OnTimeline(2), 0, false},
 		{"the next segment, asked for just now", false, time.Second, "", 0, false},

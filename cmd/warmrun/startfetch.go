@@ -25,10 +25,12 @@ const (
 )
 
 // How long a segment is not searched for again: an idle standby asks for its
-// next segment every second. Where nothing tells that it exists, the first
+// next segment every second. The pause grows with the time that it has been
+// missing. Where nothing tells that it exists, the first
 // search comes when it has been missing for a while, and the pauses grow with
 // that.
 const (
+	fetchPauseMin = 2 * time.Second
 	fetchPause    = 30 * time.Second
 	fetchPauseMax = 10 * time.Minute
 	fetchMissed   = time.Minute
@@ -88,7 +90,10 @@ func (s *session) leaveFetch(name walcore.FileName, lock *os.File) error {
 // fetchDue reports whether to search now for a segment that has been missing
 // for that long. A time in the future is one before the clock went back.
 func fetchDue(mark string, segment walcore.SegmentName, likely bool, missing time.Duration) bool {
-	pause, missing := fetchPause, missing.Abs()
+	missing = missing.Abs()
+	// One that has just come to be missed may be on its way to where it is
+	// looked for.
+	pause := min(max(missing/2, fetchPauseMin), fetchPause)
 	if !likely {
 		if missing < fetchMissed {
 			return false
