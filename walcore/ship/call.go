@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -54,11 +55,45 @@ func (s *Shipper) serve(conn *net.UnixConn) (err error) {
 	if err := json.NewDecoder(io.LimitReader(conn, longestCall)).Decode(&c); err != nil {
 		return err
 	}
-	err = json.NewEncoder(conn).Encode(s.answer(c))
+	alive := aliveOn(conn)
+	reply := s.answer(c)
+	alive.stop()
+	err = json.NewEncoder(conn).Encode(reply)
 	if errors.Is(err, unix.EPIPE) {
 		return nil // the caller was stopped; its file is delivered all the same
 	}
 	return err
+}
+
+// alive writes white space to a caller that waits, which a JSON decoder skips.
+type alive struct {
+	end  chan struct{}
+	done chan struct{}
+}
+
+func aliveOn(conn io.Writer) *alive {
+	a := &alive{end: make(chan struct{}), done: make(chan struct{})}
+	go func() {
+		defer close(a.done)
+		ticker := time.NewTicker(signOfLife)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-a.end:
+				return
+			case <-ticker.C:
+				if _, err := conn.Write([]byte("\n")); err != nil {
+					return // the caller has gone
+				}
+			}
+		}
+	}()
+	return a
+}
+
+func (a *alive) stop() {
+	close(a.end)
+	<-a.done
 }
 
 func (s *Shipper) answer(c call) callReply {

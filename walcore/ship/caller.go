@@ -1,6 +1,7 @@
 package ship
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,16 @@ type Caller struct {
 	// Start starts a shipper that outlives this process. The channel is closed
 	// when it has ended, as it does at once where it cannot work.
 	Start func() (ended <-chan struct{}, err error)
+	// Silence is how long a shipper may give no sign of life before it is taken
+	// for stuck; 0 means half a minute.
+	Silence time.Duration
 }
+
+// A shipper says every few seconds that it is at work on a call.
+const (
+	signOfLife     = 5 * time.Second
+	defaultSilence = 30 * time.Second
+)
 
 // startPatience is how long a new shipper may take to answer.
 const startPatience = 3 * time.Second
@@ -41,7 +51,7 @@ func (c Caller) Archive(ctx context.Context, path string, name walcore.FileName,
 		return fmt.Errorf("%w: %w", ErrNoShipper, err)
 	}
 	fault.At(fault.CallAsk)
-	reply, err := ask(ctx, conn, call{Op: callArchive, Program: c.Program, Path: path, Name: name})
+	reply, err := ask(ctx, conn, cmp.Or(c.Silence, defaultSilence), call{Op: callArchive, Program: c.Program, Path: path, Name: name})
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrNoShipper, err)
@@ -111,20 +121,38 @@ func (p Place) ask(ctx context.Context, op callOp) (callReply, error) {
 	if err != nil {
 		return callReply{}, fmt.Errorf("%w: %w", ErrNoShipper, err)
 	}
-	return ask(ctx, conn, call{Op: op})
+	return ask(ctx, conn, defaultSilence, call{Op: op})
 }
 
-// ask has one call answered, and closes the connection.
-func ask(ctx context.Context, conn *net.UnixConn, c call) (reply callReply, err error) {
+// ask has one call answered, and closes the connection. A shipper that is silent
+// for too long is an error.
+func ask(ctx context.Context, conn *net.UnixConn, silence time.Duration, c call) (reply callReply, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // to end a read
 	defer stop()
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	if err := json.NewEncoder(conn).Encode(c); err != nil {
 		return reply, err
 	}
-	err = json.NewDecoder(conn).Decode(&reply)
+	err = json.NewDecoder(&patientReader{ctx, conn, silence}).Decode(&reply)
 	if ctx.Err() != nil {
 		return reply, context.Cause(ctx)
 	}
 	return reply, err
+}
+
+// patientReader waits for each piece of an answer, but not for ever.
+type patientReader struct {
+	ctx     context.Context
+	conn    *net.UnixConn
+	silence time.Duration
+}
+
+func (p *patientReader) Read(b []byte) (int, error) {
+	if err := p.conn.SetDeadline(time.Now().Add(p.silence)); err != nil {
+		return 0, err
+	}
+	if p.ctx.Err() != nil {
+		return 0, context.Cause(p.ctx) // its deadline may just have been taken back
+	}
+	return p.conn.Read(b)
 }

@@ -337,6 +337,24 @@ func TestShipperFarDown(t *testing.T) {
 	}
 }
 
+// TestStuckShipper: one that accepts a call and says nothing more is done
+// without.
+func TestStuckShipper(t *testing.T) {
+	s := newShipyard(t, 1)
+	if err := os.MkdirAll(s.place.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := s.place.listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	s.caller.Silence = 50 * time.Millisecond
+	if err := s.archive(s.names[0]); !errors.Is(err, ErrNoShipper) {
+		t.Errorf("got %v, want ErrNoShipper", err)
+	}
+}
+
 // TestShipperPlaceOfOthers: a directory that others may enter is not used.
 func TestShipperPlaceOfOthers(t *testing.T) {
 	s := newShipyard(t, 1)
