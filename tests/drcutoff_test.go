@@ -9,6 +9,7 @@ import (
 // promoted, whatever it was when it was last seen. One that was, and is stopped,
 // is the primary still.
 func TestDRCutOff(t *testing.T) {
+	t.Parallel()
 	s := newState(t)
 	s.DR.Cut()
 	s.DB1.Must("switchover", "--drain", "0s") // from a primary that it has seen run

@@ -13,26 +13,13 @@ import (
 // TestFailovers: an archive that is fenced by mistake, a primary whose server
 // dies, and one whose host is gone; and what an operator is told each time.
 func TestFailovers(t *testing.T) {
-	s := newState(t)
-	for _, part := range []struct {
-		name string
-		run  func(*state)
-	}{
-		{"fenced by mistake", (*state).fencedByMistake},
-		{"the DR node gets what only the new primary has", (*state).relayAfterFailover},
-		{"rebuilt from a primary that was just promoted", (*state).rebuildAtOnce},
-		{"the primary's host stays away", (*state).hostStaysAway},
-	} {
-		ok := t.Run(part.name, func(t *testing.T) {
-			at := *s
-			at.T = t
-			part.run(&at)
-			s.rows = at.rows
-		})
-		if !ok {
-			return
-		}
-	}
+	t.Parallel()
+	newState(t).inTurn(
+		chapter{"fenced by mistake", (*state).fencedByMistake},
+		chapter{"the DR node gets what only the new primary has", (*state).relayAfterFailover},
+		chapter{"rebuilt from a primary that was just promoted", (*state).rebuildAtOnce},
+		chapter{"the primary's host stays away", (*state).hostStaysAway},
+	)
 }
 
 // fencedByMistake: a fence is left and nobody was promoted. The archiver fails,

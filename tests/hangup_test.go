@@ -15,28 +15,15 @@ import (
 // TestHangUp: what becomes of a run when its terminal, its reader or its caller
 // goes away.
 func TestHangUp(t *testing.T) {
-	s := newState(t)
-	for _, part := range []struct {
-		name string
-		run  func(*state)
-	}{
-		{"nobody reads the output", (*state).unread},
-		{"the terminal goes away", (*state).hangUp},
-		{"the caller is killed while clients drain", (*state).callerKilled},
-		{"killed before the promotion", (*state).killedFlushed},
-		{"killed behind the fence", (*state).killedFenced},
-		{"killed while the promotion runs elsewhere", (*state).killedPromoting},
-	} {
-		ok := t.Run(part.name, func(t *testing.T) {
-			at := *s
-			at.T = t
-			part.run(&at)
-			s.rows = at.rows
-		})
-		if !ok {
-			return
-		}
-	}
+	t.Parallel()
+	newState(t).inTurn(
+		chapter{"nobody reads the output", (*state).unread},
+		chapter{"the terminal goes away", (*state).hangUp},
+		chapter{"the caller is killed while clients drain", (*state).callerKilled},
+		chapter{"killed before the promotion", (*state).killedFlushed},
+		chapter{"killed behind the fence", (*state).killedFenced},
+		chapter{"killed while the promotion runs elsewhere", (*state).killedPromoting},
+	)
 }
 
 // unread: warmrun flushPrimary | head -1

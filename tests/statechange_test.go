@@ -18,36 +18,23 @@ import (
 // state may meet, and through the procedures that are made by hand. Each part
 // leaves db1 the primary and db2 its standby, until the last ones.
 func TestStateChanges(t *testing.T) {
-	s := newState(t)
-	for _, part := range []struct {
-		name string
-		run  func(*state)
-	}{
-		{"flush with the standby's host gone", (*state).flushWithoutStandby},
-		{"flush fails after the stop", (*state).flushFails},
-		{"flush fails and nobody can be asked", (*state).flushFailsAlone},
-		{"flush taken back", (*state).flushTakenBack},
-		{"switchover without proof", (*state).switchoverWithoutProof},
-		{"switchover whose promotion is refused", (*state).switchoverRefused},
-		{"switchover interrupted while clients drain", (*state).interruptedDrain},
-		{"switchover interrupted before the promotion", (*state).interruptedProof},
-		{"relay", (*state).relay},
-		{"archiving with the standby down", (*state).standbyDown},
-		{"there, back, there, and the primary dies", (*state).sequence},
-		{"triggered by hand", (*state).triggeredByHand},
-		{"the primary's host is gone", (*state).hostGone},
-		{"rebuilding", (*state).rebuilding},
-	} {
-		ok := t.Run(part.name, func(t *testing.T) {
-			at := *s
-			at.T = t
-			part.run(&at)
-			s.rows = at.rows
-		})
-		if !ok {
-			return // what follows begins where this part should have ended
-		}
-	}
+	t.Parallel()
+	newState(t).inTurn(
+		chapter{"flush with the standby's host gone", (*state).flushWithoutStandby},
+		chapter{"flush fails after the stop", (*state).flushFails},
+		chapter{"flush fails and nobody can be asked", (*state).flushFailsAlone},
+		chapter{"flush taken back", (*state).flushTakenBack},
+		chapter{"switchover without proof", (*state).switchoverWithoutProof},
+		chapter{"switchover whose promotion is refused", (*state).switchoverRefused},
+		chapter{"switchover interrupted while clients drain", (*state).interruptedDrain},
+		chapter{"switchover interrupted before the promotion", (*state).interruptedProof},
+		chapter{"relay", (*state).relay},
+		chapter{"archiving with the standby down", (*state).standbyDown},
+		chapter{"there, back, there, and the primary dies", (*state).sequence},
+		chapter{"triggered by hand", (*state).triggeredByHand},
+		chapter{"the primary's host is gone", (*state).hostGone},
+		chapter{"rebuilding", (*state).rebuilding},
+	)
 }
 
 // state is the cluster and how many rows its table has.
@@ -55,6 +42,28 @@ type state struct {
 	*testing.T
 	*cluster.Cluster
 	rows int
+}
+
+// chapter is one test on a cluster that others have used before it.
+type chapter struct {
+	name string
+	run  func(*state)
+}
+
+// inTurn runs chapters one after the other. What follows begins where one should
+// have ended, so the first that fails is the last.
+func (s *state) inTurn(chapters ...chapter) {
+	for _, p := range chapters {
+		ok := s.Run(p.name, func(t *testing.T) {
+			at := *s
+			at.T = t
+			p.run(&at)
+			s.rows = at.rows
+		})
+		if !ok {
+			return
+		}
+	}
 }
 
 func newState(t *testing.T) *state {

@@ -15,26 +15,13 @@ import (
 // TestSuperseded: a primary that was superseded gets no WAL acknowledged, flushes
 // nothing, and a promotion that cannot reach all there is says so and what to do.
 func TestSuperseded(t *testing.T) {
-	s := newState(t)
-	for _, part := range []struct {
-		name string
-		run  func(*state)
-	}{
-		{"a failover that fails says what it leaves", (*state).failoverFails},
-		{"a DR node that cannot take the fence", (*state).sickDR},
-		{"the fence of a triggerStandby by itself", (*state).triggerFences},
-		{"flushPrimary beside another primary", (*state).flushSuperseded},
-	} {
-		ok := t.Run(part.name, func(t *testing.T) {
-			at := *s
-			at.T = t
-			part.run(&at)
-			s.rows = at.rows
-		})
-		if !ok {
-			return
-		}
-	}
+	t.Parallel()
+	newState(t).inTurn(
+		chapter{"a failover that fails says what it leaves", (*state).failoverFails},
+		chapter{"a DR node that cannot take the fence", (*state).sickDR},
+		chapter{"the fence of a triggerStandby by itself", (*state).triggerFences},
+		chapter{"flushPrimary beside another primary", (*state).flushSuperseded},
+	)
 }
 
 // failoverFails: the old primary is fenced already, and that no undo takes back.

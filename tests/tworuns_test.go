@@ -14,25 +14,12 @@ import (
 // TestTwoRuns starts runs beside each other: one goes through, and the other
 // ends with exit status 5 and has changed nothing.
 func TestTwoRuns(t *testing.T) {
-	s := newState(t)
-	for _, part := range []struct {
-		name string
-		run  func(*state)
-	}{
-		{"one paused after its checks", (*state).pausedRun},
-		{"overtaken after its locks were lost", (*state).overtakenRun},
-		{"the primary is never started beside another", (*state).noSecondStart},
-	} {
-		ok := t.Run(part.name, func(t *testing.T) {
-			at := *s
-			at.T = t
-			part.run(&at)
-			s.rows = at.rows
-		})
-		if !ok {
-			return
-		}
-	}
+	t.Parallel()
+	newState(t).inTurn(
+		chapter{"one paused after its checks", (*state).pausedRun},
+		chapter{"overtaken after its locks were lost", (*state).overtakenRun},
+		chapter{"the primary is never started beside another", (*state).noSecondStart},
+	)
 }
 
 // pausing starts a switchover on a node and stops its process when its checks

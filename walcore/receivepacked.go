@@ -107,12 +107,12 @@ func (b *packingBody) Piece(packed.Form) (piece, frame []byte, err error) {
 	if b.ended != nil {
 		return nil, nil, b.ended
 	}
-	n, err := fill(b.Reader, b.buf)
+	n, err := Fill(b.Reader, b.buf)
 	b.ended = err
 	switch {
 	case n == 0:
 		return nil, nil, err
-	case isZero(b.buf[:n]):
+	case IsZero(b.buf[:n]):
 		return b.buf[:n], b.packer.PackZeros(n), nil
 	}
 	return b.buf[:n], b.packer.Pack(b.buf[:n]), nil

@@ -23,9 +23,9 @@ func copySparse(f *os.File, r io.Reader, buf []byte) error {
 	}
 	started, hole := at, false
 	for {
-		n, err := fill(r, buf)
+		n, err := Fill(r, buf)
 		if n > 0 {
-			if hole = isZero(buf[:n]); !hole {
+			if hole = IsZero(buf[:n]); !hole {
 				if _, err := f.WriteAt(buf[:n], at); err != nil {
 					return err
 				}
@@ -50,9 +50,9 @@ func copySparse(f *os.File, r io.Reader, buf []byte) error {
 	return nil
 }
 
-// fill reads until the buffer is full or r says no. Unlike with io.ReadFull, a
+// Fill reads until the buffer is full or r says no. Unlike with io.ReadFull, a
 // reader that was cut short cannot be taken for one that has ended.
-func fill(r io.Reader, buf []byte) (n int, err error) {
+func Fill(r io.Reader, buf []byte) (n int, err error) {
 	for n < len(buf) && err == nil {
 		var read int
 		read, err = r.Read(buf[n:])
@@ -67,7 +67,8 @@ func startWriteback(f *os.File, at, length int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), at, length, unix.SYNC_FILE_RANGE_WRITE)
 }
 
-func isZero(b []byte) bool {
+// IsZero reports whether all bytes are zero.
+func IsZero(b []byte) bool {
 	var zeros [4096]byte
 	for len(b) > 0 {
 		n := min(len(b), len(zeros))

@@ -32,7 +32,7 @@ func unpackBegin(stored *storedFile) (*unpacking, error) {
 		return nil, err
 	}
 	u := &unpacking{stored: stored, in: in, first: make([]byte, packed.PieceSize)}
-	n, err := fill(in, u.first)
+	n, err := Fill(in, u.first)
 	u.first, u.ended = u.first[:n], errors.Is(err, io.EOF)
 	if err != nil && !u.ended {
 		return nil, errors.Join(u.explain(err), in.Close())
@@ -78,7 +78,7 @@ func (u *unpacking) to(f *os.File, stop func() error) (int64, error) {
 			return at, nil
 		}
 		buf = buf[:cap(buf)]
-		n, err := fill(u.in, buf)
+		n, err := Fill(u.in, buf)
 		buf, ended = buf[:n], errors.Is(err, io.EOF)
 		if err != nil && !ended {
 			return at, u.explain(err)

@@ -1,7 +1,6 @@
 package ship
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,6 +8,8 @@ import (
 	"io"
 
 	"github.com/zeebo/blake3"
+
+	"github.com/warmrun/warmrun/walcore"
 )
 
 // sender writes a stream as pieces and ends it with the hash of them all.
@@ -33,7 +34,7 @@ func (s *sender) Write(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	if allZeros(b) {
+	if walcore.IsZero(b) {
 		length := binary.BigEndian.AppendUint32(nil, uint32(len(b)))
 		if _, err := s.hash.Write(length); err != nil {
 			return 0, err
@@ -67,7 +68,7 @@ func truncate(s string) []byte { return []byte(s)[:min(len(s), maxText)] }
 func (s *sender) sendAll(ctx context.Context, r io.Reader, stop func() error) error {
 	buf := make([]byte, dataPayload)
 	for {
-		n, err := fillPiece(r, buf)
+		n, err := walcore.Fill(r, buf)
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		} else if told := stop(); told != nil {
@@ -83,26 +84,4 @@ func (s *sender) sendAll(ctx context.Context, r io.Reader, stop func() error) er
 			return s.end()
 		}
 	}
-}
-
-// fillPiece reads until the buffer is full or r says no.
-func fillPiece(r io.Reader, buf []byte) (n int, err error) {
-	for n < len(buf) && err == nil {
-		var read int
-		read, err = r.Read(buf[n:])
-		n += read
-	}
-	return n, err
-}
-
-func allZeros(b []byte) bool {
-	var zeros [4096]byte
-	for len(b) > 0 {
-		n := min(len(b), len(zeros))
-		if !bytes.Equal(b[:n], zeros[:n]) {
-			return false
-		}
-		b = b[n:]
-	}
-	return true
 }
