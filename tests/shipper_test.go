@@ -59,15 +59,15 @@ func (*shipping) tmpFull(s *shipping) {
 	s.allThere()
 }
 
-// secondServer: in the first one's home it is refused, because an archive holds
-// one cluster; with a home of its own it ships beside the first one.
+// secondServer: in the first one's home it is refused, because that is another
+// server's; with a home of its own it ships beside the first one.
 func (*shipping) secondServer(s *shipping) {
 	second := &another{shipping: s, data: filepath.Join(s.DB1.Dir, "data2"), home: filepath.Join(s.DB1.Dir, "home2"), away: filepath.Join(s.DB2.Dir, "home2")}
 	second.start(s.DB1.Home)
 	segment := second.sql("SELECT pg_walfile_name(pg_switch_wal())")
-	line := second.said("could not ship " + segment)
-	if !strings.Contains(line, "system identifier") {
-		s.Errorf("the second server's log says %q, want that it is another cluster", line)
+	line := second.said("the server that runs this works in " + second.data)
+	if !strings.Contains(line, s.DB1.PGData) {
+		s.Errorf("the second server's log says %q, want also whose archive_command it is", line)
 	}
 	s.segment(s.DB2)
 	if got := len(s.shippers()); got != 2 {
