@@ -59,7 +59,7 @@ func (s *state) fencedByMistake() {
 	}
 	s.says(s.DB1.Must("status"), "db1 is fenced", "warmrun lowerFence on db1")
 	s.refused(s.DB2, 1, "db2 is a standby", "lowerFence")
-	s.says(s.DB1.Must("lowerFence"), "The archive on db2 takes WAL of timeline 1 past "+lsn+" again (fence by a mistake)", "The archive on dr takes")
+	s.says(s.DB1.Must("lowerFence"), "The archive on db2 takes WAL of timeline 1 past "+lsn+" again (fence by a mistake on db1)", "The archive on dr takes")
 	s.asBefore(s.DB1, s.DB2)
 	s.says(s.DB1.Must("lowerFence"), "No archive that could be asked is fenced against db1")
 }

@@ -119,7 +119,7 @@ func (s *state) noSecondStart() {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.replace(path, strings.Replace(string(text), "accept_split = c.params.accept_split })", "}) end", 1))
+	s.replace(path, strings.NewReplacer("accept_split = c.params.accept_split })", "}) end", "cluster.is_primary(c.node)", "false").Replace(string(text)))
 	s.refused(s.DB1, 1, "db2 was not stopped as a primary", "startPrimary", "--accept-split")
 	s.asBefore(s.DB1, s.DB2)
 
