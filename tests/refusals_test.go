@@ -110,6 +110,22 @@ func otherMachine(n *cluster.Node) func(*testing.T) {
 	}
 }
 
+// TestStatusOfASpoiltHome: a primary whose cluster.toml has a mistake lives.
+func TestStatusOfASpoiltHome(t *testing.T) {
+	c := cluster.New(t, cluster.Options{})
+	c.DB1.Must("distrib")
+	edit(c.DB1, filepath.Join(c.DB1.Home, "global", "cluster.toml"), "pgdata =", "pgdta =")(t)
+	said := c.DB2.Must("status").Stdout
+	for _, want := range []string{"db1 answers, but its warmrun fails", "pgdta", "hint: db1: it answers"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("status says\n%s\nwant %q", said, want)
+		}
+	}
+	if strings.Contains(said, "unreachable") || strings.Contains(said, "failover") {
+		t.Errorf("status says\n%s\nwant nothing of unreachable and failover", said)
+	}
+}
+
 // TestSpoiltHomes: a home directory that somebody has got wrong.
 func TestSpoiltHomes(t *testing.T) {
 	c := cluster.New(t, cluster.Options{})
