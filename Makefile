@@ -29,7 +29,8 @@ unit: ## the tests that come back within a minute or two, without the whole clus
 
 kills: ## a thousand processes that die while WAL is shipped, and no row lost
 	KILLS=1000 go test -count=1 -timeout 80m -v -run TestProcessesKilled ./tests
-bench: install-bench ## WAL shipping and restoring beside rsync, pgbackrest and cp; BENCH=-quick for few rounds
+
+bench: install-bench ## WAL shipping and restoring beside rsync, pgbackrest and cp; BENCH=-quick for few rounds; one part: bench-archive, bench-delivered, bench-restore, bench-wake, bench-commit, bench-memory, bench-cleanup
 	go run ./tests/bench $(BENCH)
 
 # One part alone: make bench-archive, bench-delivered, bench-restore, bench-wake,

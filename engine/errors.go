@@ -31,17 +31,21 @@ type CheckError struct {
 }
 
 func (e *CheckError) Error() string {
-	parts := make([]string, len(e.Failed))
+	var parts []string
 	for i, f := range e.Failed {
-		parts[i] = f.Name
-		if f.Message != f.Name {
-			parts[i] += ": " + f.Message
+		if i > 0 && f.Message == e.Failed[i-1].Message {
+			continue // several checks stumble over the same
 		}
+		part := f.Name
+		if f.Message != f.Name {
+			part += ": " + f.Message
+		}
+		parts = append(parts, part)
 	}
-	if len(parts) == 1 {
+	if len(e.Failed) == 1 {
 		return "check failed: " + parts[0]
 	}
-	return fmt.Sprintf("%d of %d checks failed: %s", len(parts), e.Total, strings.Join(parts, "; "))
+	return fmt.Sprintf("%d of %d checks failed: %s", len(e.Failed), e.Total, strings.Join(parts, "; "))
 }
 
 // Unwrap gives the errors that the checks raised.

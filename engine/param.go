@@ -164,8 +164,8 @@ func (r *Runbook) arguments(args map[string]string) (map[string]any, map[string]
 		name := strings.ReplaceAll(strings.TrimLeft(key, "-"), "-", "_")
 		if !r.hasParam(name) {
 			return nil, nil, &ParamError{Param: key, Err: hint.Wrap(
-				fmt.Errorf("%s has no flag --%s%s", r.Name, strings.TrimLeft(key, "-"), r.meantFlag(key)),
-				"warmrun %s --help lists its flags", r.Name)}
+				fmt.Errorf("%s has no flag --%s%s", r.Name, strings.ReplaceAll(strings.TrimLeft(key, "-"), "_", "-"), r.meantFlag(key)),
+				"warmrun %s --help lists its flags; a site's own %[1]s needs all that the shipped one has, for other runbooks give them", r.Name)}
 		}
 		given[name] = args[key]
 	}

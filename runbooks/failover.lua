@@ -30,7 +30,7 @@ return runbook {
       return pg_ctl.status(c.node).running or pg_ctl.may_control(c.node)
     end },
     check { "no other node accepts writes", function(c)
-      rivals.check(c.node, { accept_split = c.params.accept_split })
+      rivals.check(c.node, { accept_split = c.params.accept_split, fast = c.params.fast })
       return true
     end },
   },
@@ -57,7 +57,8 @@ return runbook {
       end },
 
     step { "start", leaves = left.started,
-      confirm = function(c) return c.results.loss.sentence .. " Promote " .. c.node .. "?" end,
+      hint = "nobody was promoted; run failover again to go on",
+      confirm = function(c) return "Promote " .. c.node .. "?" end,
       run = function(c)
         if not pg_ctl.status(c.node).running then pg_ctl.start(c.node) end
       end },
@@ -83,7 +84,11 @@ return runbook {
     end },
 
     step { "advice", run = function(c)
-      say("%s is the primary now. When the old primary is back: warmrun switchback rebuilds it and returns to it.", c.node)
+      if c.node == c.dr then
+        say("%s is the primary now. When %s is back, warmrun status on %s says how to return to it.", c.node, c.partner, c.node)
+      else
+        say("%s is the primary now. When the old primary is back: warmrun switchback rebuilds it and returns to it.", c.node)
+      end
       for _, line in ipairs(archive.outlook(c.node).lines) do say("%s", line) end
     end },
   },

@@ -11,7 +11,7 @@ return runbook {
   summary = "Stop the primary cleanly and ship every WAL record to the standby and the DR node",
   runs_on = "primary",
   lock = "cluster",
-  next = "triggerStandby, on the standby",
+  next = "triggerStandby --archiving, on the standby",
 
   params = {
     drain = param.duration { default = "60s", help = "how long clients may finish on their own before a fast stop" },
@@ -103,7 +103,7 @@ return runbook {
 
     step { "advice", run = function(c)
       say("%s is stopped and will start only as a standby.", c.node)
-      say("To go on: warmrun triggerStandby on %s.", c.partner)
+      say("To go on: warmrun triggerStandby --archiving on %s; then start the server on %s, which follows.", c.partner, c.node)
       say("To take it back instead: warmrun startPrimary on %s.", c.node)
     end },
   },

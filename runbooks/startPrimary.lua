@@ -25,6 +25,9 @@ return runbook {
     step { "start", run = function(c)
       if cluster.is_primary(c.node) and pg_ctl.status(c.node).ready == "ready" then
         say("%s runs as the primary already; nothing was done", c.node)
+        if not archive.active(c.node) then
+          say("Archiving is off on %s: its WAL is dropped, and no other node can follow it. To turn it on: warmrun copyToStandby --start on %s", c.node, c.node)
+        end
         return
       end
       standby.bring_back(c.node, { partner = c.partner, accept_split = c.params.accept_split })

@@ -19,7 +19,7 @@ return runbook {
     fast = param.boolean { default = false, help = "open now, without replaying WAL that is in the archive but not replayed yet (also: triggerStandby fast)" },
     accept_split = param.boolean { default = false, help = "promote although another node cannot be reached and may still accept writes" },
     accept_loss = param.boolean { default = false, help = "promote although a dead primary that answers has transactions which this node lacks" },
-    archiving = param.boolean { default = false, help = "leave archiving active on the new primary (switchover and failover do)" },
+    archiving = param.boolean { default = false, help = "ship the new primary's WAL, so that the others can follow it (switchover and failover do)" },
     handover = param.boolean { default = false, help = "part of a switchover, which has seen the primary run and has stopped it: a DR node that cannot be asked does not matter (switchover says so)" },
     timeout = param.duration { default = "1h", help = "how long replaying what is left may take" },
   },
@@ -33,7 +33,7 @@ return runbook {
       return pg_ctl.status(c.node).running or pg_ctl.may_control(c.node)
     end },
     check { "no other node accepts writes", function(c)
-      rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss, handover = c.params.handover })
+      rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss, fast = c.params.fast, handover = c.params.handover })
       return true
     end },
   },
@@ -82,6 +82,10 @@ return runbook {
     step { "verify", mark = "the outage ends: clients can write again, on this node", retries = 10, delay = "1s", run = function(c)
       local now = standby.opened(c.node)
       say("%s accepts writes on timeline %d at %s", c.node, now.timeline, now.lsn)
+      if not c.params.archiving then
+        say("Archiving is off on %s: its WAL is dropped, and no other node can follow it.", c.node)
+        say("To give it a standby again: warmrun copyToStandby --start on %s, which copies it anew. The next time: warmrun triggerStandby --archiving", c.node)
+      end
       return now
     end },
   },

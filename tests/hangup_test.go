@@ -109,7 +109,7 @@ func (s *state) killedFlushed() {
 	run.end()
 	s.DB2.SQL("SELECT pg_wal_replay_resume()")
 	said := s.DB2.Must("status").Stdout
-	for _, want := range []string{"warmrun startPrimary on db1", "warmrun triggerStandby on db2"} {
+	for _, want := range []string{"warmrun startPrimary on db1", "warmrun triggerStandby --archiving on db2"} {
 		if !strings.Contains(said, want) {
 			s.Errorf("status says\n%s\nwant %q", said, want)
 		}
@@ -137,7 +137,7 @@ func (s *state) killedFenced() {
 		s.Fatal(err)
 	}
 	run.end()
-	if said := s.DB2.Must("status").Stdout; !strings.Contains(said, "go on with warmrun triggerStandby on db2") {
+	if said := s.DB2.Must("status").Stdout; !strings.Contains(said, "go on with warmrun triggerStandby --archiving on db2") {
 		s.Errorf("status says\n%s\nwant it to name triggerStandby", said)
 	}
 	s.DR.Cut()

@@ -41,7 +41,7 @@ type life struct {
 func live(t *testing.T, c *cluster.Cluster) {
 	l := &life{T: t, Cluster: c}
 	l.setUp()
-	for _, change := range []func(){l.switchover, l.switchback, l.killPrimary, l.rebuild, l.loseBoth} {
+	for _, change := range []func(){l.switchover, l.switchback, l.killPrimary, l.rebuild, l.loseBoth, l.wayHome} {
 		l.more(20_000) // each change comes in the middle of writing
 		change()
 	}
@@ -190,14 +190,53 @@ func (l *life) loseBoth() {
 		l.Errorf("the DR node has rows that nobody wrote: %s", strange)
 	}
 	l.Logf("lost with both hosts: %s, of %d; announced: everything after %s", lost, written.Acknowledged.Len(), lsn)
-	l.newRows(written)
+	l.newRows(written, l.DR)
 }
 
-// newRows: everything acknowledged since then, by the new primary, is there.
-func (l *life) newRows(before ledger.Snapshot) {
+// wayHome: the hosts of the pair are back, with databases that were left
+// behind, and db1 becomes the primary again. Nothing of what the DR node wrote
+// may be lost.
+func (l *life) wayHome() {
+	l.Helper()
+	before, kept := l.load.Ledger.Snapshot(), l.DR.Rows()
+	l.DB1.Uncut()
+	l.DB2.Uncut()
+	l.tells(l.DR.Run("switchback", "--yes"), 1, "dr, the DR node, is the primary")
+	l.DB1.Must("configStandby", "--erase")
+	l.DB2.Must("configStandby", "--erase")
+	l.tells(l.DR.Run("status"), 0, "warmrun copyToStandby --start on dr")
+	l.DR.Must("copyToStandby", "--start")
+	l.tells(l.DR.Run("status"), 0, "to return to db1: warmrun flushPrimary on dr")
+	l.tells(l.DR.Run("flushPrimary", "--drain", "2s"), 0, "warmrun triggerStandby --archiving on db1; then start the server on dr")
+	l.tells(l.DB1.Run("triggerStandby", "--archiving"), 0, "dr was the primary and is stopped; db1 has all that it wrote")
+	l.DR.StartServer()
+	l.DB1.Must("switchback", "--erase", "--rebuild-only", "--yes")
+	resume := l.load.Pause()
+	defer resume()
+	for _, n := range []*cluster.Node{l.DB2, l.DR} {
+		l.follows("way home", n, l.DB1)
+	}
+	for _, n := range l.Nodes() {
+		if missing := kept.Minus(n.Rows()); len(missing) > 0 {
+			l.Errorf("way home: %s lacks rows %s, which the DR node had", n.Name, missing)
+		}
+		l.newRows(before, n)
+	}
+}
+
+// tells checks a command's exit status and a part of what it says.
+func (l *life) tells(result cluster.Result, code int, want string) {
+	l.Helper()
+	if result.Code != code || !strings.Contains(result.Stdout+result.Stderr, want) {
+		l.Fatalf("%s\nwant exit status %d and %q", result, code, want)
+	}
+}
+
+// newRows: everything acknowledged since then is on the node.
+func (l *life) newRows(before ledger.Snapshot, n *cluster.Node) {
 	l.Helper()
 	since := l.load.Ledger.Snapshot().Acknowledged.Minus(before.Acknowledged)
-	if missing := since.Minus(l.DR.Rows()); len(missing) > 0 {
-		l.Errorf("rows %s, acknowledged after the promotion, are missing on the DR node", missing)
+	if missing := since.Minus(n.Rows()); len(missing) > 0 {
+		l.Errorf("rows %s, acknowledged after the promotion, are missing on %s", missing, n.Name)
 	}
 }

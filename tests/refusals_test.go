@@ -67,6 +67,31 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestDistribRetires: a runbook that the site has given up is given up on every
+// node, and what belongs to a node stays.
+func TestDistribRetires(t *testing.T) {
+	c := cluster.New(t, cluster.Options{})
+	own := filepath.Join(c.DB1.Home, "global", "runbooks", "flushPrimary.lua")
+	there := filepath.Join(c.DB2.Home, "global", "runbooks", "flushPrimary.lua")
+	t.Run("with it", func(t *testing.T) {
+		place(c.DB1, own, "return 1\n")(t)
+		c.DB1.Must("distrib")
+	})
+	if !c.DB2.Exists(there) {
+		t.Fatalf("distrib has not brought %s", there)
+	}
+	local := filepath.Join(c.DB2.Home, "local", "note.lua")
+	place(c.DB2, local, "return 1\n")(t)
+	const want = "global/runbooks/flushPrimary.lua is no longer on the node that distributes; on db2 it is flushPrimary.lua.removed now"
+	if said := c.DB1.Must("distrib"); !strings.Contains(said.Stdout+said.Stderr, want) {
+		t.Errorf("%s\nwant %q", said, want)
+	}
+	if c.DB2.Exists(there) || !c.DB2.Exists(there+".removed") || !c.DB2.Exists(local) {
+		t.Errorf("after distrib, on db2: override %t, kept as .removed %t, local/note.lua %t; want false, true, true",
+			c.DB2.Exists(there), c.DB2.Exists(there+".removed"), c.DB2.Exists(local))
+	}
+}
+
 // otherMachine makes a node's shell say that its processor is another one, and
 // takes the program away, which would not be there.
 func otherMachine(n *cluster.Node) func(*testing.T) {
@@ -82,6 +107,22 @@ func otherMachine(n *cluster.Node) func(*testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestStatusOfASpoiltHome: a primary whose cluster.toml has a mistake lives.
+func TestStatusOfASpoiltHome(t *testing.T) {
+	c := cluster.New(t, cluster.Options{})
+	c.DB1.Must("distrib")
+	edit(c.DB1, filepath.Join(c.DB1.Home, "global", "cluster.toml"), "pgdata =", "pgdta =")(t)
+	said := c.DB2.Must("status").Stdout
+	for _, want := range []string{"db1 answers, but its warmrun fails", "pgdta", "hint: db1: it answers"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("status says\n%s\nwant %q", said, want)
+		}
+	}
+	if strings.Contains(said, "unreachable") || strings.Contains(said, "failover") {
+		t.Errorf("status says\n%s\nwant nothing of unreachable and failover", said)
 	}
 }
 

@@ -56,9 +56,10 @@ func (s *state) triggeredByHand() {
 	s.asBefore(s.DB1, s.DB2)
 
 	s.write(s.DB1)
-	s.DB1.Must("flushPrimary", "--drain", "0s")
+	s.says(s.DB1.Must("flushPrimary", "--drain", "0s"), "To go on: warmrun triggerStandby --archiving on db2; then start the server on db1")
 	s.checkFlushed(s.DB1, s.DB2)
-	s.DB2.Must("triggerStandby", "fast")
+	s.says(s.DB2.Must("triggerStandby", "fast"), "Archiving is off on db2: its WAL is dropped", "warmrun copyToStandby --start on db2")
+	s.says(s.DB2.Must("status"), "archiving is not active on db2", "warmrun copyToStandby --start on db2")
 	if s.DB2.Exists(trigger) {
 		s.Error("triggerStandby has left its trigger file")
 	}

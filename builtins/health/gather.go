@@ -171,6 +171,9 @@ func (c *ClusterStatus) problems(primary *NodeStatus) []string {
 		if n.Role == RoleStandby && n.ArchiveMissing != "" {
 			add("%s has no archive directory (%s): no WAL can reach it", n.Node, n.ArchiveMissing)
 		}
+		if oldest := c.outOfReach(n); oldest != "" {
+			add("%s waits for %s, and the archives of the pair go back without a gap only to %s", n.Node, n.Wanted, oldest)
+		}
 		switch {
 		case n.Diverged != "":
 			found = append(found, n.Diverged)
@@ -182,6 +185,31 @@ func (c *ClusterStatus) problems(primary *NodeStatus) []string {
 		add("archiving is not active on %s: its WAL is acknowledged and dropped", primary.Node)
 	}
 	return found
+}
+
+// outOfReach is the oldest segment without a gap in the archives of the pair,
+// where the DR node waits for one before it: no relay can bring that.
+func (c *ClusterStatus) outOfReach(n NodeStatus) walcore.SegmentName {
+	wanted := n.Wanted.Segment()
+	if n.Place != cluster.RoleDR || wanted == "" {
+		return ""
+	}
+	var oldest walcore.SegmentName
+	for _, other := range c.Nodes {
+		if other.Place != cluster.RolePair {
+			continue
+		}
+		if other.silent() {
+			return "" // it may have what is wanted
+		}
+		if first := other.FirstReceived; first != "" && (oldest == "" || first.Position() < oldest.Position()) {
+			oldest = first
+		}
+	}
+	if oldest == "" || oldest.Position() <= wanted.Position() {
+		return ""
+	}
+	return oldest
 }
 
 // apart reports whether both timelines are known, and differ.
@@ -258,6 +286,8 @@ func (n NodeStatus) clause() string {
 		return fmt.Sprintf("%s follows", n.Node)
 	case n.Role == RoleRecovery:
 		return fmt.Sprintf("%s recovers", n.Node)
+	case n.Role == RoleFailing:
+		return fmt.Sprintf("%s answers, but its warmrun fails", n.Node)
 	case n.Role == RoleUnknown:
 		return fmt.Sprintf("%s cannot tell (%s)", n.Node, n.Unknown["role"])
 	}

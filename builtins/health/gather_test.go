@@ -52,6 +52,8 @@ func TestSentence(t *testing.T) {
 		{"ahead of what the primary said a moment ago", []NodeStatus{primary("db1", 0x7000000), standby("db2", 0x7000100)},
 			"db1 is primary; db2 follows, 0 bytes behind"},
 		{"no standby", []NodeStatus{primary("db1", 1), unreachable}, "db1 is primary; db2 is unreachable"},
+		{"a mistake in its configuration", []NodeStatus{Failing(cluster.Node{Name: "db1"}, errors.New("x")), standby("db2", 5)},
+			"no node is a primary; db1 answers, but its warmrun fails; db2 follows, at 000000010000000000000006"},
 		{"no primary", []NodeStatus{standby("db1", 5), unreachable}, "no node is a primary; db1 follows, at 000000010000000000000006; db2 is unreachable"},
 		{"stopped", []NodeStatus{with(primary("db1", 9), func(n *NodeStatus) { n.Role, n.Running, n.Accepting = RoleStoppedPrimary, false, false }),
 			with(standby("db2", 9), func(n *NodeStatus) { n.Role = RoleStoppedStandby })},
@@ -108,6 +110,8 @@ func TestGatherLeavesItsArgumentsAlone(t *testing.T) {
 }
 
 func TestProblems(t *testing.T) {
+	begins := func(n *NodeStatus) { n.FirstReceived = "000000010000000000000005" }
+	waits := func(n *NodeStatus) { n.Place, n.Wanted = cluster.RoleDR, "000000010000000000000003" }
 	cut := func(n *NodeStatus) {
 		n.Fence = walcore.Fence{Epoch: 3, Cuts: []walcore.Cut{{Epoch: 3, Timeline: 1, LSN: 0x5000098, By: "failover on db2"}}}
 	}
@@ -141,6 +145,10 @@ func TestProblems(t *testing.T) {
 		{"the DR node past the fork", []NodeStatus{promoted("db1", 0x10), with(relay("dr"), func(n *NodeStatus) { n.ReplayedLSN = 0x11 })}, []string{"dr is on timeline 1, db1 on 2, and has replayed up to 0/11"}},
 		{"another branch", []NodeStatus{promoted("db1", 0x10), with(standby("db2", 9), func(n *NodeStatus) { n.Timeline = 3 })},
 			[]string{"db2 is on timeline 3, db1 on 2, which does not descend from it: it must be rebuilt"}},
+		{"a hole that no relay fills", []NodeStatus{primary("db1", 9), with(standby("db2", 9), begins), with(standby("dr", 9), waits)},
+			[]string{"dr waits for 000000010000000000000003, and the archives of the pair go back without a gap only to 000000010000000000000005"}},
+		{"what the next relay brings", []NodeStatus{primary("db1", 9), with(standby("db2", 9), func(n *NodeStatus) { n.FirstReceived = "000000010000000000000003" }), with(standby("dr", 9), waits)}, nil},
+		{"what may lie where nobody answers", []NodeStatus{Unreachable(cluster.Node{Name: "db1", Role: cluster.RolePair}, errors.New("x")), with(primary("db2", 9), begins), with(standby("dr", 9), waits)}, nil},
 		{"no archive for a standby", []NodeStatus{primary("db1", 9), with(standby("db2", 9), func(n *NodeStatus) { n.ArchiveMissing = "/archive" })},
 			[]string{"db2 has no archive directory (/archive): no WAL can reach it"}},
 	} {
@@ -191,6 +199,7 @@ func TestHints(t *testing.T) {
 		n.Role, n.Running, n.Accepting, n.ControlState = RoleStoppedPrimary, false, false, "in production"
 	}
 	lacking := func(n *NodeStatus) { n.ArchiveMissing = "/archive" }
+	onDR := with(primary("dr", 9), func(n *NodeStatus) { n.Place = cluster.RoleDR })
 	unset := NodeStatus{Node: "db2", Place: cluster.RolePair, Role: RoleNoData}
 	for _, test := range []struct {
 		name  string
@@ -203,17 +212,32 @@ func TestHints(t *testing.T) {
 		{"distributed", []NodeStatus{with(primary("db1", 9), lacking), with(unset, lacking)},
 			[]string{"db2: the archive directory is not there yet; run warmrun configStandby on it"}},
 		{"configured", []NodeStatus{with(primary("db1", 9), lacking), unset}, []string{"db2: no base copy yet; run warmrun copyToStandby on db1"}},
+		{"archiving is off", []NodeStatus{with(primary("db2", 9), func(n *NodeStatus) { n.Archiving = false }), standby("db1", 9)},
+			[]string{"db2: to ship its WAL again: warmrun copyToStandby --start on db2; it copies db2 anew onto db1, whose server must be down"}},
 		{"the primary's host is gone", []NodeStatus{Unreachable(cluster.Node{Name: "db1", Role: cluster.RolePair}, errors.New("x")), standby("db2", 9)},
 			[]string{"no primary answers; when db1 is dead: warmrun failover on db2"}},
 		{"the primary has died", []NodeStatus{with(primary("db1", 9), dead), standby("db2", 9)},
 			[]string{"db1 is down: start its server, or, when that cannot be done: warmrun failover on db2"}},
+		{"the primary's warmrun fails", []NodeStatus{Failing(cluster.Node{Name: "db1", Role: cluster.RolePair}, errors.New("x")), standby("db2", 9)},
+			[]string{"db1: it answers, and its server may well run; correct on it what its warmrun fails at, then ask again"}},
 		{"both are gone", []NodeStatus{Unreachable(cluster.Node{Name: "db1"}, errors.New("x")), Unreachable(cluster.Node{Name: "db2"}, errors.New("x")),
 			with(relay("dr"), func(n *NodeStatus) { n.ReplayedLSN = 9 })},
 			[]string{"no primary answers; when db1 and db2 are dead: warmrun failover on dr"}},
 		{"flushed", []NodeStatus{with(standby("db1", 9), func(n *NodeStatus) { stopped(n); n.ControlState = "shut down" }), standby("db2", 9)},
-			[]string{"db1 was stopped to change places; to go on: warmrun triggerStandby on db2; to take it back: warmrun startPrimary on db1"}},
+			[]string{"db1 was stopped to change places; to go on: warmrun triggerStandby --archiving on db2; to take it back: warmrun startPrimary on db1"}},
 		{"diverged", []NodeStatus{promoted("db1", 0x10), standby("db2", 0x11), with(relay("dr"), func(n *NodeStatus) { n.ReplayedLSN = 0x11 })},
 			[]string{"db2: rebuild it: warmrun switchback --erase --rebuild-only (what only it has is given up)", "dr: rebuild it: warmrun configStandby --erase on it, then warmrun copyToDR --start on db1"}},
+		{"the DR node is the primary", []NodeStatus{with(standby("db1", 9), stopped), Unreachable(cluster.Node{Name: "db2", Role: cluster.RolePair}, errors.New("x")), onDR},
+			[]string{"to return to db1, make it follow dr first: start its server; where it then does not follow, stop it again, warmrun configStandby --erase on db1 (what only it has is given up), and warmrun copyToStandby --start on dr"}},
+		{"and has nothing to start", []NodeStatus{with(unset, func(n *NodeStatus) { n.Node = "db1" }), onDR},
+			[]string{"db1: no base copy yet; run warmrun copyToStandby on dr",
+				"to return to db1, make it follow dr first: warmrun configStandby --erase on db1 (what only it has is given up), then warmrun copyToStandby --start on dr"}},
+		{"and the pair comes back", []NodeStatus{with(primary("db1", 9), dead), with(primary("db2", 9), dead), onDR},
+			[]string{"db1, db2: would start as a primary beside dr: warmrun configStandby --erase on it (what only it has is given up)"}},
+		{"and is followed", []NodeStatus{standby("db1", 9), onDR},
+			[]string{"to return to db1: warmrun flushPrimary on dr, warmrun triggerStandby --archiving on db1, then start the server on dr"}},
+		{"and alone", []NodeStatus{Unreachable(cluster.Node{Name: "db1", Role: cluster.RolePair}, errors.New("x")), onDR},
+			[]string{"dr is the primary; to return to db1, mend that node first"}},
 		{"fenced, and nobody was promoted", []NodeStatus{primary("db1", 9), with(standby("db2", 9), func(n *NodeStatus) {
 			n.Fence = walcore.Fence{Epoch: 1, Cuts: []walcore.Cut{{Epoch: 1, Timeline: 1, LSN: 5}}}
 		})}, []string{"db1: if that change of state was called off and nobody was promoted: warmrun lowerFence on db1"}},

@@ -43,6 +43,7 @@ const (
 	RoleNoData          Role = "no data directory" // nothing here yet
 	RoleUnreachable     Role = "unreachable"       // nobody answers for the node
 	RoleNotInstalled    Role = "not installed"     // the host answers, but warmrun is not there
+	RoleFailing         Role = "warmrun fails"     // the host answers, and warmrun there refuses to
 	RoleUnknown         Role = "unknown"           // it answers, but its data directory cannot be read
 )
 
@@ -152,6 +153,14 @@ func Unreachable(node cluster.Node, err error) NodeStatus {
 func NotInstalled(node cluster.Node, err error) NodeStatus {
 	status := Unreachable(node, err)
 	status.Role = RoleNotInstalled
+	return status
+}
+
+// Failing is the status of a node that answers, and whose own warmrun fails, as
+// with a mistake in its configuration: what its server does cannot be told.
+func Failing(node cluster.Node, err error) NodeStatus {
+	status := Unreachable(node, err)
+	status.Role = RoleFailing
 	return status
 }
 

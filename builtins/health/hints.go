@@ -2,6 +2,7 @@ package health
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/warmrun/warmrun/walcore"
@@ -18,6 +19,8 @@ func (c *ClusterStatus) hints(primary *NodeStatus) []string {
 		}
 	}
 	add(c.where(func(n NodeStatus) bool { return n.Role == RoleNotInstalled }), "%s: run warmrun distrib, on a node that has it")
+	add(c.where(func(n NodeStatus) bool { return n.Role == RoleFailing }),
+		"%s: it answers, and its server may well run; correct on it what its warmrun fails at, then ask again")
 	add(c.where(func(n NodeStatus) bool { return n.ArchiveMissing != "" && !n.writes() }),
 		"%s: the archive directory is not there yet; run warmrun configStandby on it")
 	for _, n := range c.Nodes {
@@ -33,12 +36,58 @@ func (c *ClusterStatus) hints(primary *NodeStatus) []string {
 	diverged := func(dr bool) func(NodeStatus) bool {
 		return func(n NodeStatus) bool { return n.Diverged != "" && (n.Place == cluster.RoleDR) == dr }
 	}
+	if primary.Place == cluster.RoleDR {
+		return append(hints, c.wayHome(*primary)...)
+	}
 	add(c.where(diverged(false)), "%s: rebuild it: warmrun switchback --erase --rebuild-only (what only it has is given up)")
+	add(c.where(func(n NodeStatus) bool { return n.Diverged == "" && c.outOfReach(n) != "" }),
+		"%s: rsyncDR says what is missing; where it is nowhere any more, copy the node anew: stop its server, warmrun configStandby on it, warmrun copyToDR --start on "+string(primary.Node))
 	add(c.where(diverged(true)), "%s: rebuild it: warmrun configStandby --erase on it, then warmrun copyToDR --start on "+string(primary.Node))
+	if next := c.shipAgain(*primary); next != "" {
+		hints = append(hints, next)
+	}
 	if primary.Fenced != "" {
 		hints = append(hints, fmt.Sprintf("%[1]s: if that change of state was called off and nobody was promoted: warmrun lowerFence on %[1]s", primary.Node))
 	}
 	return hints
+}
+
+// wayHome says how to return to the pair where the DR node is the primary. It
+// ships to the first node of the pair.
+func (c *ClusterStatus) wayHome(primary NodeStatus) []string {
+	pair := c.where(func(n NodeStatus) bool { return n.Place == cluster.RolePair })
+	if len(pair) == 0 {
+		return nil
+	}
+	left := c.where(func(n NodeStatus) bool { return n.Place == cluster.RolePair && n.Role == RoleStoppedPrimary })
+	if len(left) > 0 {
+		return []string{fmt.Sprintf("%s: would start as a primary beside %s: warmrun configStandby --erase on it (what only it has is given up)", listOf(left), primary.Node)}
+	}
+	home := c.Nodes[slices.IndexFunc(c.Nodes, func(n NodeStatus) bool { return n.Node == pair[0] })]
+	switch {
+	case home.silent():
+		return []string{fmt.Sprintf("%s is the primary; to return to %s, mend that node first", primary.Node, home.Node)}
+	case home.Role == RoleStandby && home.Diverged == "" && primary.Archiving:
+		return []string{fmt.Sprintf("to return to %[2]s: warmrun flushPrimary on %[1]s, warmrun triggerStandby --archiving on %[2]s, then start the server on %[1]s", primary.Node, home.Node)}
+	case home.Role == RoleStoppedStandby && home.Diverged == "" && primary.Archiving:
+		return []string{fmt.Sprintf("to return to %[2]s, make it follow %[1]s first: start its server; where it then does not follow, stop it again, warmrun configStandby --erase on %[2]s (what only it has is given up), and warmrun copyToStandby --start on %[1]s", primary.Node, home.Node)}
+	}
+	return []string{fmt.Sprintf("to return to %[2]s, make it follow %[1]s first: warmrun configStandby --erase on %[2]s (what only it has is given up), then warmrun copyToStandby --start on %[1]s", primary.Node, home.Node)}
+}
+
+// shipAgain says how a primary gets a standby again whose WAL is dropped. What
+// was dropped is nowhere else, so there is no way but a new copy.
+func (c *ClusterStatus) shipAgain(primary NodeStatus) string {
+	if primary.Archiving || primary.Unknown["archiving_active"] != "" {
+		return ""
+	}
+	others := c.where(func(n NodeStatus) bool {
+		return n.Node != primary.Node && n.Place == cluster.RolePair && n.SystemID != 0
+	})
+	if len(others) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%[1]s: to ship its WAL again: warmrun copyToStandby --start on %[1]s; it copies %[1]s anew onto %[2]s, whose server must be down", primary.Node, others[0])
 }
 
 // outage says how to get a primary where none runs.
@@ -55,7 +104,7 @@ func (c *ClusterStatus) outage(primary *NodeStatus) []string {
 	case primary != nil:
 		return []string{fmt.Sprintf("%s is down: start its server, or, when that cannot be done: warmrun failover on %s", primary.Node, heir)}
 	case len(flushed) == 1:
-		return []string{fmt.Sprintf("%[1]s was stopped to change places; to go on: warmrun triggerStandby on %[2]s; to take it back: warmrun startPrimary on %[1]s", flushed[0], heir)}
+		return []string{fmt.Sprintf("%[1]s was stopped to change places; to go on: warmrun triggerStandby --archiving on %[2]s; to take it back: warmrun startPrimary on %[1]s", flushed[0], heir)}
 	case len(gone) == 1:
 		return []string{fmt.Sprintf("no primary answers; when %s is dead: warmrun failover on %s", gone[0], heir)}
 	case len(gone) > 1:

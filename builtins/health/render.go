@@ -153,7 +153,9 @@ func (c ClusterStatus) blocks(lines []line) string {
 }
 
 // silent reports whether there is no word from the node itself.
-func (n NodeStatus) silent() bool { return n.Role == RoleUnreachable || n.Role == RoleNotInstalled }
+func (n NodeStatus) silent() bool {
+	return n.Role == RoleUnreachable || n.Role == RoleNotInstalled || n.Role == RoleFailing
+}
 
 func serverCell(n NodeStatus) string {
 	var parts []string
@@ -283,7 +285,7 @@ func fenceCell(n NodeStatus) string {
 		return fmt.Sprintf("epoch %d, no cuts", n.Fence.Epoch)
 	}
 	last := n.Fence.Cuts[len(n.Fence.Cuts)-1]
-	return fmt.Sprintf("epoch %d: %d ends at %s", n.Fence.Epoch, uint32(last.Timeline), last.LSN)
+	return fmt.Sprintf("epoch %d: timeline %d ends at %s", n.Fence.Epoch, uint32(last.Timeline), last.LSN)
 }
 
 // unknowns lists what could not be found out, reasons that several fields

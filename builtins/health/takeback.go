@@ -41,14 +41,20 @@ func (c *ClusterStatus) takeBack() []string {
 		standbys := c.where(func(other NodeStatus) bool {
 			return other.Node != n.Node && other.Place == cluster.RolePair && other.follows()
 		})
-		if len(standbys) > 0 {
-			forward = "to go on instead: warmrun triggerStandby on " + listOf(standbys)
+		clean := n.ControlState == walcore.StateShutDown.String()
+		switch {
+		case len(standbys) > 0 && clean:
+			forward = "to go on instead: warmrun triggerStandby --archiving on " + listOf(standbys)
+		case len(standbys) > 0 && n.Role == RoleStoppedPrimary:
+			continue // it died, and outage says what to do
+		case len(standbys) > 0:
+			forward = "to go on instead: warmrun failover on " + listOf(standbys)
 		}
 		switch cut := c.cutOf(n.Timeline); {
 		case n.Role == RoleStoppedPrimary:
 			hints = append(hints, fmt.Sprintf("%s was the primary and is stopped; start its server as you always do; %s", n.Node, forward))
 		case cut != "" && len(standbys) > 0:
-			hints = append(hints, fmt.Sprintf("%s was stopped as the primary for a promotion (%s); go on with warmrun triggerStandby on %s, or take it back, with every node up: warmrun startPrimary on %s", n.Node, cut, listOf(standbys), n.Node))
+			hints = append(hints, fmt.Sprintf("%s was stopped as the primary for a promotion (%s); go on with warmrun triggerStandby --archiving on %s, or take it back, with every node up: warmrun startPrimary on %s", n.Node, cut, listOf(standbys), n.Node))
 		default:
 			hints = append(hints, fmt.Sprintf("%s was stopped as the primary and would start only as a standby; to take that back: warmrun startPrimary on %s; %s", n.Node, n.Node, forward))
 		}

@@ -11,11 +11,14 @@ import (
 // primary and the promotion.
 func TestTakeBack(t *testing.T) {
 	stopped := func(role Role) func(*NodeStatus) {
-		return func(n *NodeStatus) { n.Role, n.Running, n.Accepting, n.WasPrimary = role, false, false, true }
+		return func(n *NodeStatus) {
+			n.Role, n.Running, n.Accepting, n.WasPrimary, n.ControlState = role, false, false, true, "shut down"
+		}
 	}
 	cut := func(n *NodeStatus) {
 		n.Fence = walcore.Fence{Epoch: 1, Cuts: []walcore.Cut{{Epoch: 1, Timeline: 1, LSN: 9, By: "switchover on db2"}}}
 	}
+	died := func(n *NodeStatus) { n.ControlState = "in production" }
 	flushed, down := with(primary("db1", 9), stopped(RoleStoppedStandby)), with(primary("db1", 9), stopped(RoleStoppedPrimary))
 	for _, test := range []struct {
 		name  string
@@ -23,9 +26,11 @@ func TestTakeBack(t *testing.T) {
 		want  []string // nil: no hint
 		not   string
 	}{
-		{"flushed", []NodeStatus{flushed, standby("db2", 9), relay("dr")}, []string{"warmrun startPrimary on db1", "warmrun triggerStandby on db2"}, "none"},
-		{"flushed and fenced", []NodeStatus{flushed, with(standby("db2", 9), cut)}, []string{"switchover on db2", "go on with warmrun triggerStandby on db2", "warmrun startPrimary on db1"}, "would start only"},
+		{"flushed", []NodeStatus{flushed, standby("db2", 9), relay("dr")}, []string{"warmrun startPrimary on db1", "warmrun triggerStandby --archiving on db2"}, "none"},
+		{"flushed and fenced", []NodeStatus{flushed, with(standby("db2", 9), cut)}, []string{"switchover on db2", "go on with warmrun triggerStandby --archiving on db2", "warmrun startPrimary on db1"}, "would start only"},
 		{"only stopped", []NodeStatus{down, standby("db2", 9)}, []string{"start its server"}, "startPrimary"},
+		{"died", []NodeStatus{with(down, died), standby("db2", 9)}, []string{"db1 is down: start its server", "warmrun failover on db2"}, "triggerStandby"},
+		{"died and fenced", []NodeStatus{with(flushed, died), standby("db2", 9)}, []string{"warmrun startPrimary on db1", "warmrun failover on db2"}, "triggerStandby"},
 		{"promoted", []NodeStatus{flushed, primary("db2", 9)}, nil, "startPrimary"},
 		{"a stopped standby", []NodeStatus{primary("db1", 9), with(standby("db2", 9), func(n *NodeStatus) { n.Role = RoleStoppedStandby })}, nil, "startPrimary"},
 	} {

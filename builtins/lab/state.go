@@ -43,6 +43,12 @@ type Process struct {
 
 func stateFile(dir string) string { return filepath.Join(dir, "lab.json") }
 
+// Holds reports whether a home is that of a node of a lab.
+func Holds(home string) bool {
+	_, err := os.Stat(stateFile(filepath.Dir(filepath.Dir(filepath.Clean(home)))))
+	return err == nil
+}
+
 func (l *Lab) writeState(state string) error {
 	self, err := processOf(os.Getpid())
 	if err != nil {

@@ -148,6 +148,9 @@ func (n Node) Receivable(ctx context.Context) error {
 		return err
 	}
 	switch {
+	case state.Role == RolePrimary:
+		return hint.Wrap(fmt.Errorf("%s runs as a primary (%s): a base copy would destroy what it has", n.Name, n.Server.PGData),
+			"two nodes accept writes, and only one can stay: decide which, by warmrun status, before anything is stopped")
 	case state.Running:
 		return hint.Wrap(fmt.Errorf("a %s server is running on %s (%s)", state.Role, n.Name, n.Server.PGData), "stop it and run configStandby on %s first", n.Name)
 	case state.WasPrimary() && state.WAL > 0:

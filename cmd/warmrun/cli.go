@@ -224,8 +224,12 @@ func (p *process) session(g globals) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkData(p.surroundings(g), s.site, firstWord(p.args)); err != nil {
+	word := firstWord(p.args)
+	if err := checkData(p.surroundings(g), s.site, word); err != nil {
 		return nil, err
+	}
+	if text := otherHome(s.site); text != "" && typed(word) {
+		fmt.Fprintf(p.err, "warmrun: %s\n", text)
 	}
 	return s, nil
 }

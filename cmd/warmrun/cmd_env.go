@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/warmrun/warmrun/builtins/pgctl"
+	"github.com/warmrun/warmrun/runbooks"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/packed"
 )
@@ -56,6 +58,12 @@ type environment struct {
 	ArchivingActive bool            `json:"archiving_active"`
 	Require         cluster.Require `json:"archive_require"`
 	Compress        packed.Form     `json:"archive_compress"`
+	KeepBackups     int             `json:"keep_backups"`
+	MaxSize         cluster.Size    `json:"max_size,omitempty"`
+	// Runbooks are the site's own, Overrides those that take the place of a
+	// shipped one.
+	Runbooks  []string `json:"runbooks,omitempty"`
+	Overrides []string `json:"overrides,omitempty"`
 
 	ServerVersion string `json:"server_version,omitempty"`
 	ConfigFile    string `json:"config_file,omitempty"`
@@ -76,6 +84,7 @@ func (s *session) environment() environment {
 	e := environment{
 		Version: version, Home: site.Home, Layout: site.Layout, Cluster: site.Name, Node: site.Self.Name, Role: site.Self.Role,
 		PGData: site.Self.PGData, Archive: site.Self.Archive, Trigger: site.Self.Trigger, Require: site.Archiving.Require,
+		KeepBackups: site.Archiving.KeepBackups, MaxSize: site.Archiving.MaxSize,
 		ArchiveCommand: s.archiveCommand(), Nodes: site.Nodes, Unknown: map[string]string{},
 	}
 	if e.Compress = site.Archiving.Compress; !e.Compress.Packs() {
@@ -94,7 +103,22 @@ func (s *session) environment() environment {
 	e.RestoreCommand = recovery.RestoreCommand
 	e.note("restore_command", err)
 	e.lookAtServer(s.server())
+	e.note("runbooks", e.lookAtRunbooks(site))
 	return e
+}
+
+// lookAtRunbooks tells the site's own runbooks from those that shadow a shipped
+// one.
+func (e *environment) lookAtRunbooks(site *cluster.Site) error {
+	names, err := ownRunbooks(site.Global("runbooks"))
+	for _, name := range names {
+		if _, err := fs.Stat(runbooks.Files, filepath.ToSlash(name)); err == nil {
+			e.Overrides = append(e.Overrides, name)
+			continue
+		}
+		e.Runbooks = append(e.Runbooks, name)
+	}
+	return err
 }
 
 func (e *environment) note(key string, err error) {
@@ -154,6 +178,10 @@ func (e environment) print(out io.Writer) error {
 	row("archiving_active", "archiving_active", yesNo(e.ArchivingActive))
 	row("success requires", "", e.Require)
 	row("compressed at rest", "", e.Compress)
+	row("keep_backups", "", e.KeepBackups)
+	row("max_size", "", sizeOr(e.MaxSize, "no limit"))
+	row("overridden", "runbooks", strings.Join(e.Overrides, " "))
+	row("own runbooks", "", strings.Join(e.Runbooks, " "))
 	row("server version", "server_version", e.ServerVersion)
 	row("configuration", "config_file", e.ConfigFile)
 	row("programs", "bin_dir", strings.TrimSpace(e.BinDir+"  "+strings.Join(e.Programs, " ")))
@@ -166,6 +194,7 @@ func (e environment) print(out io.Writer) error {
 		row("  archive", "", n.Archive)
 		row("  trigger", "", n.Trigger)
 		row("  binary", "", n.Binary())
+		row("  compress", "", cmp.Or(n.Compress, cluster.CompressS2))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -176,6 +205,13 @@ func (e environment) print(out io.Writer) error {
 		}
 	}
 	return nil
+}
+
+func sizeOr(size cluster.Size, none string) string {
+	if size == 0 {
+		return none
+	}
+	return size.String()
 }
 
 func yesNo(is bool) string {

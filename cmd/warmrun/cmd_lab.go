@@ -56,8 +56,22 @@ func (c *labUpCommand) Run(ctx context.Context, p *process) error {
 	if err := printLab(p.out, report); err != nil {
 		return err
 	}
+	return printNext(p.out, report)
+}
+
+// printNext says how to type a command on each node, in the order in which a
+// cluster is set up.
+func printNext(out io.Writer, report lab.Report) error {
+	var b strings.Builder
+	b.WriteString("\nGo on with:\n")
+	for i, command := range []string{"distrib", "configStandby", "configStandby"} {
+		n := report.Nodes[i]
+		fmt.Fprintf(&b, "  %s --home %s %s\n", n.Binary(), n.Home, command)
+	}
 	first := report.Nodes[0]
-	_, err = fmt.Fprintf(p.out, "\nGo on with:\n  %s --home %s distrib\n", first.Binary(), first.Home)
+	fmt.Fprintf(&b, "  %s --home %s copyToStandby --start\n", first.Binary(), first.Home)
+	fmt.Fprintf(&b, "SQL, as %s:\n  psql -h %s -p %d postgres\n", report.User, first.SocketDir, first.Port)
+	_, err := io.WriteString(out, b.String())
 	return err
 }
 

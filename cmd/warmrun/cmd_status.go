@@ -11,6 +11,7 @@ import (
 
 	"github.com/warmrun/warmrun/builtins/health"
 	"github.com/warmrun/warmrun/builtins/psql"
+	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore/cluster"
 )
@@ -63,8 +64,17 @@ func nodeStatus(ctx context.Context, s *session, n cluster.Node) health.NodeStat
 		return health.NotInstalled(n, err)
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
+	case answered(err):
+		return health.Failing(n, err)
 	}
 	return health.Unreachable(n, errors.New(strings.TrimPrefix(err.Error(), fmt.Sprintf("reach %s: ", n.Name))))
+}
+
+// answered reports whether an error is the node's own word: its host is there.
+func answered(err error) bool {
+	var said *remoteError
+	var exit *remote.ExitError
+	return errors.As(err, &said) || errors.As(err, &exit)
 }
 
 func localStatus(ctx context.Context, s *session, _ none) (health.NodeStatus, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/warmrun/warmrun/builtins/lab"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
@@ -50,6 +51,9 @@ func (c *trustCommand) Run(ctx context.Context, p *process, g *globals) error {
 		return err
 	}
 	defer s.Close()
+	if lab.Holds(s.site.Home) {
+		return hint.Wrap(errors.New("the ssh servers of a lab take the lab's own key and read no authorized_keys: trust can do nothing here"), "try it on nodes with an sshd of their own")
+	}
 	nodes, err := c.nodes(s.site)
 	if err != nil {
 		return err

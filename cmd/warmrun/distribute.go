@@ -27,6 +27,8 @@ type adoptOptions struct {
 	Name  cluster.NodeName `json:"name"`
 	Other cluster.NodeName `json:"other"`
 	DR    cluster.NodeName `json:"dr"`
+	// Runbooks are all that belong into global/runbooks; nil: not told.
+	Runbooks []string `json:"runbooks"`
 }
 
 // installHere copies the running binary into this home, where it is not
@@ -121,6 +123,9 @@ func distribute(ctx context.Context, s *session, name cluster.NodeName) error {
 	}
 	fmt.Fprintln(s.live(ctx), summary)
 	options := adoptOptions{Name: node.Name, Other: s.site.Self.Name}
+	if options.Runbooks, err = ownRunbooks(s.site.Global("runbooks")); err != nil {
+		return err
+	}
 	if dr, ok := s.site.DR(); ok {
 		options.DR = dr.Name
 	}
@@ -159,8 +164,9 @@ func sendBinary(ctx context.Context, s *session, client *remote.Client, node clu
 }
 
 // adopt runs on a node that distrib has just served: it writes the node's own
-// name, on a fresh node its partner's, and the links of a 2warm tree.
-func adopt(_ context.Context, s *session, o adoptOptions) (none, error) {
+// name, on a fresh node its partner's, and the links of a 2warm tree. Runbooks
+// that do not belong to the site any more go out of use.
+func adopt(ctx context.Context, s *session, o adoptOptions) (none, error) {
 	words := map[string]cluster.NodeName{s.site.Local("node"): o.Name}
 	if s.site.Layout == cluster.Layout2warm {
 		words[s.site.Local("replication", "othernode")] = o.Other
@@ -174,6 +180,11 @@ func adopt(_ context.Context, s *session, o adoptOptions) (none, error) {
 			return none{}, err
 		}
 		if err := atomicfile.WriteFile(path, []byte(word+"\n"), 0o644); err != nil {
+			return none{}, err
+		}
+	}
+	if o.Runbooks != nil {
+		if err := retireRunbooks(ctx, s, o.Runbooks); err != nil {
 			return none{}, err
 		}
 	}

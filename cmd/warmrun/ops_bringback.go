@@ -218,7 +218,7 @@ func nonePromoted(ctx context.Context, s *session, primary cluster.NodeName) err
 
 func staysStopped(node cluster.NodeName, reason string) error {
 	return hint.Wrap(fmt.Errorf("%s stays stopped: %s", node, reason),
-		"two primaries must not run; look at: warmrun status. If it is a fence that a broken off run has left, with every node up: warmrun startPrimary on %s; or go on forward: warmrun triggerStandby on the standby", node)
+		"two primaries must not run; warmrun status shows whether one was promoted: then %[1]s is to follow it. If none was, go on forward: warmrun triggerStandby --archiving on the standby; a fence that a broken off run has left is taken down by startPrimary on %[1]s, but only with every node up", node)
 }
 
 // promotedBeside is an error when another node was promoted, may be about to

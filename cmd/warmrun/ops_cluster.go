@@ -96,6 +96,9 @@ func pairStates(ctx context.Context, s *session) (map[cluster.NodeName]standby.S
 }
 
 func findPair(ctx context.Context, s *session) (pair, error) {
+	if s.site.Self.Role == cluster.RoleDR && drIsPrimary(ctx, s) {
+		return pair{}, fromDR(s)
+	}
 	states, err := pairStates(ctx, s)
 	if err != nil {
 		return pair{}, err
@@ -113,8 +116,10 @@ func findPair(ctx context.Context, s *session) (pair, error) {
 		}
 	}
 	switch {
+	case found.Primary == "" && drIsPrimary(ctx, s):
+		return pair{}, fromDR(s)
 	case found.Primary == "":
-		return pair{}, hint.Wrap(fmt.Errorf("no node of the pair is a running primary (%s)", describeStates(states)), "if the primary is dead: warmrun failover on the standby; if it was flushed: warmrun triggerStandby there or warmrun startPrimary here")
+		return pair{}, hint.Wrap(fmt.Errorf("no node of the pair is a running primary (%s)", describeStates(states)), "if the primary is dead: warmrun failover on the standby; if it was flushed: warmrun triggerStandby --archiving there or warmrun startPrimary here")
 	case found.Standby == "":
 		return pair{}, hint.Wrap(fmt.Errorf("%s has no standby (%s)", found.Primary, describeStates(states)), "build one with configStandby and copyToStandby, or: warmrun switchback --rebuild-only")
 	}
@@ -122,6 +127,9 @@ func findPair(ctx context.Context, s *session) (pair, error) {
 }
 
 func findFormerPair(ctx context.Context, s *session) (formerPair, error) {
+	if s.site.Self.Role == cluster.RoleDR && drIsPrimary(ctx, s) {
+		return formerPair{}, fromDR(s)
+	}
 	states, err := pairStates(ctx, s)
 	if err != nil {
 		return formerPair{}, err
@@ -136,6 +144,9 @@ func findFormerPair(ctx context.Context, s *session) (formerPair, error) {
 		}
 		found.Other, found.Follows = name, state.Role == standby.RoleStandby
 	}
+	if primaries == 0 && drIsPrimary(ctx, s) {
+		return formerPair{}, fromDR(s)
+	}
 	if primaries != 1 {
 		return formerPair{}, hint.Wrap(fmt.Errorf("the pair has %d running primaries (%s)", primaries, describeStates(states)), "exactly one node must be the primary: warmrun status")
 	}
@@ -147,6 +158,25 @@ func findFormerPair(ctx context.Context, s *session) (formerPair, error) {
 		found.Follows, found.Why = descent.OK, descent.Reason
 	}
 	return found, nil
+}
+
+// drIsPrimary reports whether the DR node runs as the primary, as far as it can
+// be asked.
+func drIsPrimary(ctx context.Context, s *session) bool {
+	dr, ok := s.site.DR()
+	if !ok {
+		return false
+	}
+	state, err := stateOf(ctx, s, dr.Name)
+	return err == nil && state.Role == standby.RolePrimary
+}
+
+// fromDR is why the pair does not change places while the DR node is the
+// primary.
+func fromDR(s *session) error {
+	dr, _ := s.site.DR()
+	return hint.Wrap(fmt.Errorf("%s, the DR node, is the primary", dr.Name),
+		"the way back to the pair is by hand, and warmrun status says the next step of it")
 }
 
 func describeStates(states map[cluster.NodeName]standby.State) string {

@@ -24,6 +24,8 @@ type checkRivalsOptions struct {
 	// NothingLeft also asks that no dead primary that answers has WAL which the
 	// node to be promoted lacks.
 	NothingLeft bool `json:"nothing_left"`
+	// Fast: what the node to be promoted has not replayed is given up.
+	Fast bool `json:"fast"`
 	// Handover: a switchover has seen the primary run, and has stopped it.
 	Handover bool `json:"handover"`
 }
@@ -60,6 +62,7 @@ func rivalOperations() []operation {
 				return announceLoss(ctx, s, cluster.NodeName(node), o)
 			}
 		}),
+		onNode("standby", "holds_stop", engine.Read, "where the shutdown checkpoint of another server ends, if this archive has it", holdsStop),
 		onNode("archive", "pull", engine.Change, "fetch into the node's archive what another node's archive has", pullArchive),
 		onNode("fence", "set", engine.Change, "write a fence into the node's archive", setFence),
 		onNode("fence", "clear", engine.Change, "take a fence out of the node's archive", clearFence),
@@ -106,7 +109,7 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o c
 				"make sure that it is down, then repeat with --accept-split; if it still runs, what it writes from now on is lost")
 		case state.Role == standby.RolePrimary:
 			return hint.Wrap(fmt.Errorf("%s is running and accepts writes (timeline %d)", n.Name, writingTimeline(ctx, s, n.Name, state)),
-				"to change places without loss: warmrun switchover; to take over anyway, stop it first: pg_ctl -D %s stop -m fast", state.PGData)
+				"to change places without loss: warmrun switchover; to take over anyway, stop it first, on %s: pg_ctl -D %s stop -m fast", n.Name, state.PGData)
 		case n.Role == cluster.RoleDR && state.WasPrimary() && !state.Copy:
 			if err := checkPromotedDR(ctx, s, promoted, n.Name, state, o); err != nil {
 				return err
@@ -122,18 +125,67 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o c
 
 // checkPromotedDR refuses a promotion beside a DR node that was promoted and
 // whose server is down now: it is the primary, and what it wrote is nowhere
-// else. One whose timeline was left behind since was given up then.
+// else. One whose timeline was left behind since was given up then, and one that
+// flushPrimary has stopped is the way home: it can start only as a standby, and
+// all that it wrote is on the node to be promoted.
 func checkPromotedDR(ctx context.Context, s *session, promoted, dr cluster.NodeName, state standby.State, o checkRivalsOptions) error {
 	end, err := callOn(ctx, s, promoted, "standby.recovery_end", recoveryEndOptions{Fast: true}, recoveryEnd)
 	if err != nil || state.Control.Timeline < end.Timeline {
 		return err
+	}
+	if state.Fenced {
+		has, err := hasAllOf(ctx, s, promoted, dr, state, o.Fast)
+		if err != nil || has {
+			return err
+		}
 	}
 	if o.AcceptSplit {
 		say(ctx, s, "RISK: %s was the primary on timeline %d and is stopped. What it wrote is given up.", dr, state.Control.Timeline)
 		return nil
 	}
 	return hint.Wrap(fmt.Errorf("%s, the DR node, was the primary on timeline %d when its server was stopped: its transactions would be lost", dr, state.Control.Timeline),
-		"start its server again, it is the primary: pg_ctl -D %s start; to give up what it wrote, repeat with --accept-split", state.PGData)
+		"%s; to give up what it wrote, repeat with --accept-split", keepDR(dr, state))
+}
+
+// keepDR says how what a stopped DR node wrote is kept.
+func keepDR(dr cluster.NodeName, state standby.State) string {
+	if state.Fenced {
+		return fmt.Sprintf("it can start only as a standby; to have it as the primary that it was: warmrun startPrimary on %s, and then flushPrimary there, which ships all of it", dr)
+	}
+	return fmt.Sprintf("start its server again, it is the primary: on %s: pg_ctl -D %s start", dr, state.PGData)
+}
+
+// hasAllOf reports whether a promotion of the node would open it with all that
+// a cleanly stopped primary wrote.
+func hasAllOf(ctx context.Context, s *session, promoted, old cluster.NodeName, state standby.State, fast bool) (bool, error) {
+	stop, err := callOn(ctx, s, promoted, "standby.holds_stop", stopOptionsOf{state.Control}, holdsStop)
+	if err != nil || stop == 0 {
+		return false, err
+	}
+	end, err := callOn(ctx, s, promoted, "standby.recovery_end", recoveryEndOptions{Fast: fast}, recoveryEnd)
+	if err != nil || end.Timeline != state.Control.Timeline || end.LSN < stop {
+		return false, err
+	}
+	say(ctx, s, "%s was the primary and is stopped; %s has all that it wrote, up to %s", old, promoted, stop)
+	return true, nil
+}
+
+// stopOptionsOf is the control file of a server that was stopped cleanly.
+type stopOptionsOf struct {
+	Control walcore.ControlFile `json:"control"`
+}
+
+// holdsStop is where the shutdown checkpoint of another server ends, read from
+// this node's archive; 0 where that does not hold this very checkpoint.
+func holdsStop(_ context.Context, s *session, o stopOptionsOf) (walcore.LSN, error) {
+	if o.Control.State != walcore.StateShutDown {
+		return 0, nil
+	}
+	end, _, err := walcore.ShutdownEnd(s.site.Self.Archive, o.Control)
+	if err != nil {
+		return 0, nil // whatever is there, it is not that
+	}
+	return end, nil
 }
 
 // checkNothingLeft refuses a promotion that would give up WAL which a dead
@@ -197,7 +249,7 @@ func fenceRivals(ctx context.Context, s *session, promoted cluster.NodeName, acc
 		}
 		switch state.Role {
 		case standby.RolePrimary:
-			return fenced, hint.Wrap(fmt.Errorf("%s has come up meanwhile and accepts writes", n.Name), "stop it, then repeat: pg_ctl -D %s stop -m fast", state.PGData)
+			return fenced, hint.Wrap(fmt.Errorf("%s has come up meanwhile and accepts writes", n.Name), "stop it, then repeat; on %s: pg_ctl -D %s stop -m fast", n.Name, state.PGData)
 		case standby.RoleStoppedPrimary:
 			if err := fenceStopped(ctx, s, n.Name); err != nil {
 				return fenced, err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
@@ -49,6 +50,28 @@ func namedData(around cluster.Surroundings, self cluster.Node, word string) (dir
 		}
 	}
 	return around.Getenv("PGDATA"), "$PGDATA names", fmt.Sprintf("unset PGDATA, or set it to %s", self.PGData)
+}
+
+// otherHome is a warning where the home in use is not the one that cluster.toml
+// names for this node: what other nodes call, and the archive and the trigger
+// file that follow from it, lie in that one.
+func otherHome(site *cluster.Site) string {
+	self := site.Self
+	if site.Layout != cluster.LayoutTOML || sameData(site.Home, self.Home) {
+		return ""
+	}
+	return fmt.Sprintf("the home in use is %s, and by cluster.toml that of %s is %s, where the other nodes look for it; write home = %q below %s there and run warmrun distrib, or use --home %s",
+		site.Home, self.Name, self.Home, site.Home, self.Name, self.Home)
+}
+
+// typed reports whether a person has called a command, and not a server or
+// another node.
+func typed(word string) bool {
+	switch word {
+	case "archive", "restore", "pg_standby", "fetch", "shipper", "agent":
+		return false
+	}
+	return slices.Contains(nativeNames(), word) || !isNative(word)
 }
 
 // sameData reports whether two paths lead to the same directory, also one that

@@ -35,8 +35,10 @@ func (p *process) runRunbook(ctx context.Context, s *session, book *engine.Runbo
 		if c.within != "" {
 			text = plan.Nested()
 		}
-		_, err = fmt.Fprint(p.out, fold(text, columnsOf(p.out)))
-		return err
+		if _, err = fmt.Fprint(p.out, fold(text, columnsOf(p.out))); err != nil || c.within != "" || !plan.Failed() {
+			return err
+		}
+		return negativeError{errors.New("a check fails as things stand now")}
 	}
 	if err := checkRunsOn(ctx, s, book); err != nil {
 		return engine.NotBegun(err)

@@ -99,5 +99,5 @@ func unaskedDR(ctx context.Context, s *session, dr cluster.NodeName, unreachable
 		return nil
 	}
 	return hint.Wrap(fmt.Errorf("%s, the DR node, cannot be asked whether it was promoted: %w; %s", dr, unreachable, about),
-		"find out that %s is no primary, then repeat with --accept-split; if it is one, it stays the primary: warmrun switchback there rebuilds this node", dr)
+		"find out that %s is no primary, then repeat with --accept-split; if it is one, it stays the primary, and warmrun status there says how to go back", dr)
 }

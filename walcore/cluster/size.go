@@ -32,6 +32,12 @@ func (s *Size) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%q is no size: write a whole number with B, kB, MB, GB or TB, such as 200GB", text)
 }
 
+// String is the size as it may be written.
+func (s Size) String() string {
+	text, _ := s.MarshalText() // which never fails
+	return string(text)
+}
+
 // MarshalText is the inverse of UnmarshalText, in the largest unit that fits.
 func (s Size) MarshalText() ([]byte, error) {
 	unit := 0

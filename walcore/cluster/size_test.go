@@ -53,8 +53,8 @@ func TestRetentionKeys(t *testing.T) {
 		{"keep_backups = 2\nmax_size = \"200GB\"", 2, 200 << 30, ""},
 		{"keep_backups = -1", 0, 0, "archive.keep_backups is -1"},
 		{"max_size = \"200\"", 0, 0, "is no size"},
-		{"max_size = 200", 0, 0, "archive.max_size is 200 bytes"},
-		{"max_size = \"1MB\"", 0, 0, "archive.max_size is 1048576 bytes"},
+		{"max_size = 200", 0, 0, "archive.max_size is 200B, and the least is 64MB"},
+		{"max_size = \"1MB\"", 0, 0, "archive.max_size is 1MB, and the least is 64MB"},
 	}
 	for _, tt := range tests {
 		site, err := loadArchive(t, tt.section)

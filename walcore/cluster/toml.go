@@ -68,7 +68,7 @@ func (a Archiving) check() error {
 		return hint.Wrap(fmt.Errorf("archive.keep_backups is %d", a.KeepBackups), "it is how many backups keep their WAL, 0 for none")
 	}
 	if a.MaxSize != 0 && a.MaxSize < minMaxSize {
-		return hint.Wrap(fmt.Errorf("archive.max_size is %d bytes, too little for any archive", a.MaxSize), "write it with its unit, such as \"200GB\"")
+		return hint.Wrap(fmt.Errorf("archive.max_size is %s, and the least is %s", a.MaxSize, Size(minMaxSize)), "write it with its unit, such as \"200GB\"; leave it out for no limit")
 	}
 	return nil
 }

@@ -338,6 +338,9 @@ func (r *relay) gapError(chain walcore.Chain) error {
 		return nil
 	}
 	gap, rest := chain.Gaps[0], fmt.Sprintf("(%d gaps up to %s)", len(chain.Gaps), chain.Newest)
+	if len(chain.Gaps) == 1 {
+		rest = fmt.Sprintf("(1 gap up to %s)", chain.Newest)
+	}
 	switch gap.After {
 	case "":
 		return fmt.Errorf("%s is missing %s", gap.Want, rest)
