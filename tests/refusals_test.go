@@ -80,6 +80,12 @@ func TestDistribRetires(t *testing.T) {
 	if !c.DB2.Exists(there) {
 		t.Fatalf("distrib has not brought %s", there)
 	}
+	env := c.DB2.Must("env").Stdout
+	for _, want := range []string{"overridden", "flushPrimary.lua", "keep_backups", "no limit", "compress"} {
+		if !strings.Contains(env, want) {
+			t.Errorf("env prints\n%s\nwant %q", env, want)
+		}
+	}
 	local := filepath.Join(c.DB2.Home, "local", "note.lua")
 	place(c.DB2, local, "return 1\n")(t)
 	const want = "global/runbooks/flushPrimary.lua is no longer on the node that distributes; on db2 it is flushPrimary.lua.removed now"

@@ -49,6 +49,9 @@ func (s *state) triggeredByHand() {
 	s.refused(s.DB2, 1, "running", "configStandby")
 	s.refused(s.DB2, 1, "db1 is running and accepts writes", "triggerStandby")
 	s.refused(s.DB2, 1, "db1 is running and accepts writes", "triggerStandby", "--accept-split")
+	if planned := s.DB2.Run("triggerStandby", "--plan"); planned.Code != 1 || planned.Stderr != "" || !strings.Contains(planned.Stdout, "FAILED") {
+		s.Errorf("%s\nwant a plan that shows the failed check, and exit status 1", planned)
+	}
 	trigger := filepath.Join(s.DB2.Home, "local", "trigger")
 	if s.DB2.Exists(trigger) {
 		s.Error("a refused triggerStandby has left its trigger file")

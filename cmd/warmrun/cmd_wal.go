@@ -148,7 +148,7 @@ func (c *walVerifyCommand) Run(ctx context.Context, p *process, g *globals) erro
 	if !c.JSON {
 		request.Found = func(f walcore.Finding) {
 			line.clear()
-			fmt.Fprintln(p.out, f)
+			fmt.Fprintln(foldTo(p.out), f)
 		}
 	}
 	report, err := archive.Verify(ctx, request)

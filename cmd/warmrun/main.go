@@ -125,11 +125,12 @@ func (p *process) report(err error) int {
 		return 0
 	}
 	message, next := describe(err)
+	out := foldTo(p.err)
 	if message != "" {
-		fmt.Fprintf(p.err, "%s%s\n", errorMark, message)
+		fmt.Fprintf(out, "%s%s\n", errorMark, message)
 	}
 	if next != "" {
-		fmt.Fprintf(p.err, "%s%s\n", hintMark, next)
+		fmt.Fprintf(out, "%s%s\n", hintMark, next)
 	}
 	return exitCode(err)
 }
