@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -13,12 +14,13 @@ import (
 	"time"
 
 	"github.com/warmrun/warmrun/tests/cluster"
+	"github.com/warmrun/warmrun/walcore/atomicfile"
 	"github.com/warmrun/warmrun/walcore/fault"
 )
 
 // killsWanted is how many processes have to die before TestProcessesKilled is
 // content. KILLS asks for more: make kills runs with 1000.
-const killsWanted = 60
+const killsWanted = 40
 
 // TestProcessesKilled lets the processes that a segment passes through die at
 // every one of their steps, at random, while clients write. The switchover to
@@ -41,7 +43,6 @@ func TestProcessesKilled(t *testing.T) {
 	c.DB1.Must("copyToStandby", "--start")
 
 	deaths := &deaths{T: t, notes: filepath.Join(c.DB1.Dir, "deaths")}
-	deaths.begin(c.DB1, c.DB2)
 	deaths.wait(c, kills)
 	deaths.end(c.DB1, c.DB2)
 	load.WaitRows(load.Ledger.Snapshot().Acknowledged.Len()+500, time.Minute)
@@ -68,20 +69,25 @@ func lethal() []fault.Step {
 	return slices.DeleteFunc(fault.Steps(), func(s fault.Step) bool { return strings.HasPrefix(string(s), "restore:") })
 }
 
-// begin makes every step deadly once in a while. A segment passes some steps
-// once and one many times.
-func (d *deaths) begin(nodes ...*cluster.Node) {
-	d.Helper()
+// chances are how likely a process is to die at each step. A segment passes some
+// steps once and one many times. One that has been hit is less likely to be hit
+// again: above all a call of the server, whose archiver then ends, and is started
+// again ten seconds later (PGARCH_RESTART_INTERVAL in pgarch.c).
+func (d *deaths) chances() map[fault.Step]float64 {
+	counts, _ := d.count()
 	chance := map[fault.Step]float64{}
 	for _, step := range lethal() {
-		chance[step] = 0.05
+		chance[step] = 0.1
+		if counts[step] > 0 {
+			chance[step] = 0.05
+		}
+		if strings.HasPrefix(string(step), "call:") && counts[step] > 0 {
+			chance[step] = 0.005
+		}
 	}
-	chance[fault.CallAnswer], chance[fault.ShipperAnswer], chance[fault.ShipperListen] = 0.1, 0.2, 0.2
-	chance[fault.ShipperSend] = 0.001
-	for _, n := range nodes {
-		d.plan(n, chance)
-		n.Must("shipper", "stop") // a process reads the file once
-	}
+	chance[fault.ShipperAnswer], chance[fault.ShipperListen] = 3*chance[fault.ShipperAnswer], 3*chance[fault.ShipperListen]
+	chance[fault.ShipperSend] /= 50
+	return chance
 }
 
 // plan says with which chance the node's processes die at each step.
@@ -89,7 +95,7 @@ func (d *deaths) plan(n *cluster.Node, chance map[fault.Step]float64) {
 	d.Helper()
 	text, err := json.Marshal(map[string]any{"notes": d.notes, "chance": chance})
 	if err == nil {
-		err = os.WriteFile(faultsFile(n), text, 0o644)
+		err = atomicfile.WriteFile(faultsFile(n), text, 0o644)
 	}
 	if err != nil {
 		d.Fatal(err)
@@ -132,20 +138,31 @@ const moreToArchive = `SELECT CASE WHEN count(*) < 6 THEN pg_switch_wal()::text 
 	FROM pg_ls_dir('pg_wal/archive_status') AS f WHERE f LIKE '%.ready'`
 
 // wait lets the server archive until enough processes have died, every step
-// among their last ones.
+// among their last ones. A process reads its chances once, when it begins.
 func (d *deaths) wait(c *cluster.Cluster, kills int) {
 	d.Helper()
-	next := time.Now()
-	cluster.Eventually(d, time.Minute+time.Duration(kills)*2*time.Second, "enough processes have died", func() (bool, error) {
-		if time.Now().Before(next) {
-			return false, nil
-		}
-		next = time.Now().Add(200 * time.Millisecond)
-		c.DB1.SQL(moreToArchive)
+	ctx, cancel := context.WithTimeout(d.Context(), 3*time.Minute+time.Duration(kills)*3*time.Second)
+	defer cancel()
+	nodes := []*cluster.Node{c.DB1, c.DB2}
+	for _, n := range nodes {
+		d.plan(n, d.chances())
+		n.Must("shipper", "stop") // it has begun before
+	}
+	for again := time.NewTicker(200 * time.Millisecond); ; <-again.C {
 		counts, all := d.count()
 		missed := slices.ContainsFunc(lethal(), func(s fault.Step) bool { return counts[s] == 0 })
-		return all >= kills && !missed, nil
-	})
+		if all >= kills && !missed {
+			return
+		}
+		if ctx.Err() != nil {
+			d.report()
+			d.Fatalf("%d processes have died in the time given, want %d, and every step among their last ones", all, kills)
+		}
+		for _, n := range nodes {
+			d.plan(n, d.chances())
+		}
+		c.DB1.SQL(moreToArchive)
+	}
 }
 
 func (d *deaths) report() {
