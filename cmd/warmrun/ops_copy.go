@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/warmrun/warmrun/builtins/basebackup"
 	"github.com/warmrun/warmrun/builtins/filesync"
+	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore/cluster"
 )
@@ -44,17 +44,9 @@ func copyOperations() []operation {
 
 // syncAgent starts the far end of a copy on a node.
 func (s *session) syncAgent(name cluster.NodeName) filesync.Dialer {
-	return func(ctx context.Context) (io.ReadWriteCloser, error) {
-		node, err := s.site.Node(name)
-		if err != nil {
-			return nil, err
-		}
-		client, err := s.client(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		return client.Start(ctx, s.command(node, "sync-agent"))
-	}
+	return s.starting(name, "sync-agent", func(ctx context.Context, node cluster.Node) (*remote.Client, error) {
+		return s.client(ctx, node.Name)
+	})
 }
 
 // saveLogs copies the server's log directory to local/logs/NODE on the other

@@ -17,17 +17,23 @@ import (
 
 // agent starts the receiving end of WAL shipping on a node.
 func (s *session) agent(name cluster.NodeName) ship.Dialer {
+	// A key that trust has made starts the agent whatever is asked for.
+	return s.starting(name, "agent", s.shippingClient)
+}
+
+// starting starts a command of the program on a node, over the connection that
+// connect gives.
+func (s *session) starting(name cluster.NodeName, command string, connect func(context.Context, cluster.Node) (*remote.Client, error)) func(context.Context) (io.ReadWriteCloser, error) {
 	return func(ctx context.Context) (io.ReadWriteCloser, error) {
 		node, err := s.site.Node(name)
 		if err != nil {
 			return nil, err
 		}
-		client, err := s.shippingClient(ctx, node)
+		client, err := connect(ctx, node)
 		if err != nil {
 			return nil, err
 		}
-		// A key that trust has made starts the agent whatever is asked for.
-		return client.Start(ctx, s.command(node, "agent"))
+		return client.Start(ctx, s.command(node, command))
 	}
 }
 

@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// Remarks collects what is said about a connection, such as that a key was
-// refused, until a call of the server ends that can hand it on.
+// Remarks collects what is said, by several goroutines, until a call of the server
+// ends that can hand it on: about its file, or about a connection, such as that
+// a key was refused.
 type Remarks struct {
 	also io.Writer
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -144,13 +145,13 @@ func (s *Shipper) archive(c call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var out lockedBuffer
-	r.Out, r.carry = &out, func(ctx context.Context, r ArchiveRequest, d Destination) error {
+	out := NewRemarks(io.Discard)
+	r.Out, r.carry = out, func(ctx context.Context, r ArchiveRequest, d Destination) error {
 		return s.link(d, r.Version).carry(ctx, r)
 	}
 	err = Archive(context.WithoutCancel(s.ctx), r)
 	fault.At(fault.ShipperAnswer)
-	return s.cfg.Remarks.take() + out.String(), err
+	return s.cfg.Remarks.take() + out.take(), err
 }
 
 // link is the one to a destination. One whose way has changed is left behind.
