@@ -231,17 +231,17 @@ func (s *Stream) Close() error { return s.close() }
 // it failed, or usual where it did not. The exit status follows close behind
 // the end of the output.
 func (s *Stream) atEnd(usual error) error {
-	moment := time.NewTimer(quietAfterExit)
-	defer moment.Stop()
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
 	select {
 	case <-s.ctx.Done():
 		return s.session.interrupted(s.ctx)
 	case <-s.session.exited:
 	case <-s.session.ended:
-	case <-moment.C:
+	case <-grace.C:
 		return usual // it has closed its output and goes on
 	}
-	s.settleStderr()
+	s.session.drain(s.ctx, s.copied)
 	if err := s.session.result(); err != nil {
 		return err
 	}

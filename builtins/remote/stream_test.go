@@ -208,3 +208,23 @@ func TestDeadPeerObeysContext(t *testing.T) {
 		t.Errorf("took %s", took)
 	}
 }
+
+// TestStreamEndsBeforeItsCommand: a busy machine may take its time between the
+// end of a command's output and its exit.
+func TestStreamEndsBeforeItsCommand(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Config{})
+	c := dial(t, node(s), newHome(t).options())
+	stream, err := c.Start(timeout(t), "echo 'warmrun: error: no archive' >&2; exec >&- 2>&-; sleep 1.5; exit 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.ReadAll(stream)
+	var exit *ExitError
+	if !errors.As(err, &exit) || !strings.Contains(err.Error(), "no archive") {
+		t.Errorf("Read = %v, want what the command said", err)
+	}
+	if err := stream.Close(); !errors.As(err, &exit) {
+		t.Errorf("Close = %v, want the command's error", err)
+	}
+}
