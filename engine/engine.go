@@ -106,6 +106,8 @@ type Source struct {
 	Shipped bool
 	// Shadows is true for a site's own text in the place of a shipped one.
 	Shadows bool
+	// Library is true for a text that was required.
+	Library bool
 }
 
 // Host is what the surrounding program provides.
@@ -126,6 +128,9 @@ type Host struct {
 	Library func(name string) (Source, error)
 	// Node resolves a parameter of kind node. Nil keeps the text.
 	Node func(name string) (any, error)
+	// Secret reads what a parameter of kind secret names, such as a file: the
+	// text itself is never an argument. Nil means that there are no secrets.
+	Secret func(name string) (Secret, error)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }

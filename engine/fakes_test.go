@@ -210,3 +210,11 @@ func runStep(t *testing.T, host Host, body string) (any, string, error) {
 	}
 	return result.Steps[0].Value, out.String(), err
 }
+
+// takeSecret is a function that a secret may be given to.
+func takeSecret(to *string) any {
+	return func(_ context.Context, s Secret) error {
+		*to = s.Reveal()
+		return nil
+	}
+}

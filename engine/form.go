@@ -15,7 +15,7 @@ import (
 //	  next = "triggerStandby", description = "as long as it takes",
 //	  params = {
 //	    drain = param.duration { default = "60s", help = "how long to wait" },
-//	    -- kinds: string, integer, boolean, duration, size, choice, node
+//	    -- kinds: string, integer, boolean, duration, size, choice, node, lsn, time, secret
 //	    -- keys: default, help, required, and choices for a choice
 //	  },
 //	  checks = {
@@ -25,7 +25,8 @@ import (
 //	  steps = {
 //	    step { "name",
 //	      run = function(c) return result end,             -- required
-//	      undo = function(c) end,                          -- must bear running when there is nothing to undo
+//	      undo = function(c) end,                          -- must bear running when there is nothing to undo;
+//	                                                       -- false: what it does needs no undo
 //	      done_if = function(c) return done, result end,   -- true: run is not called
 //	      when = function(c) return wanted end,            -- false: the step is skipped
 //	      confirm = "question?",                           -- or a function that returns one, or nil
@@ -82,7 +83,7 @@ func (v *vm) openForm() {
 	v.globals.RawSetString("step", v.function(v.makeStep))
 	v.globals.RawSetString("check", v.function(v.makeCheck))
 	kinds := v.newTable()
-	for _, kind := range paramKinds {
+	for _, kind := range v.book.host.paramKinds() {
 		kinds.RawSetString(kind, v.function(func(L *lua.LState) int { return v.draftParam(L, kind) }))
 	}
 	v.globals.RawSetString("param", v.freeze("param", kinds))
@@ -102,7 +103,10 @@ func (v *vm) makeStep(L *lua.LState) int {
 	p := v.part(L, "step")
 	s := &stepDef{file: p.at.file}
 	s.Name, s.Line = p.name("step"), p.at.line
-	s.run, s.undo, s.doneIf, s.when = p.function("run"), p.function("undo"), p.function("done_if"), p.function("when")
+	s.run, s.doneIf, s.when = p.function("run"), p.function("done_if"), p.function("when")
+	if p.get("undo") != lua.LFalse {
+		s.undo = p.function("undo")
+	}
 	s.Irreversible, s.Mark = p.flag("irreversible"), p.text("mark")
 	s.timeout, s.delay, s.Retries = p.duration("timeout"), p.duration("delay"), p.count("retries")
 	s.Hint, s.leaves = p.text("hint"), p.function("leaves")

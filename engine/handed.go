@@ -13,13 +13,16 @@ type handed struct {
 	results func(step string) (lua.LValue, bool) // false: no such step
 }
 
+// fieldsOfC are those of c that do not come from the host.
+var fieldsOfC = []string{"name", "params", "results"}
+
 // c makes the argument of the functions of a runbook: c.name, c.params,
 // c.results and the host's variables, none of which can be changed, and in
 // which a misspelt name is an error.
 func (v *vm) c(h handed) lua.LValue {
 	book := &v.def.book
 	host := v.book.host
-	known := append(sortedKeys(host.Vars), "name", "params", "results")
+	known := append(sortedKeys(host.Vars), fieldsOfC...)
 	params := v.proxy(func(L *lua.LState, key lua.LValue) lua.LValue {
 		value, ok := h.params[key.String()]
 		if !ok {

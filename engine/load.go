@@ -137,6 +137,7 @@ func (b *book) library(name string) (*chunk, error) {
 	if err != nil {
 		return nil, err
 	}
+	src.Library = true
 	b.tried = append(b.tried, src)
 	c, err := compile(src)
 	if err != nil {

@@ -25,7 +25,8 @@ type Runbook struct {
 // Param is one declared parameter, in the order of the file.
 type Param struct {
 	Name string `json:"name"`
-	// Type is string, integer, boolean, duration, size, choice or node.
+	// Type is string, integer, boolean, duration, size, choice, node, time,
+	// secret or the name of an opaque type that has a text form.
 	Type    string `json:"type"`
 	Default string `json:"default,omitempty"`
 	Help    string `json:"help,omitempty"`

@@ -53,6 +53,8 @@ func (v *vm) plain(value lua.LValue, depth int) (any, error) {
 		switch x.Value.(type) {
 		case *stepDef, *checkDef, *paramDraft, *definition:
 			return nil, fmt.Errorf("a part of a runbook is not a value")
+		case Secret:
+			return nil, errSecretKept
 		}
 		return x.Value, nil
 	}

@@ -63,7 +63,8 @@ type vm struct {
 	decoders map[reflect.Type]*optionDecoder
 	structs  map[reflect.Type]*lua.LTable // metatables of result tables
 	handles  map[reflect.Type]*lua.LTable
-	frozen   map[*lua.LTable]bool // tables that scripts cannot change
+	frozen   map[*lua.LTable]bool   // tables that scripts cannot change
+	members  map[string]*lua.LTable // what the tables of functions hold, by their names
 }
 
 // exec runs the text of a runbook or library file and gives its first result.
