@@ -106,8 +106,9 @@ type Source struct {
 	Shipped bool
 	// Shadows is true for a site's own text in the place of a shipped one.
 	Shadows bool
-	// Library is true for a text that was required.
-	Library bool
+	// Library is true for a text that was required, Extension for one that
+	// extends a runbook. Both are set by the engine.
+	Library, Extension bool
 }
 
 // Host is what the surrounding program provides.
@@ -126,6 +127,9 @@ type Host struct {
 	Confirm func(ctx context.Context, question string) (bool, error)
 	// Library finds the text for require. Nil means there is none.
 	Library func(name string) (Source, error)
+	// Extensions finds the texts that extend a runbook, in their order. Nil means
+	// there are none.
+	Extensions func(runbook string) ([]Source, error)
 	// Node resolves a parameter of kind node. Nil keeps the text.
 	Node func(name string) (any, error)
 	// Secret reads what a parameter of kind secret names, such as a file: the

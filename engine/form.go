@@ -42,6 +42,8 @@ type definition struct {
 	book   Runbook
 	checks []*checkDef
 	steps  []*stepDef
+	// finally are the steps at the end of every run that has begun one.
+	finally []*stepDef
 	// callLine is where runbook { was written.
 	callLine int
 }
@@ -65,6 +67,10 @@ type stepDef struct {
 	confirmFn               *lua.LFunction
 	leaves                  *lua.LFunction
 	timeout, delay          time.Duration
+	// extension: it comes from an extension; replaced: in the place of one of the
+	// runbook's own; follows: after that step.
+	extension, replaced bool
+	follows             string
 }
 
 // defaultDelay lies between two tries where retries is given without delay.
@@ -80,6 +86,7 @@ var (
 // openForm adds the words that a runbook is made of.
 func (v *vm) openForm() {
 	v.globals.RawSetString("runbook", v.function(v.makeRunbook))
+	v.globals.RawSetString("extension", v.function(v.makeExtension))
 	v.globals.RawSetString("step", v.function(v.makeStep))
 	v.globals.RawSetString("check", v.function(v.makeCheck))
 	kinds := v.newTable()
@@ -110,6 +117,9 @@ func (v *vm) makeStep(L *lua.LState) int {
 	s.Irreversible, s.Mark = p.flag("irreversible"), p.text("mark")
 	s.timeout, s.delay, s.Retries = p.duration("timeout"), p.duration("delay"), p.count("retries")
 	s.Hint, s.leaves = p.text("hint"), p.function("leaves")
+	if p.get("on_error") != lua.LNil {
+		s.OnError = p.oneOf("on_error", "", []string{onErrorFail, onErrorWarn})
+	}
 	switch confirm := p.get("confirm").(type) {
 	case *lua.LNilType:
 	case lua.LString:
@@ -187,11 +197,11 @@ func (v *vm) makeRunbook(L *lua.LState) int {
 		p.mistake("steps", "%s has no steps", p.what)
 	}
 	for _, s := range d.steps {
-		b.Steps = append(b.Steps, s.StepInfo)
+		if s.OnError != "" {
+			p.mistakeOf(s, "step %s: on_error is for the steps of extensions", s.Name)
+		}
 	}
-	for _, c := range d.checks {
-		b.Checks = append(b.Checks, c.CheckInfo)
-	}
+	d.list()
 	v.def = d
 	return v.push(L, d)
 }

@@ -16,6 +16,8 @@ func (f *lintFile) call(x *ast.FuncCallExpr) luaType {
 	case f.hides(name):
 	case name == "step" || name == "check":
 		return f.part(x, name)
+	case name == "extension" && len(x.Args) == 1:
+		return f.extensionTable(x.Args[0])
 	case name == "require" && len(x.Args) == 1:
 		if s, ok := x.Args[0].(*ast.StringExpr); ok {
 			return luaType{kind: aLibrary, lib: f.library(s.Value)}
@@ -36,6 +38,22 @@ func (f *lintFile) call(x *ast.FuncCallExpr) luaType {
 		f.fn.calls = append(f.fn.calls, lintCall{name: spelt(x.Func), line: x.Line(), fn: t.fn})
 		f.judgeCall(spelt(x.Func), x.Line(), t.fn)
 	}
+	return luaType{}
+}
+
+// extensionTable reads what an extension is made of. The steps of finally are
+// never undone.
+func (f *lintFile) extensionTable(e ast.Expr) luaType {
+	table, ok := e.(*ast.TableExpr)
+	if !ok {
+		return f.expr(e)
+	}
+	for _, entry := range table.Fields {
+		key, isName := entry.Key.(*ast.StringExpr)
+		f.past = isName && key.Value == "finally"
+		f.exprs(entry.Value)
+	}
+	f.past = false
 	return luaType{}
 }
 
@@ -277,15 +295,15 @@ func (f *lintFile) keepResult(step string, t luaType) {
 	f.results[step] = t
 }
 
-// judgeUndo complains about a step that changes something and does not say how
-// that is taken back. A runbook within the step takes itself back, and after a
+// judgeUndo complains about a step that changes something and says neither how
+// that is taken back nor what it leaves. A runbook within the step takes itself back, and after a
 // step that is irreversible nothing is undone any more.
 func (f *lintFile) judgeUndo(name string, line int, does *lintFunc, has map[string]*ast.Field) {
 	if irreversible := has["irreversible"]; irreversible != nil || f.past {
 		f.past = f.past || irreversible != nil && literal(irreversible.Value) == lua.LTrue
 		return
 	}
-	if has["undo"] != nil || does == nil {
+	if has["undo"] != nil || has["leaves"] != nil || does == nil {
 		return
 	}
 	f.later = append(f.later, func() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -25,12 +26,14 @@ type book struct {
 	host Host
 	main *chunk
 
-	mu     sync.Mutex
-	libs   map[string]*chunk
-	order  []string // names of libs in the order of their loading
-	tried  []Source // what libs were made of, also those that failed
-	sigs   map[string]*signature
-	values map[reflect.Type]bool
+	mu         sync.Mutex
+	extensions []*chunk
+	extended   bool // the host was asked for them
+	libs       map[string]*chunk
+	order      []string // names of libs in the order of their loading
+	tried      []Source // what libs were made of, also those that failed
+	sigs       map[string]*signature
+	values     map[reflect.Type]bool
 }
 
 // Load reads, runs and validates the file of a runbook. That has no effect on
@@ -108,7 +111,7 @@ func (b *book) instance(ctx context.Context, planning bool) (*vm, error) {
 		return nil, fmt.Errorf("%s: the file must end in return runbook { ... }, and returns %s",
 			b.main.source.file(), v.withArticle(value))
 	}
-	return v, nil
+	return v, b.extend(ctx, v)
 }
 
 // loadError makes sure that an error names the file.
@@ -155,7 +158,7 @@ func (b *book) chunkOf(file string) *chunk {
 	if b.main.source.file() == file {
 		return b.main
 	}
-	for _, c := range b.libs {
+	for _, c := range append(slices.Collect(maps.Values(b.libs)), b.extensions...) {
 		if c.source.file() == file {
 			return c
 		}
@@ -178,14 +181,17 @@ func (b *book) signature(module string, f Func) (*signature, error) {
 	return s, nil
 }
 
-// Sources are the runbook's own text and those of the files it has required,
-// in the order of their loading.
+// Sources are the runbook's own text, those of the files it has required in the
+// order of their loading, and its extensions.
 func (r *Runbook) Sources() []Source {
 	r.book.mu.Lock()
 	defer r.book.mu.Unlock()
 	out := []Source{r.book.main.source}
 	for _, name := range r.book.order {
 		out = append(out, r.book.libs[name].source)
+	}
+	for _, c := range r.book.extensions {
+		out = append(out, c.source)
 	}
 	return out
 }

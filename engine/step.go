@@ -38,6 +38,10 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 	r.ended(entry, took)
 	unrecorded := r.event(Event{Kind: StepEnded, Step: def.Name, Outcome: entry.Outcome, Attempt: entry.Attempts,
 		Value: entry.Value, Error: entry.Error})
+	if err != nil && def.OnError == onErrorWarn && ctx.Err() == nil && r.ending == nil {
+		r.out.always("    the run goes on: step %s of an extension only warns", def.Name)
+		err = nil
+	}
 	if err == nil {
 		err = unrecorded
 	}

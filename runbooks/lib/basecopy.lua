@@ -26,20 +26,20 @@ function basecopy.checks(target)
 end
 
 function basecopy.copy(target)
-  return step { "copy", timeout = "168h", run = function(c)
+  return step { "copy", undo = false, timeout = "168h", run = function(c)
     return base.copy(c.node, { to = target(c), fast = c.params.fast, streams = c.params.streams, max_rate = c.params.max_rate })
   end }
 end
 
 function basecopy.configure(target)
-  return step { "configure", run = function(c)
+  return step { "configure", undo = false, run = function(c)
     standby.configure(target(c), {})
     say("%s is a standby now; its archive has all WAL that the copy needs", target(c))
   end }
 end
 
 function basecopy.start(target)
-  return step { "start", when = function(c) return c.params.start end, run = function(c)
+  return step { "start", undo = false, when = function(c) return c.params.start end, run = function(c)
     pg_ctl.start(target(c))
     say("Standby server on %s started", target(c))
   end }
