@@ -41,3 +41,24 @@ var secretType = reflect.TypeFor[Secret]()
 func secretOpaque() Opaque { return Opaque{Name: "secret", Type: secretType} }
 
 var errSecretKept = errors.New("a secret can only be given to a function that takes one")
+
+// TakesSecret reports whether a function has a Secret among its arguments or
+// options.
+func TakesSecret(f Func) bool {
+	t := reflect.TypeOf(f.Fn)
+	for i := range t.NumIn() {
+		in := t.In(i)
+		if in == secretType {
+			return true
+		}
+		if in.Kind() != reflect.Struct {
+			continue
+		}
+		for _, option := range reflect.VisibleFields(in) {
+			if option.Type == secretType {
+				return true
+			}
+		}
+	}
+	return false
+}

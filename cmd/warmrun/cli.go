@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,13 +31,14 @@ type globals struct {
 type grammar struct {
 	globals
 
-	Status  statusCommand  `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
-	Wal     walCommand     `cmd:"" group:"Commands:" help:"Look at archived WAL: list it, show a file, verify it all."`
-	Env     envCommand     `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
-	Lab     labCommand     `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
-	Shipper shipperCommand `cmd:"" group:"Commands:" help:"Show or end the process that keeps the connections which WAL is shipped over."`
-	Trust   trustCommand   `cmd:"" group:"Commands:" help:"Make a key that may ship WAL to another node and do nothing else, and let it in there."`
-	Version versionCommand `cmd:"" group:"Commands:" help:"Print the version."`
+	Status  statusCommand   `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
+	Wal     walCommand      `cmd:"" group:"Commands:" help:"Look at archived WAL: list it, show a file, verify it all."`
+	Env     envCommand      `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
+	Lab     labCommand      `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
+	Shipper shipperCommand  `cmd:"" group:"Commands:" help:"Show or end the process that keeps the connections which WAL is shipped over."`
+	Runbook runbookCommands `cmd:"" group:"Commands:" help:"Look at the runbooks, change the site's own, and find mistakes in them."`
+	Trust   trustCommand    `cmd:"" group:"Commands:" help:"Make a key that may ship WAL to another node and do nothing else, and let it in there."`
+	Version versionCommand  `cmd:"" group:"Commands:" help:"Print the version."`
 
 	Archive   archiveCommand   `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Ship one WAL file: archive_command = 'warmrun archive %p %f'."`
 	Restore   restoreCommand   `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Restore one WAL file: restore_command = 'warmrun restore %f %p %r'."`
@@ -177,6 +179,9 @@ func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Ru
 	loaded, err := loadRunbook(ctx, s, book.Name)
 	if err != nil {
 		return err
+	}
+	if warning, err := movedWarning(s.site, book.Name); err != nil || warning != "" {
+		fmt.Fprintf(p.err, "warmrun: %s\n", cmp.Or(warning, fmt.Sprint(err)))
 	}
 	err = p.runRunbook(ctx, s, loaded, command)
 	if err != nil && command.within != "" && !engine.HasBegun(err) {

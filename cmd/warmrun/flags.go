@@ -46,6 +46,9 @@ func paramHelp(param engine.Param) string {
 	if help != "" {
 		help = strings.ToUpper(help[:1]) + help[1:]
 	}
+	if param.Type == "secret" {
+		help += "; a file that only this account can read, below the home directory unless it begins with /"
+	}
 	switch {
 	case param.Required:
 		help += " (required)"
@@ -60,6 +63,9 @@ func paramHelp(param engine.Param) string {
 func placeholder(param engine.Param) string {
 	if len(param.Choices) > 0 {
 		return strings.Join(param.Choices, "|")
+	}
+	if param.Type == "secret" {
+		return "FILE"
 	}
 	return strings.ToUpper(param.Type)
 }

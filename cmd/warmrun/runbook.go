@@ -41,6 +41,9 @@ func findSource(site *cluster.Site, name, dir string) (engine.Source, error) {
 	return engine.Source{Name: name, Path: name + ".lua", Text: string(shipped), Shipped: true}, nil
 }
 
+// testMark ends the names of files that test a runbook.
+const testMark = "_test"
+
 // runbookNames lists the shipped runbooks and the site's own.
 func runbookNames(site *cluster.Site) ([]string, error) {
 	found := map[string]bool{}
@@ -55,7 +58,9 @@ func runbookNames(site *cluster.Site) ([]string, error) {
 		}
 	}
 	for _, path := range append(shipped, own...) {
-		found[strings.TrimSuffix(filepath.Base(path), ".lua")] = true
+		if name := strings.TrimSuffix(filepath.Base(path), ".lua"); !strings.HasSuffix(name, testMark) {
+			found[name] = true
+		}
 	}
 	names := make([]string, 0, len(found))
 	for name := range found {
@@ -87,12 +92,14 @@ func (s *session) host() engine.Host {
 		}
 	}
 	return engine.Host{
-		Modules: modules(s),
-		Opaques: []engine.Opaque{lsnType()},
-		Out:     s.out,
-		Vars:    vars,
-		Confirm: s.confirm(),
-		Library: func(name string) (engine.Source, error) { return findSource(s.site, name, "lib") },
+		Modules:    modules(s),
+		Opaques:    []engine.Opaque{lsnType()},
+		Out:        s.out,
+		Vars:       vars,
+		Confirm:    s.confirm(),
+		Library:    func(name string) (engine.Source, error) { return findSource(s.site, name, "lib") },
+		Extensions: func(name string) ([]engine.Source, error) { return findExtensions(s.site, name) },
+		Secret:     func(name string) (engine.Secret, error) { return readSecret(s.site, name) },
 		Node: func(name string) (any, error) {
 			node, err := s.site.Node(cluster.NodeName(name))
 			return string(node.Name), err
