@@ -122,6 +122,8 @@ type Host struct {
 	// read-only handles with their json names. A key with a nil value exists
 	// and is nil; any other name is an error in the runbook.
 	Vars map[string]any
+	// VarDocs has half a sentence about each of them, for the reference.
+	VarDocs map[string]string
 	// Confirm asks the operator. Nil means that nobody can be asked: runs
 	// with a question then need RunOptions.AssumeYes.
 	Confirm func(ctx context.Context, question string) (bool, error)

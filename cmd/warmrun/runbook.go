@@ -92,10 +92,15 @@ func (s *session) host() engine.Host {
 		}
 	}
 	return engine.Host{
-		Modules:    modules(s),
-		Opaques:    []engine.Opaque{lsnType()},
-		Out:        s.out,
-		Vars:       vars,
+		Modules: modules(s),
+		Opaques: []engine.Opaque{lsnType()},
+		Out:     s.out,
+		Vars:    vars,
+		VarDocs: map[string]string{
+			"node":    "the name of the node that the runbook runs on",
+			"partner": "the name of the other node of the pair",
+			"dr":      "the name of the DR node",
+		},
 		Confirm:    s.confirm(),
 		Library:    func(name string) (engine.Source, error) { return findSource(s.site, name, "lib") },
 		Extensions: func(name string) ([]engine.Source, error) { return findExtensions(s.site, name) },
