@@ -137,6 +137,9 @@ type Host struct {
 	// Secret reads what a parameter of kind secret names, such as a file: the
 	// text itself is never an argument. Nil means that there are no secrets.
 	Secret func(name string) (Secret, error)
+	// Pause waits between two tries, and is false when ctx ends first. Nil waits
+	// for real.
+	Pause func(ctx context.Context, d time.Duration) bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -146,4 +149,11 @@ func (h Host) now() time.Time {
 		return time.Now()
 	}
 	return h.Now()
+}
+
+func (h Host) pause(ctx context.Context, d time.Duration) bool {
+	if h.Pause != nil {
+		return h.Pause(ctx, d)
+	}
+	return pause(ctx, d)
 }

@@ -34,6 +34,8 @@ type book struct {
 	tried      []Source // what libs were made of, also those that failed
 	sigs       map[string]*signature
 	values     map[reflect.Type]bool
+	// failing, where it is set, is told of every line that calls fail.
+	failing func(where string)
 }
 
 // Load reads, runs and validates the file of a runbook. That has no effect on

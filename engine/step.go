@@ -190,7 +190,7 @@ func (r *runner) attempts(ctx context.Context, t *trial) (any, int, error) {
 		if err := r.event(Event{Kind: StepRetried, Step: t.def.Name, Attempt: attempt, Error: err.Error()}); err != nil {
 			return nil, attempt, err
 		}
-		if !pause(ctx, t.def.delay) {
+		if !r.rb.book.host.pause(ctx, t.def.delay) {
 			return nil, attempt, context.Cause(ctx)
 		}
 	}

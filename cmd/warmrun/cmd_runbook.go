@@ -22,6 +22,7 @@ type runbookCommands struct {
 	Diff   runbookDiffCommand   `cmd:"" help:"Show what the site's own text changes, and what has changed in the shipped one since it was made."`
 	Revert runbookRevertCommand `cmd:"" help:"Take the site's own text of a shipped runbook out of use."`
 	Lint   runbookLintCommand   `cmd:"" help:"Look for mistakes in runbooks and extensions, without running anything."`
+	Test   runbookTestCommand   `cmd:"" help:"Run the tests of runbooks, with a fake for everything that they call."`
 	Types  runbookTypesCommand  `cmd:"" help:"Write what editors and linters need to know of runbooks, and the reference."`
 }
 

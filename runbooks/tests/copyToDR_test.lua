@@ -1,0 +1,23 @@
+return test {
+  runbook = "copyToDR",
+  answers = {
+    ["psql.in_recovery"] = false,
+    ["archive.check"] = true,
+    ["archive.check_command"] = {},
+    ["archive.active"] = true,
+    ["archive.wait"] = {},
+    ["pg_ctl.may_control"] = true,
+    ["cluster.node"] = { pgdata = "/srv/data" },
+    ["base.copy"] = { stop_segment = "000000010000000000000004" },
+  },
+
+  case { "the whole way", params = { start = true, max_rate = "50MB" }, sweep = true,
+    calls = { "archive.active db1", "base.copy db1 {fast=true, max_rate=52428800, streams=4, to=dr}", "archive.wait db2", "relay.run db2 {to=dr}",
+      "archive.wait dr", "standby.configure dr", "pg_ctl.start dr" } },
+
+  case { "archiving is off", answers = { ["archive.active"] = false }, fails = "archiving is not active on db1", hint = "copyToStandby first",
+    never = { "base.copy" } },
+
+  case { "the DR node's server could not be started", params = { start = true }, answers = { ["pg_ctl.may_control"] = false },
+    fails = "can be started", never = { "base.copy" } },
+}
