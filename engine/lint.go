@@ -47,7 +47,7 @@ func Lint(ctx context.Context, src Source, host Host) []Finding {
 	if rb != nil {
 		l.book, texts = rb, rb.Sources()
 	}
-	b := &book{host: host, main: &chunk{source: src}, libs: map[string]*chunk{}, sigs: map[string]*signature{}, values: valueTypes(host)}
+	b := &book{limits: usualLimits, host: host, main: &chunk{source: src}, libs: map[string]*chunk{}, sigs: map[string]*signature{}, values: valueTypes(host)}
 	if l.v, err = newVM(b, false); err != nil {
 		l.failed(src, err)
 		return l.findings

@@ -23,8 +23,9 @@ const loadTimeout = 5 * time.Second
 // book is what the Lua states of one runbook share: its texts, compiled once
 // and pinned, and what reflection said about the host's functions.
 type book struct {
-	host Host
-	main *chunk
+	host   Host
+	main   *chunk
+	limits limits
 
 	mu         sync.Mutex
 	extensions []*chunk
@@ -47,7 +48,7 @@ func Load(ctx context.Context, src Source, host Host) (*Runbook, error) {
 	if err != nil {
 		return nil, src.advise(err)
 	}
-	b := &book{host: host, main: main, libs: map[string]*chunk{}, sigs: map[string]*signature{}}
+	b := &book{limits: usualLimits, host: host, main: main, libs: map[string]*chunk{}, sigs: map[string]*signature{}}
 	b.values = valueTypes(host)
 	v, err := b.instance(ctx, false)
 	if err != nil {

@@ -55,7 +55,7 @@ type FieldRef struct {
 
 // Reference describes what a host offers, in a fixed order.
 func (h Host) Reference() (Reference, error) {
-	b := &book{host: h, main: &chunk{}, libs: map[string]*chunk{}, sigs: map[string]*signature{}, values: valueTypes(h)}
+	b := &book{limits: usualLimits, host: h, main: &chunk{}, libs: map[string]*chunk{}, sigs: map[string]*signature{}, values: valueTypes(h)}
 	v, err := newVM(b, false)
 	if err != nil {
 		return Reference{}, err

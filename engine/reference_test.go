@@ -71,7 +71,7 @@ func TestWordsAreDescribed(t *testing.T) {
 	for _, m := range r.Modules {
 		described = append(described, m.Name)
 	}
-	v, err := newVM(&book{host: host, main: &chunk{}, sigs: map[string]*signature{}, values: valueTypes(host)}, false)
+	v, err := newVM(&book{limits: usualLimits, host: host, main: &chunk{}, sigs: map[string]*signature{}, values: valueTypes(host)}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

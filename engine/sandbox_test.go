@@ -204,3 +204,39 @@ func TestNoMemoryLimitOfTheLibrary(t *testing.T) {
 		}
 	}
 }
+
+// TestLimits: a loop that calls nothing and a table without end are ended, also
+// within pcall, and the program goes on.
+func TestLimits(t *testing.T) {
+	for body, want := range map[string]string{
+		`while true do end`: "has computed for 50ms without calling anything",
+		`while true do pcall(function() while true do end end) end`:                                 "has computed for 50ms without calling anything",
+		`local t = {} while true do t[#t + 1] = ("x"):rep(1000000) .. #t end`:                       "has taken more than 64 MB of memory",
+		`local t = {} while true do pcall(function() t[#t + 1] = ("x"):rep(1000000) .. #t end) end`: "has taken more than 64 MB of memory",
+		`local s = "x" while true do s = s .. s end`:                                                "has taken more than 64 MB of memory",
+	} {
+		r := mustLoad(t, bookText("steps = { step { \"one\", retries = 5, run = function(c)\n"+body+"\nend } }"), (&world{}).host())
+		r.book.limits = limits{compute: 10 * time.Minute, memory: 64 << 20}
+		if strings.Contains(want, "computed") {
+			r.book.limits = limits{compute: 50 * time.Millisecond, memory: 1 << 40}
+		}
+		result, err := r.Run(t.Context(), nil, RunOptions{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", body, err, want)
+			continue
+		}
+		if got := result.Steps[0].Attempts; got != 1 {
+			t.Errorf("%s: tried %d times, and nothing can have changed", body, got)
+		}
+	}
+}
+
+// TestLimitsLeaveTheHostAlone: what takes its time is a function of the host.
+func TestLimitsLeaveTheHostAlone(t *testing.T) {
+	w := &world{hook: func(context.Context, string) error { time.Sleep(3 * watchPause); return nil }}
+	r := mustLoad(t, bookText("steps = { step { \"one\", run = function(c) pg_ctl.start(c.node) pg_ctl.start(c.node) return 1 end } }"), w.host())
+	r.book.limits.compute = watchPause
+	if _, err := r.Run(t.Context(), nil, RunOptions{}); err != nil {
+		t.Error(err)
+	}
+}

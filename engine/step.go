@@ -200,7 +200,8 @@ func (r *runner) attempts(ctx context.Context, t *trial) (any, int, error) {
 func retryable(err error) bool {
 	var internal *InternalError
 	var message *luaMessage
-	return !errors.As(err, &internal) && !errors.As(err, &message)
+	var limit *limitError
+	return !errors.As(err, &internal) && !errors.As(err, &message) && !errors.As(err, &limit)
 }
 
 func (r *runner) attempt(ctx context.Context, t *trial) (any, error) {

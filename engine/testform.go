@@ -230,7 +230,7 @@ func loadTest(ctx context.Context, src Source, host Host) (*vm, *testDef, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	b := &book{host: Host{Opaques: host.Opaques}, main: main, libs: map[string]*chunk{}, sigs: map[string]*signature{}}
+	b := &book{limits: usualLimits, host: Host{Opaques: host.Opaques}, main: main, libs: map[string]*chunk{}, sigs: map[string]*signature{}}
 	v, err := newVM(b, false)
 	if err != nil {
 		return nil, nil, err
