@@ -141,7 +141,7 @@ func (s *stage) give(ctx context.Context, full string, answer lua.LValue, args, 
 		if values, err = s.v.call(ctx, checking, fn, s.luaArgs(args)...); err != nil {
 			return fmt.Errorf("the answer of the test for %s: %w", full, err)
 		}
-		if ud := single(values); ud != nil {
+		if ud := special(values); ud != nil {
 			return s.give(ctx, full, ud, args, out)
 		}
 	}
@@ -155,9 +155,9 @@ func (s *stage) give(ctx context.Context, full string, answer lua.LValue, args, 
 	return nil
 }
 
-// single is the one value that a function has answered with, where that is one
+// special is the one value that a function has answered with, where that is one
 // of the answers that are no values.
-func single(values []lua.LValue) *lua.LUserData {
+func special(values []lua.LValue) *lua.LUserData {
 	if len(values) != 1 {
 		return nil
 	}
