@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/yuin/gopher-lua/parse"
 )
 
 const generated = "made by warmrun runbook types; changes are lost"
@@ -25,7 +27,7 @@ func (r Reference) LuaLS() string {
 		b.WriteString("\n")
 	}
 	b.WriteString("---@class (exact) secret: userdata\n\n")
-	for _, name := range []string{"step", "check", "param", "runbook", "extension"} {
+	for _, name := range []string{"step", "check", "param", "runbook", "extension", "test", "case"} {
 		fmt.Fprintf(&b, "---@class (exact) %s: userdata\n\n", name)
 	}
 	classText(&b, "context", r.Fields)
@@ -88,6 +90,14 @@ func (r Reference) kindsText(b *strings.Builder) {
 	}
 }
 
+// variable is a name that may stand for an argument: no word of Lua.
+func variable(name string) string {
+	if _, err := parse.Parse(strings.NewReader("local "+name), name); err != nil {
+		return name + "_"
+	}
+	return name
+}
+
 func functionText(b *strings.Builder, name, doc string, args []ArgRef, results []string) {
 	if doc != "" {
 		fmt.Fprintf(b, "---%s\n", doc)
@@ -100,11 +110,11 @@ func functionText(b *strings.Builder, name, doc string, args []ArgRef, results [
 			names = append(names, "...")
 			continue
 		case a.Optional:
-			fmt.Fprintf(b, "---@param %s? %s\n", a.Name, a.Type)
+			fmt.Fprintf(b, "---@param %s? %s\n", variable(a.Name), a.Type)
 		default:
-			fmt.Fprintf(b, "---@param %s %s\n", a.Name, a.Type)
+			fmt.Fprintf(b, "---@param %s %s\n", variable(a.Name), a.Type)
 		}
-		names = append(names, a.Name)
+		names = append(names, variable(a.Name))
 	}
 	for _, result := range results {
 		fmt.Fprintf(b, "---@return %s\n", result)
@@ -136,8 +146,12 @@ func (r Reference) Luarc() string {
 func (r Reference) Luacheck() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "-- For luacheck: %s.\n\nstds.warmrun = {\n  read_globals = {\n", generated)
-	var plain []string
+	var plain, tests []string
 	for _, w := range r.Words {
+		if w.Tests {
+			tests = append(tests, w.Name)
+			continue
+		}
 		plain = append(plain, w.Name)
 	}
 	for _, o := range r.Opaques {
@@ -145,10 +159,7 @@ func (r Reference) Luacheck() string {
 			plain = append(plain, o.Name)
 		}
 	}
-	slices.Sort(plain)
-	for _, name := range slices.Compact(plain) {
-		fmt.Fprintf(&b, "    %q,\n", name)
-	}
+	namesText(&b, plain)
 	for _, name := range slices.Sorted(maps.Keys(r.Libraries)) {
 		tableText(&b, name, r.Libraries[name])
 	}
@@ -160,8 +171,26 @@ func (r Reference) Luacheck() string {
 		}
 		tableText(&b, m.Name, names)
 	}
-	b.WriteString("  },\n}\n\nstd = \"warmrun\"\nmax_line_length = false\n-- Steps get c whether they look at it or not.\nunused_args = false\n")
+	b.WriteString("  },\n}\n\nstds.warmrun_tests = {\n  read_globals = {\n")
+	namesText(&b, tests)
+	b.WriteString(`  },
+}
+
+std = "warmrun"
+files["**/*_test.lua"] = { std = "+warmrun_tests" }
+exclude_files = { "types" }
+max_line_length = false
+-- Steps get c whether they look at it or not.
+unused_args = false
+`)
 	return b.String()
+}
+
+func namesText(b *strings.Builder, names []string) {
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		fmt.Fprintf(b, "    %q,\n", name)
+	}
 }
 
 func tableText(b *strings.Builder, name string, fields []string) {

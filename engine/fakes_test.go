@@ -173,6 +173,7 @@ func testFuncs(w *world) []Func {
 			}
 			return fmt.Sprintf("%s mode=%s timeout=%s retries=%d upto=%s also=%q quick=%s", n, o.Mode, o.Timeout, o.Retries, o.Upto, o.Also, quick), nil
 		}},
+		{Name: "keyword", Args: []string{"local"}, Fn: func(context.Context, string) error { return nil }},
 		{Name: "many", Fn: func(context.Context) (string, int, error) { return "two", 2, nil }},
 		{Name: "big", Fn: func(context.Context) (uint64, error) { return 1<<63 + 1, nil }},
 		{Name: "print", Args: []string{"text"}, Fn: func(ctx context.Context, text string) error {

@@ -11,8 +11,9 @@ type Word struct {
 	Keys    []FieldRef
 	// Items are what stands in the table without a key.
 	Items []FieldRef
-	// Own is false for Lua's own functions.
-	Own bool
+	// Own is false for Lua's own functions. Tests is true for a word that is in
+	// files that test a runbook only.
+	Own, Tests bool
 }
 
 const callback = "fun(c: context): any, any"
@@ -37,6 +38,7 @@ func formWords() []Word {
 		{Name: "fail", Own: true, Doc: "ends the check or step with an error: fail(format, ...), or fail { message, hint = ... } with what to do", Takes: []ArgRef{{Name: "format", Type: "any"}, {Name: "value", Type: "any", Variadic: true}}},
 		{Name: "require", Own: true, Returns: "any", Doc: "gives what the file lib/NAME.lua returns; the site's own is looked for first", Takes: []ArgRef{{Name: "name", Type: "string"}}},
 	}
+	words = append(words, testWords()...)
 	for _, name := range append([]string{"assert", "getmetatable", "pcall", "rawset", "setmetatable", "type", "xpcall"}, baseNames...) {
 		words = append(words, Word{Name: name})
 	}
@@ -97,5 +99,43 @@ func paramKeys() []FieldRef {
 		{Name: "help", Type: "string", Optional: true, Doc: "the flag's help"},
 		{Name: "required", Type: "boolean", Optional: true, Doc: "true: it must be given"},
 		{Name: "choices", Type: "string[]", Optional: true, Doc: "what a choice can be; for choice only"},
+	}
+}
+
+// testWords are those of files that test a runbook.
+func testWords() []Word {
+	answer := []ArgRef{{Name: "answer", Type: "any", Optional: true}}
+	return []Word{
+		{Name: "test", Own: true, Tests: true, Returns: "test", Doc: "tests a runbook, with a fake for everything that it calls; the file NAME_test.lua returns it", Keys: []FieldRef{
+			{Name: "runbook", Type: "string", Doc: "the runbook's name"},
+			{Name: "answers", Type: "table<string, any>", Optional: true, Doc: answersDoc + ", for all cases"},
+		}, Items: []FieldRef{{Name: "case", Type: "case", Doc: "one run, and what is expected of it; as many as you like"}}},
+		{Name: "case", Own: true, Tests: true, Returns: "case", Doc: "one run, and what is expected of it", Keys: caseKeys(),
+			Items: []FieldRef{{Name: "name", Type: "string", Doc: "what is tried"}}},
+		{Name: "fails", Own: true, Tests: true, Returns: "any", Doc: `an answer that is an error: fails "text", or fails { "text", hint = "...", begun = false } for one that has changed nothing`, Takes: []ArgRef{{Name: "text", Type: "string|table"}}},
+		{Name: "no_return", Own: true, Tests: true, Returns: "any", Doc: "an answer that passes the line of no return first", Takes: answer},
+		{Name: "each", Own: true, Tests: true, Returns: "any", Doc: "answers for one call after the other; the last is for all that follow", Takes: []ArgRef{{Name: "answers", Type: "any[]"}}},
+	}
+}
+
+const answersDoc = `["MODULE.FUNCTION"] = a value, a function of the call's arguments, or fails, no_return or each`
+
+func caseKeys() []FieldRef {
+	return []FieldRef{
+		{Name: "params", Type: "table<string, any>", Optional: true, Doc: "the flags"},
+		{Name: "vars", Type: "table<string, any>", Optional: true, Doc: `fields of c; node, partner and dr are "db1", "db2" and "dr" without it, and false stands for nil`},
+		{Name: "answers", Type: "table<string, any>", Optional: true, Doc: answersDoc + "; before those for all cases"},
+		{Name: "agree", Type: "boolean", Optional: true, Doc: "the answer to questions (default: true)"},
+		{Name: "fails", Type: "string", Optional: true, Doc: "what the error says; without it the run must succeed"},
+		{Name: "hint", Type: "string", Optional: true, Doc: "what the error's hint says"},
+		{Name: "calls", Type: "string[]", Optional: true, Doc: `calls that must come in this order, others between them: "pg_ctl.stop", or with the first arguments, "pg_ctl.stop db1"`},
+		{Name: "never", Type: "string[]", Optional: true, Doc: "calls that must not come"},
+		{Name: "says", Type: "string[]", Optional: true, Doc: "texts in the output"},
+		{Name: "undone", Type: "string[]", Optional: true, Doc: "exactly the steps that are undone, in this order"},
+		{Name: "left", Type: "string[]", Optional: true, Doc: "the steps whose undo fails"},
+		{Name: "passed", Type: "boolean", Optional: true, Doc: "whether the line of no return is passed when it fails"},
+		{Name: "plan", Type: "string[]", Optional: true, Doc: "texts in the plan"},
+		{Name: "expect", Type: "fun(run: table)", Optional: true, Doc: "looks at run.calls (name, text, args of each), run.error, run.results, run.steps, run.output and run.asked, and raises an error"},
+		{Name: "sweep", Type: "boolean", Optional: true, Doc: "true: again with each call failing in turn, which must not make the runbook stumble or leave anything"},
 	}
 }

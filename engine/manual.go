@@ -20,11 +20,15 @@ keys, options, parameters and fields are errors with file and line, and
 `+"`warmrun runbook lint`"+` finds them without running anything.
 
 `, generated)
-	r.formText(&b)
+	b.WriteString("## The form\n\n")
+	r.formText(&b, false)
+	r.kindsTable(&b)
 	b.WriteString("## c\n\nThe functions of checks and steps get one argument. Asking it for a name that does not exist is an error.\n\n")
 	fieldTable(&b, "Field", prefixed("c.", r.Fields))
 	r.typesText(&b)
 	r.luaText(&b)
+	b.WriteString("## Tests\n\n`warmrun runbook test` runs the files NAME_test.lua. Everything that a runbook can call is a fake there, and nothing waits. What the cases have not brought about, of the failures of checks and steps, of undos and of lines that call fail, is listed as untried.\n\n")
+	r.formText(&b, true)
 	b.WriteString("## Modules\n\nA function that is marked **read** may be called anywhere, also in a plan, where it is called for real. **change** may be called in `run` and `undo` only, and a plan lists it instead. **wait** looks until an earlier change has come about; a plan lists it, too. Options are a table at the end; all of them may be left out.\n\n")
 	classes := map[string]ClassRef{}
 	for _, c := range r.Classes {
@@ -39,10 +43,9 @@ keys, options, parameters and fields are errors with file and line, and
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
-func (r Reference) formText(b *strings.Builder) {
-	b.WriteString("## The form\n\n")
+func (r Reference) formText(b *strings.Builder, tests bool) {
 	for _, w := range r.Words {
-		if !w.Own {
+		if !w.Own || w.Tests != tests {
 			continue
 		}
 		if w.Keys == nil {
@@ -56,6 +59,9 @@ func (r Reference) formText(b *strings.Builder) {
 		}
 		fieldTable(b, "Key", w.Keys)
 	}
+}
+
+func (r Reference) kindsTable(b *strings.Builder) {
 	fmt.Fprintf(b, "### param.KIND { ... }\n\nA parameter, and a flag of the command. KIND is %s.\n\n", strings.Join(r.Kinds, ", "))
 	fieldTable(b, "Key", paramKeys())
 }

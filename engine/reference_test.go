@@ -44,6 +44,24 @@ func TestFormIsDescribed(t *testing.T) {
 	}
 }
 
+// TestTestFormIsDescribed: the same for files that test a runbook.
+func TestTestFormIsDescribed(t *testing.T) {
+	for text, want := range map[string][]FieldRef{
+		`return test { runbook = "demo", case { "a", qqqqqqqqqqqq = 1 } }`: caseKeys(),
+		`return test { runbook = "demo", qqqqqqqqqqqq = 1, case { "a" } }`: wordNamed("test").Keys,
+	} {
+		_, _, err := loadTest(t.Context(), Source{Path: "demo_test.lua", Text: text}, Host{})
+		var names []string
+		for _, key := range want {
+			names = append(names, key.Name)
+		}
+		slices.Sort(names)
+		if !strings.Contains(fmt.Sprint(err), "(known: "+strings.Join(names, ", ")+")") {
+			t.Errorf("got %v, the reference describes %q", err, names)
+		}
+	}
+}
+
 func wordNamed(name string) Word {
 	for _, w := range formWords() {
 		if w.Name == name {
@@ -63,6 +81,9 @@ func TestWordsAreDescribed(t *testing.T) {
 	}
 	described := []string{"param", "string", "table", "math"}
 	for _, w := range r.Words {
+		if w.Tests {
+			continue
+		}
 		described = append(described, w.Name)
 	}
 	for _, o := range r.Opaques {
@@ -101,6 +122,8 @@ func TestReferenceTexts(t *testing.T) {
 		"---@param node string\n---@param sql string\n---@param ... any\nfunction psql.exec(node, sql, ...) end\n",
 		"---@param text? string|nil\n---@return string\nfunction test.maybe(text) end\n",
 		"function param.lsn(table) end\n",
+		"---@param local_ string\nfunction test.keyword(local_) end\n",
+		"---@class (exact) case_table\n---@field params? table<string, any> the flags\n",
 	} {
 		if !strings.Contains(r.LuaLS(), want) {
 			t.Errorf("the annotations lack\n%s", want)

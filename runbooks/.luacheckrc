@@ -230,7 +230,19 @@ stds.warmrun = {
   },
 }
 
+stds.warmrun_tests = {
+  read_globals = {
+    "case",
+    "each",
+    "fails",
+    "no_return",
+    "test",
+  },
+}
+
 std = "warmrun"
+files["**/*_test.lua"] = { std = "+warmrun_tests" }
+exclude_files = { "types" }
 max_line_length = false
 -- Steps get c whether they look at it or not.
 unused_args = false

@@ -104,7 +104,7 @@ func (c *runbookEditCommand) merge(p *process, s *session, v variant) error {
 // edit lets the operator change a file, and reports whether an editor was there.
 func edit(ctx context.Context, p *process, path string) (bool, error) {
 	editor := firstSet("VISUAL", "EDITOR")
-	if editor == "" || !isTerminal(p.in) || !isTerminal(p.out) {
+	if editor == "" || !isTerminal(p.in) {
 		_, err := fmt.Fprintf(p.out, "%s\nEdit it, then: warmrun runbook lint %[1]s\n", path)
 		return false, err
 	}

@@ -22,6 +22,10 @@ function lsn(text) end
 
 ---@class (exact) extension: userdata
 
+---@class (exact) test: userdata
+
+---@class (exact) case: userdata
+
 ---@class (exact) context
 ---@field name string the runbook's name
 ---@field params table<string, any> the parameters by their names; one without a value is nil
@@ -561,6 +565,54 @@ function fail(format, ...) end
 ---@param name string
 ---@return any
 function require(name) end
+
+---@class (exact) test_table
+---@field runbook string the runbook's name
+---@field answers? table<string, any> ["MODULE.FUNCTION"] = a value, a function of the call's arguments, or fails, no_return or each, for all cases
+---@field [1] case one run, and what is expected of it; as many as you like
+
+---tests a runbook, with a fake for everything that it calls; the file NAME_test.lua returns it
+---@param table test_table
+---@return test
+function test(table) end
+
+---@class (exact) case_table
+---@field params? table<string, any> the flags
+---@field vars? table<string, any> fields of c; node, partner and dr are "db1", "db2" and "dr" without it, and false stands for nil
+---@field answers? table<string, any> ["MODULE.FUNCTION"] = a value, a function of the call's arguments, or fails, no_return or each; before those for all cases
+---@field agree? boolean the answer to questions (default: true)
+---@field fails? string what the error says; without it the run must succeed
+---@field hint? string what the error's hint says
+---@field calls? string[] calls that must come in this order, others between them: "pg_ctl.stop", or with the first arguments, "pg_ctl.stop db1"
+---@field never? string[] calls that must not come
+---@field says? string[] texts in the output
+---@field undone? string[] exactly the steps that are undone, in this order
+---@field left? string[] the steps whose undo fails
+---@field passed? boolean whether the line of no return is passed when it fails
+---@field plan? string[] texts in the plan
+---@field expect? fun(run: table) looks at run.calls (name, text, args of each), run.error, run.results, run.steps, run.output and run.asked, and raises an error
+---@field sweep? boolean true: again with each call failing in turn, which must not make the runbook stumble or leave anything
+---@field [1] string what is tried
+
+---one run, and what is expected of it
+---@param table case_table
+---@return case
+function case(table) end
+
+---an answer that is an error: fails "text", or fails { "text", hint = "...", begun = false } for one that has changed nothing
+---@param text string|table
+---@return any
+function fails(text) end
+
+---an answer that passes the line of no return first
+---@param answer? any
+---@return any
+function no_return(answer) end
+
+---answers for one call after the other; the last is for all that follow
+---@param answers any[]
+---@return any
+function each(answers) end
 
 ---@class (exact) param_table
 ---@field default? string|number|boolean the value where none is given
