@@ -76,7 +76,11 @@ func loadRunbook(ctx context.Context, s *session, name string) (*engine.Runbook,
 	if err != nil {
 		return nil, err
 	}
-	return engine.Load(ctx, source, s.host())
+	book, err := engine.Load(ctx, source, s.host())
+	if err != nil {
+		return nil, err
+	}
+	return book, checkFlags(book)
 }
 
 // host is what runbooks of this session can see and call.
