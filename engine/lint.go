@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -80,11 +79,7 @@ type lintLib struct {
 
 // failed takes over the error of the load, which begins with its place.
 func (l *lint) failed(src Source, err error) {
-	var e interface{ Unwrap() error }
 	text := err.Error()
-	if errors.As(err, &e) && text == "" {
-		return
-	}
 	f := Finding{File: src.file(), Text: text}
 	file, rest, found := strings.Cut(text, ":")
 	if number, said, ok := strings.Cut(rest, ": "); found && ok {
