@@ -46,7 +46,7 @@ func newPatterns(lists ...[]string) (patterns, error) {
 	ps := patterns{whole: map[string]bool{}, last: map[string]bool{}}
 	for _, list := range lists {
 		for _, p := range list {
-			if err := checkPattern(p); err != nil {
+			if err := CheckPattern(p); err != nil {
 				return patterns{}, err
 			}
 			ps.add(p)
@@ -72,7 +72,9 @@ func (ps *patterns) add(p string) {
 	names[name] = dirOnly
 }
 
-func checkPattern(p string) error {
+// CheckPattern is an error where a pattern can match nothing, or has no form that
+// Match knows.
+func CheckPattern(p string) error {
 	trimmed := strings.TrimSuffix(p, "/")
 	if strings.Trim(trimmed, "/") == "" {
 		return fmt.Errorf("pattern %q matches nothing", p)

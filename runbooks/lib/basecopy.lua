@@ -16,7 +16,7 @@ function basecopy.checks(target)
       return true
     end },
     check { "the other side runs no server, and was no primary", function(c)
-      base.receivable(target(c))
+      copy.receivable(target(c))
       return true
     end },
     check { "with --start, the server on the other side can be started", function(c)
@@ -27,7 +27,10 @@ end
 
 function basecopy.copy(target)
   return step { "copy", timeout = "168h", run = function(c)
-    return base.copy(c.node, { to = target(c), fast = c.params.fast, streams = c.params.streams, max_rate = c.params.max_rate })
+    return copy.base(c.node, {
+      to = target(c), fast = c.params.fast, streams = c.params.streams, max_rate = c.params.max_rate,
+      compress = c.params.compress, verbose = c.params.verbose,
+    })
   end }
 end
 
@@ -51,6 +54,8 @@ function basecopy.params()
     fast = param.boolean { default = true, help = "begin with an immediate checkpoint instead of a spread one" },
     streams = param.integer { default = 4, help = "how many streams copy at once" },
     max_rate = param.size { default = "0", help = "bytes a second that the copy may take from the network, such as 50MB (0: all it can get)" },
+    compress = param.choice { choices = { "none", "s2" }, default = "none", help = "how the copy is packed on the wire" },
+    verbose = param.boolean { default = false, help = "print the name of every file that is copied or deleted" },
     wal_timeout = param.duration { default = "10m", help = "how long the copy's last WAL may take to reach the archive there" },
   }
 end
