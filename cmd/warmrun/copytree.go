@@ -80,14 +80,18 @@ func explainCopy(r route, done copyResult, err error) error {
 		return lockedError{err}
 	case notInstalled(err):
 		return hint.Wrap(err, "warmrun is needed on both sides; run: warmrun distrib")
-	case done.Dirs == 0 && errors.Is(err, fs.ErrNotExist):
-		return absentError{err}
-	case done.Dirs == 0:
-		return err
+	case done.Dirs == 0 && hint.Of(err) == "" && hint.File(err) == "":
+		err = hint.Wrap(err, "nothing was changed; mend that and run the copy again")
 	case hint.Of(err) == "" && hint.File(err) == "":
 		err = hint.Wrap(err, "%s is half done; run the same copy again, it goes on from what is there", r.to)
 	}
-	return halfwayError{err}
+	switch {
+	case done.Dirs > 0:
+		return halfwayError{err}
+	case !r.from.here && errors.Is(err, fs.ErrNotExist):
+		return absentError{err}
+	}
+	return err
 }
 
 // checkSource is an error where a source on this node cannot be copied.
