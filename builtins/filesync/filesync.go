@@ -91,6 +91,10 @@ type Options struct {
 	// final names. A copy that fails leaves half-written files. A file with
 	// several hard links is never written in place.
 	InPlace bool
+	// DryRun changes nothing: Verbose and the Summary tell what a copy would do.
+	// A file whose size or time differs counts as transferred, though the copy
+	// may find that its content does not. With Checksum it is refused.
+	DryRun bool
 	// FollowRoot allows the target root to be a symbolic link to a directory.
 	FollowRoot bool
 	// MaxRate bounds the bytes of file content sent per second, over all

@@ -50,6 +50,14 @@ func (p *pull) run(ctx context.Context, localRoot string) (_ Summary, err error)
 	if err != nil {
 		return Summary{}, err
 	}
+	if p.opts.DryRun {
+		plan, err := p.foresee(ctx, localRoot, rules, source)
+		if err != nil {
+			return Summary{}, err
+		}
+		p.track.foretell(plan)
+		return p.track.summary(plan), p.track.err
+	}
 	// Only now: a source that cannot be listed must not leave an empty target.
 	if p.target, err = openTree(ctx, localRoot, treeOptions{create: true, follow: p.opts.FollowRoot, exclude: true}); err != nil {
 		return Summary{}, err

@@ -49,6 +49,10 @@ func (p *push) run(ctx context.Context, localRoot string) (_ Summary, err error)
 	if err != nil {
 		return Summary{}, err
 	}
+	if p.opts.DryRun {
+		p.track.foretell(plan)
+		return p.track.summary(plan), p.track.err
+	}
 	p.track.plan(plan)
 	if err := p.prepare(ctx, plan); err != nil {
 		return p.track.summary(plan), err
@@ -67,6 +71,9 @@ func (p *push) plan(ctx context.Context) (plan, error) {
 		return plan{}, err
 	}
 	p.track.watch(p.first.c)
+	if p.opts.DryRun {
+		return p.foresee(ctx, rules)
+	}
 	reply, err := p.first.open(ctx, p.openRequest(openRequest{Create: true, Lock: true}))
 	if err != nil {
 		return plan{}, err

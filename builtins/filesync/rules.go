@@ -17,6 +17,9 @@ type rules struct {
 }
 
 func newRules(o Options) (rules, error) {
+	if o.DryRun && o.Checksum {
+		return rules{}, errDryChecksum
+	}
 	left, err := newPatterns(o.Exclude, o.Keep)
 	if err != nil {
 		return rules{}, err

@@ -55,14 +55,14 @@ func (c *copyCommand) run(ctx context.Context, p *process, g *globals) error {
 	if c.JSON {
 		return printEvent(p.out, summaryEvent{Event: "summary", copyResult: result, Elapsed: result.Elapsed.Seconds()})
 	}
-	_, err = fmt.Fprintln(p.out, result.Summary)
+	_, err = fmt.Fprintln(p.out, result)
 	return err
 }
 
 // output shows people or programs what happens: names and events on standard
 // output, the rest on standard error.
 func (c *copyCommand) output(p *process) copyOutput {
-	bar := &progress{out: p.err, columns: columnsOf(p.err), every: linesEvery}
+	bar := &progress{out: p.err, columns: max(columnsOf(p.err)-1, 0), every: linesEvery}
 	out := copyOutput{show: bar.show, notes: bar}
 	names := writer(func(text []byte) (int, error) { return bar.above(p.out, text) })
 	if c.JSON {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ type copyOptions struct {
 	Compress       string   `json:"compress" placeholder:"none|s2" help:"How content is packed on the wire (default: none)."`
 	Streams        int      `json:"streams" placeholder:"N" help:"How many streams copy at once (default: 4)."`
 	InPlace        bool     `json:"in_place" name:"in-place" help:"Write into the files that are there instead of replacing them. A copy that is cut leaves half-written files."`
+	DryRun         bool     `json:"dry_run" name:"dry-run" short:"n" help:"Change nothing, and say what a copy would do by sizes and times: with -v the names."`
 	Live           bool     `json:"live" help:"The source is in use: go on when files change under way, and say which."`
 }
 
@@ -37,6 +39,9 @@ func (o copyOptions) check() error {
 	if o.Compress != "" && !slices.Contains(compressions, o.Compress) {
 		return usageError{hint.Wrap(fmt.Errorf("compression %q is not known", o.Compress), "it must be %s", orList(compressions))}
 	}
+	if o.DryRun && o.Checksum {
+		return usageError{hint.Wrap(errors.New("a dry run compares sizes and times, and no content"), "leave one out: --checksum or --dry-run")}
+	}
 	for _, pattern := range o.Exclude {
 		if err := filesync.CheckPattern(pattern); err != nil {
 			return usageError{fmt.Errorf("--exclude: %w", err)}
@@ -51,6 +56,7 @@ func (o copyOptions) sync() filesync.Options {
 	return filesync.Options{
 		Checksum: o.Checksum, Delete: o.Delete || o.DeleteExcluded, DeleteExcluded: o.DeleteExcluded, Exclude: o.Exclude,
 		MaxRate: o.MaxRate, Compress: o.Compress == "s2", Streams: o.Streams, InPlace: o.InPlace, FollowRoot: true,
+		DryRun: o.DryRun,
 	}
 }
 

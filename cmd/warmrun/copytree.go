@@ -27,6 +27,14 @@ func (e halfwayError) Unwrap() error { return e.error }
 type copyResult struct {
 	filesync.Summary
 	Changed []changedFile `json:"changed"` // while they were read, with the live option
+	DryRun  bool          `json:"dry_run"` // nothing of it was done
+}
+
+func (r copyResult) String() string {
+	if r.DryRun {
+		return r.Summary.String() + " (DRY RUN)"
+	}
+	return r.Summary.String()
 }
 
 // changedFile is a file that changed while it was read.
@@ -53,7 +61,7 @@ func (s *session) copyTree(ctx context.Context, r route, o copyOptions, out copy
 	for _, pattern := range kept {
 		fmt.Fprintf(out.notes, "leaving alone %s%s, which is a WAL archive or the data directory of a server that runs\n", r.to, pattern)
 	}
-	result := copyResult{Changed: []changedFile{}}
+	result := copyResult{Changed: []changedFile{}, DryRun: o.DryRun}
 	options := o.sync()
 	options.Keep, options.Progress, options.Verbose, options.Prefix = kept, out.show, out.names, r.prefix
 	if o.Live {
@@ -86,7 +94,7 @@ func explainCopy(r route, done copyResult, err error) error {
 		err = hint.Wrap(err, "%s is half done; run the same copy again, it goes on from what is there", r.to)
 	}
 	switch {
-	case done.Dirs > 0:
+	case done.Dirs > 0 && !done.DryRun:
 		return halfwayError{err}
 	case !r.from.here && errors.Is(err, fs.ErrNotExist):
 		return absentError{err}

@@ -86,7 +86,7 @@ func (s *session) copyForRunbook(ctx context.Context, from, to place, o copyOpti
 	}
 	result, err := s.copyTree(ctx, route{from: from, to: to}, o, out)
 	if err == nil {
-		fmt.Fprintln(s.live(ctx), result.Summary)
+		fmt.Fprintln(s.live(ctx), result)
 	}
 	return result, err
 }
