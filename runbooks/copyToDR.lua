@@ -25,6 +25,7 @@ return runbook {
     end },
 
     basecopy.copy(target),
+    basecopy.verify(target),
 
     step { "wal", timeout = "168h", run = function(c)
       archive.wait(c.partner, { segment = c.results.copy.stop_segment, timeout = c.params.wal_timeout })

@@ -31,6 +31,7 @@ return runbook {
     },
 
     basecopy.copy(target),
+    basecopy.verify(target),
 
     step { "wal", timeout = "168h", run = function(c)
       -- A history that was written while archiving was not active is here only.

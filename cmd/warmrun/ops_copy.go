@@ -53,6 +53,7 @@ func copyOperations() []operation {
 		onNode("copy", "pull", engine.Change, "copy a directory of another node to the node", pullTree),
 		onNode("copy", "base", engine.Change, "take a base copy of the node's running server onto another node", baseCopy),
 		onNode("copy", "receivable", engine.Read, "that a base copy may be written over the node", receivable),
+		onNode("copy", "verify", engine.Change, "compare a base copy on the node, from which no server was started, with its backup manifest", verifyBase),
 		onNode("copy", "logs", engine.Change, "save the node's server log files on another node", saveLogs),
 	}
 }

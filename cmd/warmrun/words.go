@@ -49,6 +49,7 @@ func planWords() map[string]string {
 		"copy.pull":              "copy {source} on {from} to {target} on {node}",
 		"copy.logs":              "save the server log files of {node} on {to}",
 		"copy.base":              "take a base copy of {node} onto {to}[ over {streams} streams]",
+		"copy.verify":            "compare the copy on {node} with its backup manifest",
 		"relay.run":              "relay the archive of {node} to {to} and check it for gaps",
 		"relay.push":             "relay the archive of {node} to {to}",
 		"relay.try":              "relay the archive of {node} to {to}, if it can be reached",

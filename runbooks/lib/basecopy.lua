@@ -34,6 +34,14 @@ function basecopy.copy(target)
   end }
 end
 
+-- verify comes before configure, which changes files of the copy.
+function basecopy.verify(target)
+  return step { "verify", timeout = "168h", when = function(c) return c.params.verify end, run = function(c)
+    local report = copy.verify(target(c), {})
+    say("%d files on %s are as they were copied", report.files, target(c))
+  end }
+end
+
 function basecopy.configure(target)
   return step { "configure", run = function(c)
     standby.configure(target(c), {})
@@ -55,6 +63,7 @@ function basecopy.params()
     streams = param.integer { default = 4, help = "how many streams copy at once" },
     max_rate = param.size { default = "0", help = "bytes a second that the copy may take from the network, such as 50MB (0: all it can get)" },
     compress = param.choice { choices = { "none", "s2" }, default = "none", help = "how the copy is packed on the wire" },
+    verify = param.boolean { default = false, help = "read the whole copy there, and compare it with its backup manifest" },
     verbose = param.boolean { default = false, help = "print the name of every file that is copied or deleted" },
     wal_timeout = param.duration { default = "10m", help = "how long the copy's last WAL may take to reach the archive there" },
   }
