@@ -143,7 +143,7 @@ func refusedCopies(t *testing.T, c *cluster.Cluster, source string) {
 }
 
 // TestCopyByRunbook: a runbook pushes a tree, and has another node pull it, with what
-// happened as a table; the base copy packs what it sends and names it.
+// happened as a table; the base copy packs what it sends and names its files.
 func TestCopyByRunbook(t *testing.T) {
 	c := cluster.New(t, cluster.Options{})
 	c.DB1.Write(filepath.Join(c.DB1.Dir, "tree/one"), "1")
@@ -167,12 +167,47 @@ func TestCopyByRunbook(t *testing.T) {
 	sameTree(t, c.DB1, filepath.Join(c.DB1.Dir, "tree"), c.DR, filepath.Join(c.DR.Dir, "tree"))
 
 	c.DB2.Must("configStandby")
-	result := c.DB1.Must("copyToStandby", "--start", "--compress=s2", "--verbose")
+	result := c.DB1.Must("copyToStandby", "--compress=s2", "--verbose")
 	wantOutput(t, result, "base/1/PG_VERSION\n", "global/\n", "total size is ")
 	if n := strings.Count(result.Stdout, "speedup is"); n != 1 {
 		t.Errorf("%s\nwant one summary, got %d", result, n)
 	}
+}
+
+// TestVerifyCopy: a base copy is compared with its manifest as a step of the
+// copy and later, until a server runs on it.
+func TestVerifyCopy(t *testing.T) {
+	c := cluster.New(t, cluster.Options{})
+	c.DB1.Must("distrib")
+	c.DB2.Must("configStandby")
+	if result := c.DB2.Run("verifyCopy"); result.Code != 3 || !strings.Contains(result.Stderr, "is not a data directory") {
+		t.Errorf("%s\nwant exit status 3: there is no copy", result)
+	}
+	wantOutput(t, c.DB1.Must("copyToStandby", "--verify"), "==> verify  [3/6]", "files on db2 are as they were copied")
+	wantOutput(t, c.DB2.Must("verifyCopy"), "needs WAL from 0/", ": all is well")
+
+	victim := c.DB2.Path(filepath.Join(c.DB2.PGData, "base/1/PG_VERSION"))
+	intact := readFile(t, victim)
+	replaceFile(t, victim, "99\n")
+	result := c.DB2.Run("verifyCopy", "--json")
+	var report struct {
+		Findings []struct{ Problem, Path string } `json:"findings"`
+	}
+	if err := json.Unmarshal([]byte(result.Stdout), &report); err != nil || result.Code != 1 || len(report.Findings) != 1 || report.Findings[0].Path != "base/1/PG_VERSION" || report.Findings[0].Problem != "changed" {
+		t.Errorf("%s\nwant exit status 1 and one file that was changed (%v)", result, err)
+	}
+	wantOutput(t, c.DB2.Run("verifyCopy"), "base/1/PG_VERSION: changed", ": 1 finding\n")
+	replaceFile(t, victim, intact)
+
+	c.DB2.StartServer()
 	c.DB2.WaitReplay(c.DB1, catchUp)
+	if result := c.DB2.Run("verifyCopy"); result.Code != 1 || !strings.Contains(result.Stderr, "a server runs in "+c.DB2.PGData) {
+		t.Errorf("%s\nwant a refusal: a server changes its files", result)
+	}
+	c.DB2.StopServer("fast")
+	if result := c.DB2.Run("verifyCopy"); !strings.Contains(result.Stderr, "a server was started from this copy") {
+		t.Errorf("%s\nwant to be told that a server has changed the files", result)
+	}
 }
 
 // incompressible is content that packing does not make smaller.

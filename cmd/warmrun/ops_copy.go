@@ -44,7 +44,9 @@ type baseOptions struct {
 	// Tablespaces says, by their location on the source, where tablespaces go
 	// that are not to have the same location on the target.
 	Tablespaces map[string]string `json:"tablespaces"`
-	Verbose     bool              `json:"verbose"`
+	// AllowBadPages goes on past pages whose checksum is wrong.
+	AllowBadPages bool `json:"allow_bad_pages"`
+	Verbose       bool `json:"verbose"`
 }
 
 func copyOperations() []operation {
@@ -146,6 +148,9 @@ func receivable(ctx context.Context, s *session, _ none) (none, error) {
 }
 
 func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result, error) {
+	if err := (copyOptions{Streams: o.Streams, MaxRate: o.MaxRate, Compress: o.Compress}).check(); err != nil {
+		return basebackup.Result{}, err
+	}
 	to, err := s.site.Node(o.To)
 	if err != nil {
 		return basebackup.Result{}, err
@@ -155,32 +160,44 @@ func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result
 		return basebackup.Result{}, err
 	}
 	defer conn.Close(ctx)
-	if err := (copyOptions{Streams: o.Streams, MaxRate: o.MaxRate, Compress: o.Compress}).check(); err != nil {
-		return basebackup.Result{}, err
-	}
-	bar := s.progress(ctx)
-	result, err := basebackup.Copy(ctx, basebackup.Request{
-		Source:       basebackup.Source{PGData: s.site.Self.PGData, Conn: conn},
-		Dial:         s.syncAgent(o.To),
-		TargetPGData: to.PGData,
-		Streams:      o.Streams, MaxRate: o.MaxRate, Compress: o.Compress == "s2",
-		TablespaceMap: o.Tablespaces,
-		Label:         fmt.Sprintf("warmrun base copy of %s onto %s", s.site.Self.Name, o.To),
-		Fast:          o.Fast,
-		Progress:      bar.show,
-		Keep:          append(insidePGDATA(to), insidePGDATA(s.site.Self)...),
-		Out:           bar,
-		Verbose:       o.Verbose,
-		CheckTarget: func(ctx context.Context) error {
-			_, err := callOn(ctx, s, o.To, "copy.receivable", none{}, receivable)
-			return err
-		},
-	})
+	request := s.baseRequest(o, to, s.progress(ctx))
+	request.Conn = conn
+	result, err := basebackup.Copy(ctx, request)
 	// With names each tree has had its own.
 	if err == nil && (!o.Verbose || len(result.Tablespaces) > 0) {
 		fmt.Fprintln(s.live(ctx), result.Summary)
 	}
 	return result, err
+}
+
+// baseRequest is a base copy of this node's server, but for the session.
+func (s *session) baseRequest(o baseOptions, to cluster.Node, bar *progress) basebackup.Request {
+	self := s.site.Self
+	return basebackup.Request{
+		Source: basebackup.Source{
+			PGData: self.PGData,
+			Connect: func(ctx context.Context, database string) (basebackup.ClosingSession, error) {
+				return s.sqlIn(ctx, self.Name, database)
+			},
+		},
+		Dial:          s.syncAgent(o.To),
+		TargetPGData:  to.PGData,
+		Label:         fmt.Sprintf("warmrun base copy of %s onto %s", self.Name, o.To),
+		Fast:          o.Fast,
+		TablespaceMap: o.Tablespaces,
+		Keep:          append(insidePGDATA(to), insidePGDATA(self)...),
+		AllowBadPages: o.AllowBadPages,
+		Streams:       o.Streams,
+		MaxRate:       o.MaxRate,
+		Compress:      o.Compress == "s2",
+		Out:           bar,
+		Verbose:       o.Verbose,
+		Progress:      bar.show,
+		CheckTarget: func(ctx context.Context) error {
+			_, err := callOn(ctx, s, o.To, "copy.receivable", none{}, receivable)
+			return err
+		},
+	}
 }
 
 // insidePGDATA lists what of warmrun's own lies in a node's data directory, as

@@ -30,6 +30,7 @@ function basecopy.copy(target)
     return copy.base(c.node, {
       to = target(c), fast = c.params.fast, streams = c.params.streams, max_rate = c.params.max_rate,
       compress = c.params.compress, verbose = c.params.verbose,
+      allow_bad_pages = c.params.allow_bad_pages,
     })
   end }
 end
@@ -63,6 +64,7 @@ function basecopy.params()
     streams = param.integer { default = 4, help = "how many streams copy at once" },
     max_rate = param.size { default = "0", help = "bytes a second that the copy may take from the network, such as 50MB (0: all it can get)" },
     compress = param.choice { choices = { "none", "s2" }, default = "none", help = "how the copy is packed on the wire" },
+    allow_bad_pages = param.boolean { default = false, help = "copy pages whose checksum is wrong as they are, and list them" },
     verify = param.boolean { default = false, help = "read the whole copy there, and compare it with its backup manifest" },
     verbose = param.boolean { default = false, help = "print the name of every file that is copied or deleted" },
     wal_timeout = param.duration { default = "10m", help = "how long the copy's last WAL may take to reach the archive there" },
