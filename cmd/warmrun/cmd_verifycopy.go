@@ -40,9 +40,6 @@ func (c *verifyCopyCommand) Run(ctx context.Context, p *process, g *globals) err
 	if err != nil {
 		return err
 	}
-	if len(request.Ignore) > 0 {
-		fmt.Fprintf(foldTo(p.err), "warmrun: not compared: %s\n", strings.Join(request.Ignore, ", "))
-	}
 	begun := time.Now()
 	bar := &progress{out: p.err, columns: max(columnsOf(p.err)-1, 0), every: linesEvery}
 	if !c.NoProgress {
@@ -52,6 +49,9 @@ func (c *verifyCopyCommand) Run(ctx context.Context, p *process, g *globals) err
 	bar.clear()
 	if err != nil {
 		return err
+	}
+	if len(request.Ignore) > 0 {
+		fmt.Fprintf(foldTo(p.err), "warmrun: not compared: %s\n", strings.Join(request.Ignore, ", "))
 	}
 	if started(request.Dir) {
 		fmt.Fprintf(foldTo(p.err), "warmrun: a server was started from this copy (it has a backup_label.old), and has changed files since\n")
