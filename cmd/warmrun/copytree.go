@@ -71,6 +71,9 @@ func (s *session) copyTree(ctx context.Context, r route, o copyOptions, out copy
 			return err
 		}
 	}
+	if r.from.here && r.to.here {
+		options.Compress = filesync.CompressNone // there is no wire
+	}
 	if r.from.here {
 		result.Summary, err = filesync.Push(ctx, s.farEnd(r.to), r.from.path, r.to.path, options)
 	} else {

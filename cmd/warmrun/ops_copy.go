@@ -36,11 +36,11 @@ type pullTreeOptions struct {
 }
 
 type baseOptions struct {
-	To       cluster.NodeName `json:"to"`
-	Fast     bool             `json:"fast"`
-	Streams  int              `json:"streams"`
-	MaxRate  int64            `json:"max_rate"` // bytes a second; 0 is no limit
-	Compress string           `json:"compress"`
+	To       cluster.NodeName     `json:"to"`
+	Fast     bool                 `json:"fast"`
+	Streams  int                  `json:"streams"`
+	MaxRate  int64                `json:"max_rate"` // bytes a second; 0 is no limit
+	Compress filesync.Compression `json:"compress"`
 	// Tablespaces says, by their location on the source, where tablespaces go
 	// that are not to have the same location on the target.
 	Tablespaces map[string]string `json:"tablespaces"`
@@ -189,7 +189,7 @@ func (s *session) baseRequest(o baseOptions, to cluster.Node, bar *progress) bas
 		AllowBadPages: o.AllowBadPages,
 		Streams:       o.Streams,
 		MaxRate:       o.MaxRate,
-		Compress:      o.Compress == "s2",
+		Compress:      o.Compress,
 		Out:           bar,
 		Verbose:       o.Verbose,
 		Progress:      bar.show,

@@ -63,7 +63,7 @@ function basecopy.params()
     fast = param.boolean { default = true, help = "begin with an immediate checkpoint instead of a spread one" },
     streams = param.integer { default = 4, help = "how many streams copy at once" },
     max_rate = param.size { default = "0", help = "bytes a second that the copy may take from the network, such as 50MB (0: all it can get)" },
-    compress = param.choice { choices = { "none", "s2" }, default = "none", help = "how the copy is packed on the wire" },
+    compress = param.choice { choices = { "none", "s2", "zstd" }, default = "s2", help = "how the copy is packed on the wire" },
     allow_bad_pages = param.boolean { default = false, help = "copy pages whose checksum is wrong as they are, and list them" },
     verify = param.boolean { default = false, help = "read the whole copy there, and compare it with its backup manifest" },
     verbose = param.boolean { default = false, help = "print the name of every file that is copied or deleted" },
