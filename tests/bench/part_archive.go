@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -121,7 +122,7 @@ type turn struct {
 }
 
 func (b *bench) archiveTurn(ctx context.Context, w *walSource, s *shipping, l load) (turn, error) {
-	if err := b.warm(ctx, w, s, l); err != nil {
+	if err := errors.Join(touchMemory(), b.warm(ctx, w, s, l)); err != nil {
 		return turn{}, err
 	}
 	before, err := b.procs.settle(ctx)

@@ -133,7 +133,7 @@ func (b *bench) standbyDir(ctx context.Context, w *walSource) (string, error) {
 }
 
 func (b *bench) restoreTurn(ctx context.Context, w *walSource, standby string, l load, p restoring, r *row) error {
-	if err := p.reset(); err != nil {
+	if err := errors.Join(touchMemory(), p.reset()); err != nil {
 		return err
 	}
 	var total float64

@@ -31,7 +31,7 @@ type load struct {
 }
 
 // batch is how many segments are archived in one go, and measured.
-func (b *bench) batch() int { return b.rounds(12, 6) }
+func (b *bench) batch() int { return b.rounds(24, 6) }
 
 // source makes the WAL the first time it is asked for.
 func (b *bench) source(ctx context.Context) (*walSource, error) {

@@ -220,7 +220,7 @@ func (s *session) put(ctx context.Context, id uint32, archive *walcore.Archive, 
 // were offered before it, so that a reader of the archive sees no gap that is
 // none. What goes wrong with the stream is found by the session's reader too.
 func (s *session) store(ctx context.Context, u *upload, archive *walcore.Archive, r request) {
-	in := &body{next: u.next, done: s.uploads.recycle, left: r.Size, stored: r.Form.Packs(), unpack: s.uploads.codecs.take()}
+	in := &body{next: u.next, done: s.uploads.recycle, left: r.Size, unpack: s.uploads.codecs.take()}
 	result, err := archive.Put(ctx, walcore.PutRequest{
 		Name: r.Name, Size: r.Size, Body: in, Form: r.Form, Provisional: r.Provisional, Turn: u.turn, Step: u.step,
 	})

@@ -5,15 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
-
-	"github.com/zeebo/blake3"
 
 	"github.com/warmrun/warmrun/walcore/packed"
 )
 
-// body reads a stream of pieces. It ends with io.EOF only when the hash of all
+// body reads a stream of pieces. It ends with io.EOF only when the seal of all
 // of them has been found right.
 type body struct {
 	// next yields the frames of the request; its error ends the session.
@@ -21,11 +18,8 @@ type body struct {
 	// done gives the memory of a payload back; nil where nobody wants it.
 	done func(payload []byte)
 	left int64 // how many bytes may still come; a sender that goes on has no end
-	// stored: the file is to be stored packed, and the hash is that of the
-	// payloads (see sender).
-	stored bool
 
-	hash   hash.Hash
+	seal   *seal
 	unpack *codec      // the caller's; nil for one of its own
 	own    codec       // closed with the stream
 	held   []byte      // the payload that rest is part of
@@ -55,7 +49,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Piece makes a body a walcore.PackedBody. A piece that came in the form is not
+// Piece makes a body a walcore.PieceBody. A piece that came in the form is not
 // packed again.
 func (b *body) Piece(form packed.Form) (piece, frame []byte, err error) {
 	for len(b.rest) == 0 && b.zeros == 0 {
@@ -64,21 +58,32 @@ func (b *body) Piece(form packed.Form) (piece, frame []byte, err error) {
 		}
 		b.step()
 	}
-	if b.form == form && len(b.rest) == b.whole {
-		piece, b.rest = b.rest, nil
+	piece, blank := b.takeRest()
+	switch {
+	case !form.Packs():
+		return piece, nil, nil
+	case b.form == form && len(piece) == b.whole:
 		return piece, b.held, nil
 	}
 	packer, err := b.codec().packer(form)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, nil, err
+	case blank:
+		return piece, packer.PackZeros(len(piece)), nil
 	}
+	return piece, packer.Pack(piece), nil
+}
+
+// takeRest is what has come and was not read yet, or some of the zeros.
+func (b *body) takeRest() (piece []byte, blank bool) {
 	if b.zeros > 0 {
 		piece = b.codec().zeros(min(b.zeros, dataPayload))
 		b.zeros -= len(piece)
-		return piece, packer.PackZeros(len(piece)), nil
+		return piece, true
 	}
 	piece, b.rest = b.rest, nil
-	return piece, packer.Pack(piece), nil
+	return piece, false
 }
 
 func (b *body) codec() *codec {
@@ -97,8 +102,8 @@ func (b *body) err() error {
 
 // step takes in one frame.
 func (b *body) step() {
-	if b.hash == nil {
-		b.hash = blake3.New()
+	if b.seal == nil {
+		b.seal = newSeal()
 	}
 	b.release()
 	f, err := b.next()
@@ -109,15 +114,16 @@ func (b *body) step() {
 	b.held = f.payload
 	switch f.kind {
 	case frameData:
-		b.take(f.payload, nil)
+		b.take(f, f.payload, nil)
 	case frameS2:
-		b.take(b.codec().s2(f.payload))
+		piece, err := b.codec().s2(f.payload)
+		b.take(f, piece, err)
 	case frameZstd:
-		b.takePacked(packed.Zstd, f.payload)
+		b.takePacked(packed.Zstd, f)
 	case frameLZ4:
-		b.takePacked(packed.LZ4, f.payload)
+		b.takePacked(packed.LZ4, f)
 	case frameZeros:
-		b.takeZeros(f.payload)
+		b.takeZeros(f)
 	case frameEnd:
 		b.ended = b.verify(f.payload)
 	case frameAbort:
@@ -132,7 +138,8 @@ func (b *body) step() {
 	}
 }
 
-func (b *body) take(piece []byte, err error) {
+// take makes a piece that came in a frame the next one to be read.
+func (b *body) take(f frame, piece []byte, err error) {
 	if err == nil {
 		err = b.count(int64(len(piece)))
 	}
@@ -141,29 +148,26 @@ func (b *body) take(piece []byte, err error) {
 		return
 	}
 	b.rest = piece
-	if b.stored {
-		piece = b.held
-	}
-	_, b.broken = b.hash.Write(piece)
+	b.seal.add(f.kind, f.payload, piece)
 }
 
-func (b *body) takePacked(form packed.Form, frame []byte) {
-	piece, err := b.codec().unpack.Unpack(form, frame)
+func (b *body) takePacked(form packed.Form, f frame) {
+	piece, err := b.codec().unpack.Unpack(form, f.payload)
 	if err != nil {
 		err = protocolError("a packed piece that cannot be unpacked (%v)", err)
 	}
 	b.form, b.whole = form, len(piece)
-	b.take(piece, err)
+	b.take(f, piece, err)
 }
 
-func (b *body) takeZeros(length []byte) {
-	if len(length) != 4 || binary.BigEndian.Uint32(length) > maxPayload {
-		b.broken = protocolError("a piece of zeros of %x bytes", length)
+func (b *body) takeZeros(f frame) {
+	if len(f.payload) != 4 || binary.BigEndian.Uint32(f.payload) > maxPayload {
+		b.broken = protocolError("a piece of zeros of %x bytes", f.payload)
 		return
 	}
-	b.zeros = int(binary.BigEndian.Uint32(length))
+	b.zeros = int(binary.BigEndian.Uint32(f.payload))
 	if b.broken = b.count(int64(b.zeros)); b.broken == nil {
-		_, b.broken = b.hash.Write(length)
+		b.seal.add(f.kind, f.payload, nil)
 	}
 }
 
@@ -183,7 +187,7 @@ func (b *body) release() {
 
 // verify compares what has come with what was sent.
 func (b *body) verify(sent []byte) error {
-	if !bytes.Equal(b.hash.Sum(nil), sent) {
+	if !bytes.Equal(b.seal.sum(), sent) {
 		return errors.New("it was damaged on the way: its hash does not match")
 	}
 	return io.EOF

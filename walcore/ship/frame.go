@@ -32,7 +32,7 @@ const (
 	frameZstd    byte = 'T' // the same, as a Zstandard frame
 	frameLZ4     byte = 'L' // the same, as an lz4 frame
 	frameZeros   byte = 'O' // a piece that is all zeros: its length
-	frameEnd     byte = 'Z' // the end of the pieces, with a hash of them all
+	frameEnd     byte = 'Z' // the end of the pieces, with their seal
 	frameAbort   byte = 'X' // its sender cannot go on; the payload says why
 )
 

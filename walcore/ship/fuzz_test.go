@@ -42,7 +42,7 @@ func FuzzFrames(f *testing.F) {
 // FuzzServe: no client can make an agent panic, hang, or touch anything but
 // WAL files of its archive.
 func FuzzServe(f *testing.F) {
-	hello := append([]byte(preface), frameOf(f, frameHello, `{"protocol":2}`)...)
+	hello := append([]byte(preface), frameOf(f, frameHello, `{"protocol":3}`)...)
 	say := func(frames ...[]byte) []byte { return append(slices.Clone(hello), bytes.Join(frames, nil)...) }
 	request := func(text string) []byte { return frameOf(f, frameRequest, text) }
 	f.Add([]byte{})
@@ -82,7 +82,7 @@ func FuzzServe(f *testing.F) {
 // FuzzClient: no agent can make a client panic, hang, take much memory, or
 // write anything but WAL files into its own archive.
 func FuzzClient(f *testing.F) {
-	hello := append([]byte(preface), frameOf(f, frameHello, `{"protocol":2}`)...)
+	hello := append([]byte(preface), frameOf(f, frameHello, `{"protocol":3}`)...)
 	say := func(frames ...[]byte) []byte { return append(slices.Clone(hello), bytes.Join(frames, nil)...) }
 	reply := func(text string) []byte { return frameOf(f, frameReply, text) }
 	f.Add([]byte{})

@@ -118,7 +118,7 @@ func hostile(t *testing.T, dir string, first, again []byte, times int) int {
 		_, err := io.Copy(io.Discard, p)
 		read <- err
 	}()
-	say := append([]byte(preface), frameOf(t, frameHello, `{"protocol":2}`)...)
+	say := append([]byte(preface), frameOf(t, frameHello, `{"protocol":3}`)...)
 	_, err = p.Write(append(say, first...))
 	for sent := 0; err == nil && sent < times; {
 		some := min(times-sent, max(1, (64<<10)/len(again)))
@@ -167,7 +167,7 @@ func TestHostileAgent(t *testing.T) {
 		{"a watermark that is none", reply(`{"segment":"x","noted":true}`),
 			func(ctx context.Context, c *Client) error { _, _, err := c.Watermark(ctx); return err }},
 	}
-	hello := append([]byte(preface), frameOf(t, frameHello, `{"protocol":2}`)...)
+	hello := append([]byte(preface), frameOf(t, frameHello, `{"protocol":3}`)...)
 	agent := func(answer []byte) *Client {
 		return connect(t, func(context.Context) (io.ReadWriteCloser, error) {
 			return closer{pipe{bytes.NewReader(append(bytes.Clone(hello), answer...)), io.Discard}, nil}, nil

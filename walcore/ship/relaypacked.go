@@ -75,7 +75,7 @@ func (s *sender) sendFrames(ctx context.Context, form packed.Form, f *os.File, s
 	defer frames.Close()
 	kind := frameOfForm(form)
 	for {
-		_, frame, err := frames.Next()
+		piece, frame, err := frames.Next()
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		} else if told := stop(); told != nil {
@@ -87,10 +87,7 @@ func (s *sender) sendFrames(ctx context.Context, form packed.Form, f *os.File, s
 		case err != nil:
 			return errors.Join(s.abort(err), &answerError{err})
 		}
-		if _, err := s.hash.Write(frame); err != nil {
-			return err
-		}
-		if err := s.frames.write(kind, s.request, frame); err != nil {
+		if err := s.send(kind, frame, piece); err != nil {
 			return err
 		}
 	}

@@ -75,9 +75,7 @@ func (c *Client) put(ctx context.Context, name walcore.FileName, r io.ReaderAt, 
 			return err
 		}
 		if offer.Send {
-			out := newSender(c.frames, x.id, pack)
-			out.stored = form.Packs()
-			if err := out.sendAll(ctx, source(), x.refused); err != nil {
+			if err := newSender(c.frames, x.id, pack).sendAll(ctx, source(), x.refused); err != nil {
 				return err
 			}
 		}

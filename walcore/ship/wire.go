@@ -18,7 +18,7 @@ import (
 const preface = "warmrun ship\n"
 
 // protocolVersion grows when old and new programs cannot talk any more.
-const protocolVersion = 2
+const protocolVersion = 3
 
 // hello is the first frame of either side.
 type hello struct {
