@@ -290,7 +290,7 @@ func (s *session) sql(ctx context.Context, name cluster.NodeName) (*psql.Conn, e
 	return s.sqlIn(ctx, name, "")
 }
 
-// sqlIn is sql in another database than the one that cluster.toml names.
+// sqlIn is sql in another database than the node's own; "" is that one.
 func (s *session) sqlIn(ctx context.Context, name cluster.NodeName, database string) (*psql.Conn, error) {
 	node, err := s.site.Node(name)
 	if err != nil {

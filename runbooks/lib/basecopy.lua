@@ -43,6 +43,12 @@ function basecopy.verify(target)
   end }
 end
 
+-- wal waits for all WAL that the copy needs: without any one segment of it the
+-- copy cannot be started.
+function basecopy.wal(c, node)
+  archive.wait(node, { from = c.results.copy.start_segment, segment = c.results.copy.stop_segment, timeout = c.params.wal_timeout })
+end
+
 function basecopy.configure(target)
   return step { "configure", run = function(c)
     standby.configure(target(c), {})
@@ -64,7 +70,7 @@ function basecopy.params()
     streams = param.integer { default = 4, help = "how many streams copy at once" },
     max_rate = param.size { default = "0", help = "bytes a second that the copy may take from the network, such as 50MB (0: all it can get)" },
     compress = param.choice { choices = { "none", "s2", "zstd" }, default = "s2", help = "how the copy is packed on the wire" },
-    allow_bad_pages = param.boolean { default = false, help = "copy pages whose checksum is wrong as they are, and list them" },
+    allow_bad_pages = param.boolean { default = false, help = "copy pages whose checksum is wrong as they are, and list them, instead of failing" },
     verify = param.boolean { default = false, help = "read the whole copy there, and compare it with its backup manifest" },
     verbose = param.boolean { default = false, help = "print the name of every file that is copied or deleted" },
     wal_timeout = param.duration { default = "10m", help = "how long the copy's last WAL may take to reach the archive there" },
