@@ -212,13 +212,13 @@ func checkOutput(t *testing.T, out string, r Result) {
 // checkCopied looks at what must and must not be in the copy.
 func checkCopied(t *testing.T, v, standby *server, wal string) {
 	t.Helper()
-	for _, name := range []string{"postmaster.pid", "postmaster.opts", "global/pg_internal.init", "backup_manifest", markerFile,
+	for _, name := range []string{"postmaster.pid", "postmaster.opts", "global/pg_internal.init", markerFile,
 		v.value("SELECT pg_relation_filepath('forgotten')"), "pg_wal/0000000F0000000000000042", "pg_wal/0000000F.history"} {
 		if exists(filepath.Join(standby.data, name)) {
 			t.Errorf("%s is in the copy", name)
 		}
 	}
-	for _, name := range []string{"global/pg_control", "tablespace_map", "pg_replslot", "pg_notify", "pg_wal/archive_status", "pg_wal/notes.txt",
+	for _, name := range []string{"global/pg_control", "tablespace_map", "backup_manifest", "pg_replslot", "pg_notify", "pg_wal/archive_status", "pg_wal/notes.txt",
 		v.value("SELECT pg_relation_filepath('forgotten')") + "_init", "inner space"} {
 		if !exists(filepath.Join(standby.data, name)) {
 			t.Errorf("%s is not in the copy", name)

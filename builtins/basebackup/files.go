@@ -63,7 +63,9 @@ func (c *copier) options() filesync.Options {
 func (c *copier) copyData(ctx context.Context) error {
 	o := c.options()
 	o.Exclude, o.Keep = c.excludePatterns(), c.keepPatterns()
+	o.Inspect = c.inspection.tree("")
 	o.Select = func(all []filesync.Entry) []filesync.Entry {
+		c.root = all[0]
 		c.moveLinks(all)
 		emptyLinks(all)
 		return dropRelations(all)
