@@ -109,11 +109,16 @@ func (n *namer) name(ctx context.Context, file string) (database, relation strin
 	if _, asked := n.relations[at]; !asked {
 		n.relations[at] = ""
 		if conn := n.session(ctx, at.database, database); conn != nil {
-			n.relations[at] = n.ask(ctx, conn, "SELECT pg_filenode_relation($1::oid, $2::oid)::regclass::text", at.tablespace, at.number)
+			n.relations[at] = n.ask(ctx, conn, relationName, at.tablespace, at.number)
 		}
 	}
 	return database, n.relations[at]
 }
+
+// relationName is the name of a relation by its tablespace and file number, with
+// its schema.
+const relationName = "SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace " +
+	"WHERE c.oid = pg_filenode_relation($1::oid, $2::oid)"
 
 // ask is the server's answer, empty where it has none.
 func (n *namer) ask(ctx context.Context, conn Session, sql string, args ...any) string {

@@ -109,6 +109,13 @@ func TestCopyUnderLoad(t *testing.T) {
 	testCopyUnderLoad(t, systemSite(t))
 }
 
+// TestCopyOldServer is the same on the oldest server that there is a prebuilt
+// one of, with the functions, file names and missing programs of its time.
+func TestCopyOldServer(t *testing.T) {
+	t.Parallel()
+	testCopyUnderLoad(t, fetchedSite(t, 10))
+}
+
 func testCopyUnderLoad(t *testing.T, s *site) {
 	v := primary(t, s)
 	standby := v.server("standby")
@@ -136,6 +143,7 @@ func testCopyUnderLoad(t *testing.T, s *site) {
 		t.Error("no file changed while it was copied, so the load was none")
 	}
 	checkCopied(t, v, standby, wal)
+	checkVerified(t, v, standby, result)
 	standby.follow(v)
 	standby.stop()
 	standby.checkPages()
@@ -150,8 +158,10 @@ func testCopyUnderLoad(t *testing.T, s *site) {
 		t.Errorf("the second copy sent %d of %d bytes, of which at least %d had not changed; the first had %d", sum.Literal, sum.TotalSize, quiet, result.Summary.TotalSize)
 	}
 	checkResult(t, v, standby, second)
+	checkVerified(t, v, standby, second)
 	standby.follow(v)
 	standby.checkPromotion()
+	standby.checkRelations()
 	standby.stop()
 	standby.checkPages()
 }
