@@ -60,7 +60,7 @@ func (c *copier) badPagesError(ctx context.Context) error {
 	}
 	err := fmt.Errorf("the data on this server is damaged, %s", strings.Join(all, "; "))
 	return hint.Wrap(err, "look for failing hardware (dmesg) first; a standby that has the page right can take over, or the relation be rebuilt or restored; "+
-		"with allow_bad_pages the copy takes such pages as they are and lists them all")
+		"--allow-bad-pages (allow_bad_pages) copies such pages as they are and lists them")
 }
 
 // reportBadPages tells of the pages that a copy went past.

@@ -67,7 +67,7 @@ func TestBadPage(t *testing.T) {
 	}
 	ofTable := strings.Contains(text, "block 3 of shop.accounts in database bench ("+table+")")
 	ofIndex := strings.Contains(text, "block 1 of shop.by_id in database bench ("+index+")")
-	if !ofTable && !ofIndex || !strings.Contains(hint.Of(err), "allow_bad_pages") {
+	if !ofTable && !ofIndex || !strings.Contains(hint.Of(err), "--allow-bad-pages") {
 		t.Errorf("got %v with hint %q, want the first bad page found", err, hint.Of(err))
 	}
 	checkContains(t, err, "the data on this server is damaged", "the backup was ended on the server")

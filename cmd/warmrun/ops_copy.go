@@ -28,6 +28,8 @@ type baseOptions struct {
 	Fast    bool             `json:"fast"`
 	Streams int              `json:"streams"`
 	MaxRate int64            `json:"max_rate"` // bytes a second; 0 is no limit
+	// AllowBadPages copies pages whose checksum is wrong as they are.
+	AllowBadPages bool `json:"allow_bad_pages"`
 }
 
 func copyOperations() []operation {
@@ -95,16 +97,19 @@ func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result
 	defer conn.Close(ctx)
 	progress := progressLines{out: s.live(ctx), every: 15 * time.Second}
 	result, err := basebackup.Copy(ctx, basebackup.Request{
-		Source:       basebackup.Source{PGData: s.site.Self.PGData, Conn: conn},
-		Dial:         s.syncAgent(o.To),
-		TargetPGData: to.PGData,
-		Streams:      o.Streams,
-		Label:        fmt.Sprintf("warmrun base copy of %s onto %s", s.site.Self.Name, o.To),
-		Fast:         o.Fast,
-		MaxRate:      o.MaxRate,
-		Progress:     progress.show,
-		Keep:         append(insidePGDATA(to), insidePGDATA(s.site.Self)...),
-		Out:          s.live(ctx),
+		Source: basebackup.Source{PGData: s.site.Self.PGData, Conn: conn, Connect: func(ctx context.Context, database string) (basebackup.ClosingSession, error) {
+			return s.sqlIn(ctx, s.site.Self.Name, database)
+		}},
+		Dial:          s.syncAgent(o.To),
+		TargetPGData:  to.PGData,
+		Streams:       o.Streams,
+		Label:         fmt.Sprintf("warmrun base copy of %s onto %s", s.site.Self.Name, o.To),
+		Fast:          o.Fast,
+		AllowBadPages: o.AllowBadPages,
+		MaxRate:       o.MaxRate,
+		Progress:      progress.show,
+		Keep:          append(insidePGDATA(to), insidePGDATA(s.site.Self)...),
+		Out:           s.live(ctx),
 		CheckTarget: func(ctx context.Context) error {
 			_, err := callOn(ctx, s, o.To, "base.receivable", none{}, receivable)
 			return err

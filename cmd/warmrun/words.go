@@ -26,7 +26,7 @@ func planWords() map[string]string {
 		"archive.set_active":     "{active?activate:deactivate} archiving on {node}",
 		"archive.switch":         "end the current WAL segment on {node}",
 		"archive.drain":          "wait until {node} has archived everything[, at most {timeout}]",
-		"archive.wait":           "wait until the archive on {node} has [segment {segment|(the last one of the step before)}][the history of timeline {history|(the new one)}]",
+		"archive.wait":           "wait until the archive on {node} has [every segment from {from|(the first one of the step before)} through ][segment {segment|(the last one of the step before)}][the history of timeline {history|(the new one)}]",
 		"archive.pull":           "fetch into the archive on {node} what {from} has",
 		"standby.prepare":        "make data directory and archive on {node}, clear pg_wal, remove a trigger",
 		"standby.configure":      "write standby.signal and the recovery settings on {node}: it can start only as a standby",

@@ -27,8 +27,15 @@ end
 
 function basecopy.copy(target)
   return step { "copy", timeout = "168h", run = function(c)
-    return base.copy(c.node, { to = target(c), fast = c.params.fast, streams = c.params.streams, max_rate = c.params.max_rate })
+    return base.copy(c.node, { to = target(c), fast = c.params.fast, streams = c.params.streams, max_rate = c.params.max_rate,
+      allow_bad_pages = c.params.allow_bad_pages })
   end }
+end
+
+-- wal waits for all WAL that the copy needs: without any one segment of it the
+-- copy cannot be started.
+function basecopy.wal(c, node)
+  archive.wait(node, { from = c.results.copy.start_segment, segment = c.results.copy.stop_segment, timeout = c.params.wal_timeout })
 end
 
 function basecopy.configure(target)
@@ -51,6 +58,7 @@ function basecopy.params()
     fast = param.boolean { default = true, help = "begin with an immediate checkpoint instead of a spread one" },
     streams = param.integer { default = 4, help = "how many streams copy at once" },
     max_rate = param.size { default = "0", help = "bytes a second that the copy may take from the network, such as 50MB (0: all it can get)" },
+    allow_bad_pages = param.boolean { default = false, help = "copy pages whose checksum is wrong as they are, and list them, instead of failing" },
     wal_timeout = param.duration { default = "10m", help = "how long the copy's last WAL may take to reach the archive there" },
   }
 end
