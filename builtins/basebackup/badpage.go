@@ -32,7 +32,7 @@ func (b BadPage) String() string {
 	case b.Database != "":
 		where = fmt.Sprintf("%s in database %s", b.Path, b.Database)
 	}
-	return fmt.Sprintf("block %d of %s: its checksum is %d and should be %d", b.Block, where, b.Stored, b.Computed)
+	return fmt.Sprintf("block %d of %s has checksum %d instead of %d", b.Block, where, b.Stored, b.Computed)
 }
 
 // maxBadPages is how many pages are listed; of more, the number is known.
@@ -58,9 +58,9 @@ func (c *copier) badPagesError(ctx context.Context) error {
 	for _, b := range c.inspection.bad.list {
 		all = append(all, b.String())
 	}
-	err := fmt.Errorf("the data on this server is damaged, %s", strings.Join(all, "; "))
-	return hint.Wrap(err, "look for failing hardware (dmesg) first; a standby that has the page right can take over, or the relation be rebuilt or restored; "+
-		"--allow-bad-pages (allow_bad_pages) copies such pages as they are and lists them")
+	err := fmt.Errorf("data on this server is damaged: %s", strings.Join(all, "; "))
+	return hint.Wrap(err, "look for failing hardware (dmesg) first; then repair the relation, or switch over to a standby that has it right; "+
+		"--allow-bad-pages copies such pages as they are and lists them")
 }
 
 // reportBadPages tells of the pages that a copy went past.
