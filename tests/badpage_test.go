@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/warmrun/warmrun/builtins/basebackup"
+	"github.com/warmrun/warmrun/builtins/pgctl"
 	"github.com/warmrun/warmrun/tests/cluster"
 )
 
@@ -45,6 +46,14 @@ func TestCopyOfDamagedPrimary(t *testing.T) {
 	})
 	if err != nil || report.Files == 0 || len(report.Findings) > 0 {
 		t.Errorf("the copy is not as its manifest says: %+v, %v", report.Findings, err)
+	}
+	bin, _, err := pgctl.NewestBinDir(10, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	verified := c.DB2.Exec(filepath.Join(bin, "pg_verifybackup"), "-i", "postgresql.conf", "-w", filepath.Join(c.DB2.Home, "archive"), c.DB2.PGData)
+	if verified.Code != 0 || !strings.Contains(verified.Stdout, "backup successfully verified") {
+		t.Errorf("%s", verified)
 	}
 	c.DB2.StartServer()
 	c.DB2.WaitReplay(c.DB1, time.Minute)
