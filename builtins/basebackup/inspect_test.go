@@ -185,3 +185,18 @@ func TestPlaceOf(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkInspect is what looking at a relation's file costs the sender.
+func BenchmarkInspect(b *testing.B) {
+	stretch := make([]byte, 0, 1<<20)
+	for block := uint32(0); len(stretch) < 1<<20; block++ {
+		stretch = append(stretch, goodPage(block, 8, 7)...)
+	}
+	b.SetBytes(int64(len(stretch)))
+	for b.Loop() {
+		f := testInspection().tree("")(filesync.Entry{Path: "base/5/16384", Kind: filesync.File})
+		if err := f.Block(0, stretch, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
