@@ -127,6 +127,8 @@ func TestGoOn(t *testing.T) {
 	bad := torn(goodPage(0, 8, 1), goodPage(0, 8, 2))
 	s := &source{read: func(int64) ([]byte, error) { return bad, nil }}
 	stretch := bytes.Repeat(bad, 2)
+	again := n.tree("")(filesync.Entry{Path: "global/1262", Kind: filesync.File})
+	must(t, again.Block(0, bytes.Clone(stretch), s)) // and never done
 	must(t, f.Block(0, stretch, s))
 	must(t, f.Done(int64(len(stretch))))
 	if n.bad.count != 2 || n.bad.list[1].Block != 1 || !bytes.Equal(stretch, bytes.Repeat(bad, 2)) {
