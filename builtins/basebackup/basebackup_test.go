@@ -318,6 +318,7 @@ func TestFailedCopies(t *testing.T) {
 	result, err := Copy(t.Context(), v.request(standby.data))
 	must(t, err)
 	checkResult(t, v, standby, result)
+	checkVerified(t, v, standby, result)
 	standby.follow(v)
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"path"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/warmrun/warmrun/builtins/basebackup/manifest"
@@ -55,6 +56,16 @@ func (n *inspection) list(name string, size int64, modified time.Time, sum []byt
 	n.files = append(n.files, manifest.File{Path: name, Size: size, ModTime: modified, Algorithm: manifest.CRC32C, Checksum: sum})
 }
 
+// count adds what was found in a file.
+func (n *inspection) count(pages int64, bad ...BadPage) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.pages += pages
+	for _, b := range bad {
+		n.bad.add(b)
+	}
+}
+
 // checksummed reports whether a file in the data directory is one whose pages
 // have checksums: of a relation, in a database or shared (sendFile in
 // backup/basebackup.c of 17, which looks at no others). segment is which of the
@@ -75,6 +86,10 @@ type fileInspection struct {
 	judged   bool   // its pages have checksums
 	first    uint32 // block number of its first page
 	sum      manifest.Pieces
+	passed   atomic.Int64 // pages that were judged
+
+	mu    sync.Mutex
+	found []BadPage // that were gone past
 }
 
 // errBadPage ends a copy at the first page that is bad.
@@ -92,7 +107,8 @@ func (f *fileInspection) Block(offset int64, p []byte, file io.ReaderAt) error {
 	return nil
 }
 
-// Done lists the file in the manifest.
+// Done lists the file in the manifest. What was found counts only now: a file
+// may be looked at twice, and is done once.
 func (f *fileInspection) Done(size int64) error {
 	sum, err := f.sum.Sum(size)
 	if err != nil {
@@ -101,6 +117,7 @@ func (f *fileInspection) Done(size int64) error {
 	for _, name := range f.names {
 		f.list(name, size, f.modified, sum)
 	}
+	f.inspection.count(f.passed.Load(), f.found...)
 	return nil
 }
 
@@ -121,17 +138,22 @@ func (f *fileInspection) judge(offset int64, p []byte, file io.ReaderAt) error {
 		if good {
 			continue
 		}
-		f.mu.Lock()
-		f.bad.add(BadPage{Path: f.names[0], Block: block, Stored: page.Stored(p), Computed: page.Checksum(p[:size], block)})
-		f.mu.Unlock()
+		bad := BadPage{Path: f.names[0], Block: block, Stored: page.Stored(p), Computed: page.Checksum(p[:size], block)}
 		if !f.goOn {
+			f.inspection.count(0, bad)
 			return errBadPage
 		}
+		f.note(bad)
 	}
+	f.passed.Add(judged)
+	return nil
+}
+
+// note remembers a page that is gone past.
+func (f *fileInspection) note(bad BadPage) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.pages += judged
-	return nil
+	f.found = append(f.found, bad)
 }
 
 // rereads are the pauses before a page that looks bad is read again: a server

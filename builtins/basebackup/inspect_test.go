@@ -127,6 +127,8 @@ func TestGoOn(t *testing.T) {
 	bad := torn(goodPage(0, 8, 1), goodPage(0, 8, 2))
 	s := &source{read: func(int64) ([]byte, error) { return bad, nil }}
 	stretch := bytes.Repeat(bad, 2)
+	again := n.tree("")(filesync.Entry{Path: "global/1262", Kind: filesync.File})
+	must(t, again.Block(0, bytes.Clone(stretch), s)) // and never done
 	must(t, f.Block(0, stretch, s))
 	must(t, f.Done(int64(len(stretch))))
 	if n.bad.count != 2 || n.bad.list[1].Block != 1 || !bytes.Equal(stretch, bytes.Repeat(bad, 2)) {
@@ -182,6 +184,21 @@ func TestPlaceOf(t *testing.T) {
 	} {
 		if got, ok := placeOf(name); got != want || ok != (want != place{}) {
 			t.Errorf("%s: got %+v, %v, want %+v", name, got, ok, want)
+		}
+	}
+}
+
+// BenchmarkInspect is what looking at a relation's file costs the sender.
+func BenchmarkInspect(b *testing.B) {
+	stretch := make([]byte, 0, 1<<20)
+	for block := uint32(0); len(stretch) < 1<<20; block++ {
+		stretch = append(stretch, goodPage(block, 8, 7)...)
+	}
+	b.SetBytes(int64(len(stretch)))
+	for b.Loop() {
+		f := testInspection().tree("")(filesync.Entry{Path: "base/5/16384", Kind: filesync.File})
+		if err := f.Block(0, stretch, nil); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
