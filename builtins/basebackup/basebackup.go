@@ -77,7 +77,7 @@ type Request struct {
 	// Keep lists patterns (filesync.Match) of what in the data directory is
 	// neither copied nor, on the target, deleted or overwritten: an archive
 	// inside it, the target's own configuration. standby.signal and
-	// recovery.conf are always kept.
+	// recovery.conf are always kept. The copy's manifest says nothing of them.
 	Keep []string
 	// Exclude lists patterns of what is not copied, and is deleted there.
 	Exclude []string

@@ -65,7 +65,7 @@ const stripe = 8
 func stripeSum(first *[rowSize]byte, p []byte, column int) uint32 {
 	s := [stripe]uint32(bases[column:])
 	a, b, c, d, e, f, g, h := s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
-	row := first[4*column:][:4*stripe]
+	row := (*[4 * stripe]byte)(first[4*column:])
 	for next := rowSize + 4*column; ; next += rowSize {
 		a = mix(a, binary.NativeEndian.Uint32(row[0:]))
 		b = mix(b, binary.NativeEndian.Uint32(row[4:]))
@@ -78,7 +78,7 @@ func stripeSum(first *[rowSize]byte, p []byte, column int) uint32 {
 		if next >= len(p) {
 			break
 		}
-		row = p[next:][:4*stripe]
+		row = (*[4 * stripe]byte)(p[next:])
 	}
 	return last(a) ^ last(b) ^ last(c) ^ last(d) ^ last(e) ^ last(f) ^ last(g) ^ last(h)
 }
