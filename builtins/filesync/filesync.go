@@ -102,6 +102,12 @@ type Options struct {
 	// returns what is to be copied. It may drop and alter entries, not add or
 	// reorder them; when it drops a directory it must drop what is below it.
 	Select func([]Entry) []Entry
+	// Inspect, when set, is asked once for each regular file that is about to
+	// be read, and for empty ones; it returns who is to look at the content on
+	// its way, or nil. Files that count as the same by size and time are not
+	// read: with Checksum every file is. It is called from several goroutines
+	// at once. Only a Push can inspect; Pull refuses it.
+	Inspect func(e Entry) Inspector
 	// OnChange is told of source files that changed while they were copied.
 	// nil lets the copy go on in the way the Change's comment says; an error
 	// fails the copy. Without it every change fails the copy. It is called

@@ -26,6 +26,7 @@ type comparison struct {
 	protected      func(e Entry) bool // a target entry that must stay as it is
 	remove         bool               // delete what the source lacks
 	checksum       bool
+	inspect        bool // every file that is not the same by size and time must be read
 	owners         bool // owners can be set on the target
 	touched        map[string]bool
 }
@@ -97,7 +98,7 @@ func (c *comparison) file(p *plan, e, old Entry, same bool) {
 	j := job{entry: e, basis: -1}
 	if same {
 		sameTime := old.ModTime.Equal(e.ModTime)
-		if old.Size == e.Size && (sameTime && !c.checksum || e.Size == 0) {
+		if old.Size == e.Size && (sameTime && !c.checksum || e.Size == 0 && !c.inspect) {
 			if !sameTime || old.Mode != e.Mode || c.ownerDiffers(e, old) {
 				p.meta = append(p.meta, e)
 			}

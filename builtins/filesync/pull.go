@@ -14,6 +14,9 @@ import (
 // Nothing that the other node answers can touch anything outside localRoot.
 // When Pull returns nil everything is durable here.
 func Pull(ctx context.Context, d Dialer, remoteRoot, localRoot string, o Options) (Summary, error) {
+	if o.Inspect != nil {
+		return Summary{}, errors.New("only a push can inspect what it copies")
+	}
 	p := &pull{opts: o, dial: d, remote: remoteRoot, track: newTracker(o), pacer: pacer{rate: o.MaxRate}}
 	summary, err := p.run(ctx, localRoot)
 	if err != nil {

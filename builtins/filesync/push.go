@@ -149,9 +149,10 @@ func (p *push) send(ctx context.Context, s *stream, q *queue) error {
 			j, ok := q.take(room)
 			return j, ok, nil
 		},
-		changed: func(j job, c Change) error { return p.track.changed(j.entry.Path, c) },
-		pace:    p.pacer.wait,
-		handled: p.track.handled,
+		inspector: p.opts.inspector,
+		changed:   func(j job, c Change) error { return p.track.changed(j.entry.Path, c) },
+		pace:      p.pacer.wait,
+		handled:   p.track.handled,
 		ended: func(j job, literal int64) {
 			p.track.ended(j.entry, literal > 0 || j.basis != j.entry.Size)
 		},

@@ -60,6 +60,7 @@ func (r rules) compare(source, target []Entry, owners bool) plan {
 		protected: func(e Entry) bool { return r.protected.match(e.Path, e.Kind == Dir) },
 		remove:    r.opts.Delete,
 		checksum:  r.opts.Checksum,
+		inspect:   r.opts.Inspect != nil,
 		owners:    owners,
 	}
 	return c.compare(source, target)

@@ -42,6 +42,8 @@ type sender struct {
 	// wait is set, only when there will be none any more. A job larger than
 	// room bytes may be held back unless wait is set.
 	next func(ctx context.Context, wait bool, room int64) (job, bool, error)
+	// inspector returns who looks at a file's content.
+	inspector func(e Entry) Inspector
 	// changed is told what happened to a file since it was listed.
 	changed func(j job, c Change) error
 	// pace is called before n bytes of content are sent.
@@ -63,6 +65,7 @@ type sender struct {
 type outgoing struct {
 	job
 	begun   bool
+	inspect Inspector
 	hashes  chan []byte // answered, in order; room for all that are asked
 	asked   int64       // offset of the span to ask for next
 	pending int         // spans asked and not taken

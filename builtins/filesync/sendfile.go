@@ -24,6 +24,7 @@ func (s *sender) file(ctx context.Context, o *outgoing) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	o.inspect = s.inspector(o.entry)
 	if o.basis < 0 && o.entry.Size <= putSize {
 		return s.put(ctx, o, f, before)
 	}
@@ -34,6 +35,9 @@ func (s *sender) file(ctx context.Context, o *outgoing) (err error) {
 	}
 	end, err := s.content(ctx, o, f)
 	if err != nil {
+		return err
+	}
+	if err := o.inspect.Done(o.entry.Size); err != nil {
 		return err
 	}
 	if err := s.settle(ctx, o); err != nil {
@@ -68,6 +72,15 @@ func (s *sender) put(ctx context.Context, o *outgoing, f *os.File, before fs.Fil
 	if err != nil {
 		return err
 	}
+	clear(s.buf[n:o.entry.Size])
+	if o.entry.Size > 0 {
+		if err := o.inspect.Block(0, s.buf[:o.entry.Size], f); err != nil {
+			return err
+		}
+	}
+	if err := o.inspect.Done(o.entry.Size); err != nil {
+		return err
+	}
 	if err := s.pace(ctx, n); err != nil {
 		return err
 	}
@@ -99,13 +112,17 @@ func (s *sender) content(ctx context.Context, o *outgoing, f *os.File) (int64, e
 		if err != nil {
 			return 0, err
 		}
+		clear(s.buf[n:want])
+		if err := o.inspect.Block(offset, s.buf[:want], f); err != nil {
+			return 0, err
+		}
 		if err := s.chunk(ctx, o, offset, s.buf[:n], hashes); err != nil {
 			return 0, err
 		}
 		hashes = hashes[min(len(hashes), hashesLength(int64(n))):]
 		offset += int64(n)
 		if n < want {
-			return offset, nil
+			return offset, inspectZeros(o.inspect, offset-int64(n)+int64(want), o.entry.Size, s.buf, f)
 		}
 	}
 	return o.entry.Size, nil

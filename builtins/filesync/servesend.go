@@ -48,6 +48,7 @@ func (s *server) startSender(ctx context.Context) {
 		next: func(ctx context.Context, wait bool, _ int64) (job, bool, error) {
 			return nextJob(ctx, jobs, wait)
 		},
+		inspector: Options{}.inspector,
 		changed: func(j job, c Change) error {
 			return s.c.write(frameChanged, new(encoder).uint(uint64(j.id)).uint(uint64(c)).b)
 		},
