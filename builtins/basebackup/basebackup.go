@@ -71,9 +71,9 @@ type Request struct {
 	// another cluster and one whose postmaster runs.
 	CheckTarget func(ctx context.Context) error
 
-	Streams  int   // as in filesync.Options
-	MaxRate  int64 // as in filesync.Options
-	Compress bool  // as in filesync.Options
+	Streams  int                  // as in filesync.Options
+	MaxRate  int64                // as in filesync.Options
+	Compress filesync.Compression // as in filesync.Options
 	// Out gets messages, and the names of files with Verbose.
 	Out     io.Writer
 	Verbose bool

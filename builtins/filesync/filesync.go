@@ -76,6 +76,9 @@ type Options struct {
 	// Exclude lists patterns (see Match) of what is not copied. Where the
 	// target has such an entry it is left alone, unless DeleteExcluded.
 	Exclude []string
+	// Include lists patterns of what is copied though Exclude names it. What
+	// is in an excluded directory stays excluded with it.
+	Include []string
 	// Keep lists patterns of what is neither copied nor, on the target,
 	// deleted or overwritten, whatever else the options say.
 	Keep []string
@@ -96,8 +99,9 @@ type Options struct {
 	// MaxRate bounds the bytes of file content sent per second, over all
 	// streams together; 0 means no bound.
 	MaxRate int64
-	// Compress sends file content in s2 frames where that makes it smaller.
-	Compress bool
+	// Compress is how file content is packed on the wire where that makes it
+	// smaller; empty means CompressS2.
+	Compress Compression
 	// Select, when set, is handed everything that was listed in the source and
 	// returns what is to be copied. It may drop and alter entries, not add or
 	// reorder them; when it drops a directory it must drop what is below it.

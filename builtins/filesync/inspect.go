@@ -39,18 +39,3 @@ func (o Options) inspector(e Entry) Inspector {
 	}
 	return noInspector{}
 }
-
-// inspectZeros hands over the part of a file between two offsets, the first a
-// multiple of a chunk, as the zeros that the copy has there. buf is
-// overwritten.
-func inspectZeros(i Inspector, from, to int64, buf []byte, file io.ReaderAt) error {
-	for from < to {
-		n := min(to-from, chunkSize)
-		clear(buf[:n])
-		if err := i.Block(from, buf[:n], file); err != nil {
-			return err
-		}
-		from += n
-	}
-	return nil
-}

@@ -1,7 +1,6 @@
 package filesync
 
 import (
-	"context"
 	"errors"
 	"slices"
 )
@@ -12,34 +11,28 @@ var errSameDirectory = errors.New("source and target are one and the same direct
 // rules are the parts of Options that decide what is copied.
 type rules struct {
 	opts      Options
-	left      patterns // not taken from the source
-	protected patterns // not touched on the target
+	left      filter // not taken from the source
+	protected filter // not touched on the target
 }
 
 func newRules(o Options) (rules, error) {
-	left, err := newPatterns(o.Exclude, o.Keep)
+	if err := o.Compress.Check(); err != nil {
+		return rules{}, err
+	}
+	left, err := newFilter(o.Keep, o.Exclude, o.Include)
 	if err != nil {
 		return rules{}, err
 	}
 	protected := left
 	if o.DeleteExcluded {
-		if protected, err = newPatterns(o.Keep); err != nil {
+		if protected, err = newFilter(o.Keep, nil, nil); err != nil {
 			return rules{}, err
 		}
 	}
 	return rules{opts: o, left: left, protected: protected}, nil
 }
 
-// source lists a source on this machine and selects what is to be copied.
-func (r rules) source(ctx context.Context, t *tracker, w walker) ([]Entry, error) {
-	all, err := list(ctx, w)
-	if err != nil {
-		return nil, err
-	}
-	return r.choose(t, all), nil
-}
-
-// choose leaves out what cannot or shall not be copied.
+// choose leaves out of a listed source what cannot or shall not be copied.
 func (r rules) choose(t *tracker, all []Entry) []Entry {
 	all = slices.DeleteFunc(all, func(e Entry) bool {
 		if e.Kind != Special {
@@ -54,14 +47,17 @@ func (r rules) choose(t *tracker, all []Entry) []Entry {
 	return all
 }
 
-// compare plans the copy.
-func (r rules) compare(source, target []Entry, owners bool) plan {
-	c := comparison{
+// compare begins to plan the copy of a source.
+func (r rules) compare(source []Entry, owners bool) *comparison {
+	return &comparison{
+		source:    source,
 		protected: func(e Entry) bool { return r.protected.match(e.Path, e.Kind == Dir) },
 		remove:    r.opts.Delete,
 		checksum:  r.opts.Checksum,
 		inspect:   r.opts.Inspect != nil,
 		owners:    owners,
+		holds:     map[string]bool{},
+		touched:   map[string]bool{},
+		temps:     map[string]Entry{},
 	}
-	return c.compare(source, target)
 }

@@ -42,6 +42,10 @@ func (e *encoder) entry(x Entry) *encoder {
 		uint(uint64(x.UID)).uint(uint64(x.GID)).string(x.User).string(x.Group).string(x.Target)
 }
 
+func (e *encoder) job(j job) *encoder {
+	return e.entry(*j.entry).int(j.from).int(j.to).int(j.basis).int(j.partial)
+}
+
 // decoder takes a payload apart. The first thing that is wrong sticks, and
 // everything read after it is zero; finish returns it.
 type decoder struct {
@@ -138,6 +142,11 @@ func (d *decoder) entry() Entry {
 	}
 	x.Mode &= mask
 	return x
+}
+
+func (d *decoder) job() job {
+	e := d.entry()
+	return job{entry: &e, from: d.int(), to: d.int(), basis: d.int(), partial: d.int()}
 }
 
 // rest is everything that has not been taken yet; it aliases the payload.
