@@ -33,6 +33,7 @@ type Entry struct {
 	User    string      `json:"user"` // empty where the number has no name
 	Group   string      `json:"group"`
 	Target  string      `json:"target"` // of a Symlink, as it is written in the link
+	fresh   bool        // in the list of a target: as an earlier copy, which this one goes on with, left it
 }
 
 // keptModes are the mode bits that are carried over. Set-user-id bits are not:

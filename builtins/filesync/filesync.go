@@ -90,6 +90,12 @@ type Options struct {
 	// blocks. Without it a file of the same size and modification time, to the
 	// nanosecond, counts as the same.
 	Checksum bool
+	// Resume, when set, names what is copied, in any way that the caller likes.
+	// The target remembers it until the copy is done. A later copy of the same
+	// name then takes files that the earlier one had completed as the same by
+	// size and time, though Checksum is set, since nobody else is expected to
+	// have written there.
+	Resume string
 	// InPlace writes into existing files, and writes new ones under their
 	// final names. A copy that fails leaves half-written files. A file with
 	// several hard links is never written in place.
@@ -109,7 +115,9 @@ type Options struct {
 	// Inspect, when set, is asked once for each regular file that is about to
 	// be read, and for empty ones; it returns who is to look at the content on
 	// its way, or nil. Files that count as the same by size and time are not
-	// read: with Checksum every file is. It is called from several goroutines
+	// read: with Checksum every file is. It is asked again for a file that was
+	// written to while it was only looked at, because the target had it already;
+	// who was asked first is not done with it then. It is called from several goroutines
 	// at once. Only a Push can inspect; Pull refuses it.
 	Inspect func(e Entry) Inspector
 	// OnChange is told of source files that changed while they were copied.

@@ -12,6 +12,7 @@ type job struct {
 	from, to int64  // what of the file: all of it, but for a part
 	basis    int64  // size of the file that the target has; -1 for none worth comparing
 	partial  int64  // size of what an earlier copy left under the temporary name; -1 for none
+	kept     bool   // the target has it: it is only to be looked at, by an Inspector
 	split    *split // the file that this is a part of; nil for a whole file
 }
 

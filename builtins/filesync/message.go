@@ -59,6 +59,7 @@ type openRequest struct {
 	InPlace    bool
 	Delete     bool
 	Compress   Compression
+	Resume     string   // as in Options, on the stream that lists
 	Same       identity // when not zero, the root must be this directory
 }
 
@@ -68,13 +69,13 @@ type identity struct{ Device, Inode uint64 }
 func (r openRequest) encode() []byte {
 	var e encoder
 	return e.uint(uint64(r.Role)).string(r.Root).bool(r.Create).bool(r.FollowRoot).bool(r.Lock).bool(r.InPlace).
-		bool(r.Delete).string(string(r.Compress)).uint(r.Same.Device).uint(r.Same.Inode).b
+		bool(r.Delete).string(string(r.Compress)).string(r.Resume).uint(r.Same.Device).uint(r.Same.Inode).b
 }
 
 func decodeOpen(payload []byte) (openRequest, error) {
 	d := decoder{b: payload}
 	r := openRequest{Role: role(d.uint()), Root: d.string(), Create: d.bool(), FollowRoot: d.bool(), Lock: d.bool(),
-		InPlace: d.bool(), Delete: d.bool(), Compress: Compression(d.string()), Same: identity{Device: d.uint(), Inode: d.uint()}}
+		InPlace: d.bool(), Delete: d.bool(), Compress: Compression(d.string()), Resume: d.string(), Same: identity{Device: d.uint(), Inode: d.uint()}}
 	return r, errors.Join(d.finish(), r.Compress.Check())
 }
 

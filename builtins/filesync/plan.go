@@ -142,14 +142,19 @@ func (c *comparison) file(e, old *Entry, same bool) {
 	j := job{entry: e, to: e.Size, basis: -1, partial: -1}
 	if same {
 		sameTime := old.ModTime.Equal(e.ModTime)
-		if old.Size == e.Size && (sameTime && !c.checksum || e.Size == 0 && !c.inspect) {
+		if old.Size > 0 {
+			j.basis = old.Size
+		}
+		trusted := sameTime && (!c.checksum || old.fresh)
+		if old.Size == e.Size && (trusted || e.Size == 0 && !c.inspect) {
 			if !sameTime || old.Mode != e.Mode || c.ownerDiffers(e, old) {
 				c.plan.meta = append(c.plan.meta, e)
 			}
+			if c.checksum && c.inspect {
+				j.kept = true
+				c.plan.jobs = append(c.plan.jobs, j)
+			}
 			return
-		}
-		if old.Size > 0 {
-			j.basis = old.Size
 		}
 	}
 	c.plan.jobs = append(c.plan.jobs, j)

@@ -64,6 +64,9 @@ func (p *pull) run(ctx context.Context, localRoot string) (_ Summary, err error)
 	local := newReceiver(p.target)
 	defer func() { err = errors.Join(err, local.close()) }()
 	local.inPlace = p.opts.InPlace
+	if err := local.beginCopy(p.opts.Resume); err != nil {
+		return Summary{}, err
+	}
 	c := rules.compare(source, local.owners != nil)
 	if err := local.list(ctx, rules.protected, c.see); err != nil {
 		return Summary{}, err
@@ -126,6 +129,15 @@ func (p *pull) carryOut(ctx context.Context, plan plan, local *receiver) error {
 		}
 	}
 	p.track.rest(plan.dirs)
+	if err := local.sync(); err != nil {
+		return err
+	}
+	if p.opts.Resume != "" {
+		root := plan.dirs[len(plan.dirs)-1]
+		if err := errors.Join(local.removeEntry(markName), local.meta(*root)); err != nil {
+			return err
+		}
+	}
 	return errors.Join(local.sync(), p.track.err)
 }
 

@@ -1,6 +1,7 @@
 package filesync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,7 @@ func (p *push) plan(ctx context.Context) (plan, error) {
 		return plan{}, err
 	}
 	p.track.watch(p.first.c)
-	reply, err := p.first.open(ctx, p.openRequest(openRequest{Create: true, Lock: true}))
+	reply, err := p.first.open(ctx, p.openRequest(openRequest{Create: true, Lock: true, Resume: p.opts.Resume}))
 	if err != nil {
 		return plan{}, err
 	}
@@ -148,6 +149,7 @@ func (p *push) send(ctx context.Context, s *stream, q *queue) error {
 			parts.add(j)
 			return j, ok, parts.finish()
 		},
+		again:     q.put,
 		inspector: p.opts.inspector,
 		changed:   func(j job, c Change) error { return p.track.changed(j.entry.Path, c) },
 		pace:      p.pacer.wait,
@@ -200,5 +202,17 @@ func (p *push) finish(ctx context.Context, plan plan) error {
 		return callErr
 	}
 	p.track.rest(plan.dirs)
-	return errors.Join(err, p.track.err)
+	return errors.Join(err, p.unmark(ctx, plan), p.track.err)
+}
+
+// unmark removes the mark of a copy that is complete, and gives the root its
+// time once more.
+func (p *push) unmark(ctx context.Context, plan plan) error {
+	if p.opts.Resume == "" {
+		return nil
+	}
+	writeErr := errors.Join(p.first.c.write(frameRemove, encodePath(markName)),
+		p.first.c.write(frameMeta, encodeEntry(*plan.dirs[len(plan.dirs)-1])))
+	_, err := p.first.call(ctx, frameSync, nil, frameDone)
+	return cmp.Or(err, writeErr)
 }

@@ -41,7 +41,7 @@ func (q *queue) take(room int64) (job, bool) {
 		return job{}, false
 	}
 	j := q.jobs[0]
-	if j.entry.Size > rangeSize {
+	if j.entry.Size > rangeSize && !j.kept {
 		if q.open == nil {
 			q.open, q.at = newSplit(j), 0
 		}
@@ -56,6 +56,17 @@ func (q *queue) take(room int64) (job, bool) {
 	j.id = q.next
 	q.next++
 	return j, true
+}
+
+// put gives a job back that turned out to be one to copy.
+func (q *queue) put(j job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	at := 0
+	if q.open != nil {
+		at = 1 // behind the one whose parts are being taken
+	}
+	q.jobs = slices.Insert(q.jobs, at, j)
 }
 
 // streamsFor is how many streams are worth opening for the jobs.

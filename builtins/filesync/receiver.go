@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +35,7 @@ type receiver struct {
 	jobs    map[uint32]*incoming
 	commits *committer
 	dirs    map[string]bool // to be flushed at the end
+	begun   time.Time       // when an earlier copy that this one goes on with began; zero for none
 	unpack  unpacker
 	buf     []byte
 }
@@ -153,6 +155,7 @@ func (r *receiver) list(ctx context.Context, protected filter, emit func(Entry) 
 		}
 		return r.removeEntry(name)
 	}
+	w.fresh = r.isFresh
 	w.emit = func(e Entry) error {
 		if e.Kind == Dir {
 			r.dirs[e.Path] = true

@@ -57,7 +57,7 @@ func (r rules) compare(source []Entry, owners bool) *comparison {
 		inspect:   r.opts.Inspect != nil,
 		owners:    owners,
 		holds:     map[string]bool{},
-		touched:   map[string]bool{},
+		touched:   map[string]bool{".": r.opts.Resume != ""},
 		temps:     map[string]Entry{},
 	}
 }

@@ -36,6 +36,8 @@ type sender struct {
 	// wait is set, only when there will be none any more. A job larger than
 	// room bytes may be held back unless wait is set.
 	next func(ctx context.Context, wait bool, room int64) (job, bool, error)
+	// again takes back a job that was only to be looked at and must be copied.
+	again func(j job)
 	// inspector returns who looks at a file's content.
 	inspector func(e Entry) Inspector
 	// changed is told what happened to a file since it was listed.
@@ -57,15 +59,16 @@ type sender struct {
 // outgoing is a job under way at the sender.
 type outgoing struct {
 	job
-	begun   bool
-	file    *os.File // while it is read
-	before  fs.FileInfo
-	short   bool // it ended before its listed size
-	inspect Inspector
-	hashes  chan []byte // answered, in order; room for all that are asked
-	asked   int64       // offset of the span to ask for next
-	pending int         // spans asked and not taken
-	literal int64
+	begun    bool
+	file     *os.File // while it is read
+	before   fs.FileInfo
+	returned bool // to the queue
+	short    bool // it ended before its listed size
+	inspect  Inspector
+	hashes   chan []byte // answered, in order; room for all that are asked
+	asked    int64       // offset of the span to ask for next
+	pending  int         // spans asked and not taken
+	literal  int64
 }
 
 // run sends jobs until there are no more.
@@ -83,7 +86,9 @@ func (s *sender) run(ctx context.Context) error {
 		s.mu.Lock()
 		delete(s.waiting, current.id)
 		s.mu.Unlock()
-		s.ended(current.job, current.literal)
+		if !current.returned {
+			s.ended(current.job, current.literal)
+		}
 	}
 }
 
@@ -139,7 +144,7 @@ func (s *sender) begin(o *outgoing) error {
 	}
 	s.waiting[o.id] = o
 	s.mu.Unlock()
-	if o.known() < 0 {
+	if o.kept || o.known() < 0 {
 		return nil
 	}
 	if err := s.announceFile(o); err != nil {

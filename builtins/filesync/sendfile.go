@@ -17,6 +17,10 @@ func (s *sender) file(ctx context.Context, o *outgoing) (err error) {
 		return context.Cause(ctx)
 	}
 	f, before, err := openRegular(s.root, o.entry.Path)
+	if errors.Is(err, fs.ErrNotExist) && o.kept {
+		s.giveBack(o)
+		return nil
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.gone(ctx, o)
 	}
@@ -29,6 +33,9 @@ func (s *sender) file(ctx context.Context, o *outgoing) (err error) {
 		o.inspect = o.split.inspector(s.inspector)
 	} else {
 		o.inspect = s.inspector(*o.entry)
+	}
+	if o.kept {
+		return s.look(ctx, o)
 	}
 	if o.known() < 0 && o.entry.Size <= putSize {
 		return s.put(ctx, o)
@@ -47,6 +54,40 @@ func (s *sender) file(ctx context.Context, o *outgoing) (err error) {
 		return err
 	}
 	return s.c.write(frameEnd, new(encoder).uint(uint64(o.id)).time(stamp).b)
+}
+
+// look lets the inspector see a file that the target has already. One that
+// is no longer as it was listed, or is written to meanwhile, must be copied.
+func (s *sender) look(ctx context.Context, o *outgoing) error {
+	same := func(info fs.FileInfo) bool {
+		return info.Size() == o.entry.Size && info.ModTime().Equal(o.entry.ModTime)
+	}
+	for offset := int64(0); offset < o.entry.Size && same(o.before); offset += chunkSize {
+		if err := s.read(o, s.buf[:min(chunkSize, o.entry.Size-offset)], offset); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+	}
+	after, err := o.file.Stat()
+	if err != nil {
+		return err
+	}
+	if !same(o.before) || !same(after) {
+		s.giveBack(o)
+		return nil
+	}
+	s.handled(int(o.entry.Size), 0)
+	return o.inspect.Done(o.entry.Size)
+}
+
+// giveBack has a file copied that was only to be looked at.
+func (s *sender) giveBack(o *outgoing) {
+	o.returned = true
+	j := o.job
+	j.kept = false
+	s.again(j)
 }
 
 // gone says that a file is no longer there.

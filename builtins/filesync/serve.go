@@ -153,6 +153,9 @@ func (s *server) open(ctx context.Context, payload []byte) error {
 			return j, d.err
 		}
 		s.recv.ended = s.ended
+		if err := s.recv.beginCopy(r.Resume); err != nil {
+			return err
+		}
 	}
 	return s.c.send(frameOpened, openReply{Same: t.id, Owners: os.Geteuid() == 0}.encode())
 }

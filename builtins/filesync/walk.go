@@ -34,6 +34,7 @@ type walker struct {
 	// not be removed.
 	showPruned bool
 	names      *owners
+	fresh      func(fs.FileInfo) bool // of a File; may be nil
 	emit       func(Entry) error
 	temp       func(name string, info fs.FileInfo) error // told of leftovers; nil skips them
 }
@@ -53,6 +54,7 @@ func (w *walker) entry(ctx context.Context, name string, info fs.FileInfo) error
 		return nil
 	}
 	w.names.name(&e)
+	e.fresh = e.Kind == File && w.fresh != nil && w.fresh(info)
 	if e.Kind == Symlink {
 		target, err := w.root.Readlink(name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -92,7 +94,7 @@ func (w *walker) directory(ctx context.Context, e Entry, info fs.FileInfo) error
 }
 
 func (w *walker) child(ctx context.Context, name string, child fs.DirEntry) error {
-	if isTemp(name) && w.temp == nil {
+	if name == markName || isTemp(name) && w.temp == nil {
 		return nil
 	}
 	info, err := child.Info()
