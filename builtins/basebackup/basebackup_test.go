@@ -261,6 +261,7 @@ func TestFailedCopies(t *testing.T) {
 	cut := errors.New("cut here")
 	for _, limit := range []int{20 << 10, 1 << 20, 6 << 20} {
 		r := v.request(standby.data)
+		r.Compress = filesync.CompressNone
 		r.Dial = func(ctx context.Context) (io.ReadWriteCloser, error) {
 			rw, err := v.dial(ctx)
 			return &cutter{ReadWriteCloser: rw, left: limit, err: cut}, err
@@ -276,7 +277,7 @@ func TestFailedCopies(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	reason := errors.New("the operator said so")
 	r := v.request(standby.data)
-	r.MaxRate = 4 << 20
+	r.MaxRate, r.Compress = 4<<20, filesync.CompressNone
 	r.Progress = func(p filesync.Progress) {
 		if p.Sent > 1<<20 {
 			cancel(reason)
