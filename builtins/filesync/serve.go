@@ -134,7 +134,8 @@ func (s *server) open(ctx context.Context, payload []byte) error {
 			return err
 		}
 	}
-	t, err := openTree(ctx, r.Root, treeOptions{create: r.Create && r.Role != roleSend, follow: r.FollowRoot, exclude: r.Lock})
+	t, err := openTree(ctx, r.Root, treeOptions{create: r.Create && r.Role != roleSend, follow: r.FollowRoot, exclude: r.Lock,
+		share: r.Role == roleReceive && !r.Lock})
 	if err != nil {
 		return err
 	}
