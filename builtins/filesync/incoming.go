@@ -16,11 +16,13 @@ type incoming struct {
 	old     *os.File // the file that is there already, while it is compared or copied from
 	oldInfo fs.FileInfo
 	out     *os.File // what is written; nil until something must be
+	fresh   bool     // out was made for this job: it is as long as what was written
 	temp    string   // its temporary name; empty where it is written in place
 	at      int64    // up to where out holds what it shall
 	kept    []bool   // by span: out held content from an earlier copy, and that was compared
 	asked   int64    // up to where hashes were asked for
 	wrote   int64
+	literal bool // what was written last was no hole
 }
 
 // sums hashes a span of what is there already.
@@ -165,6 +167,7 @@ func (r *receiver) write(in *incoming, offset int64, content []byte) error {
 		return in.fail(err)
 	}
 	in.proceed(len(content))
+	in.literal = true
 	r.handled(len(content), len(content))
 	return nil
 }
@@ -189,6 +192,7 @@ func (r *receiver) zeros(d *decoder) error {
 		return in.fail(err)
 	}
 	in.proceed(int(n))
+	in.literal = false
 	r.handled(int(n), 0)
 	return nil
 }
@@ -267,7 +271,7 @@ func (r *receiver) complete(id uint32, in *incoming, stamp time.Time) error {
 	if unchanged {
 		err = r.openOld(in)
 	} else if err = r.advance(in, size); err == nil {
-		err = errors.Join(setLength(in.out, size), in.checkOld(), in.closeOld())
+		err = errors.Join(in.setLength(), in.checkOld(), in.closeOld())
 	}
 	if err != nil {
 		return in.fail(err)
@@ -278,6 +282,14 @@ func (r *receiver) complete(id uint32, in *incoming, stamp time.Time) error {
 		return err
 	}
 	return r.ended(in.job, outcome{touched: !unchanged, stamp: stamp})
+}
+
+// setLength makes a file as long as it should be.
+func (in *incoming) setLength() error {
+	if in.fresh && in.literal && in.wrote == in.entry.Size {
+		return nil
+	}
+	return setLength(in.out, in.entry.Size)
 }
 
 // commit hands a file over to be made durable.
