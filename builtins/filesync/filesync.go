@@ -100,6 +100,8 @@ type Options struct {
 	// final names. A copy that fails leaves half-written files. A file with
 	// several hard links is never written in place.
 	InPlace bool
+	// HardLinks is what is done with a file that has several names.
+	HardLinks HardLinks
 	// FollowRoot allows the target root to be a symbolic link to a directory.
 	FollowRoot bool
 	// MaxRate bounds the bytes of file content sent per second, over all
