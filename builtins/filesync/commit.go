@@ -163,8 +163,10 @@ func (c *committer) work() {
 }
 
 // commit makes files durable and then visible.
-func (c *committer) commit(batch []*finished) error {
-	err := c.sync(batch)
+func (c *committer) commit(batch []*finished) (err error) {
+	err = c.sync(batch)
+	dir := lastDir{root: c.root}
+	defer func() { err = errors.Join(err, dir.close()) }()
 	for i, f := range batch {
 		if err != nil {
 			for _, rest := range batch[i:] {
@@ -172,7 +174,7 @@ func (c *committer) commit(batch []*finished) error {
 			}
 			return err
 		}
-		if err = f.show(c.root); err != nil {
+		if err = f.show(&dir); err != nil {
 			err = fmt.Errorf("%s: %w", f.path, err)
 		}
 	}
@@ -196,7 +198,8 @@ func (c *committer) sync(batch []*finished) error {
 }
 
 // show gives a file that is durable its name.
-func (f *finished) show(root *os.Root) error {
+func (f *finished) show(dir *lastDir) error {
+	root := dir.root
 	if f.temp == "" {
 		// Only now: a crash must not leave old bytes under the new time,
 		// which would make the next copy believe that they are the new ones.
@@ -205,7 +208,7 @@ func (f *finished) show(root *os.Root) error {
 	if err := f.close(); err != nil {
 		return errors.Join(err, root.Remove(f.temp))
 	}
-	if err := root.Rename(f.temp, f.path); err != nil {
+	if err := dir.rename(f.temp, f.path); err != nil {
 		return errors.Join(err, root.Remove(f.temp))
 	}
 	f.temp = ""
@@ -224,7 +227,20 @@ func (f *finished) attributes(root *os.Root) error {
 	if f.temp == "" {
 		return nil
 	}
-	return root.Chtimes(f.temp, f.modTime, f.modTime)
+	return setTime(f.file, func() error { return root.Chtimes(f.temp, f.modTime, f.modTime) }, f.modTime)
+}
+
+// setTime sets the times of an open file, which Linux can do without its name
+// since 5.8 (utimensat(2), AT_EMPTY_PATH).
+func setTime(f *os.File, byName func() error, to time.Time) error {
+	ts, err := unix.TimeToTimespec(to)
+	if err != nil {
+		return err
+	}
+	if unix.UtimesNanoAt(int(f.Fd()), "", []unix.Timespec{ts, ts}, unix.AT_EMPTY_PATH) == nil {
+		return nil
+	}
+	return byName()
 }
 
 func (f *finished) close() error {

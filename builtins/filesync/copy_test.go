@@ -239,3 +239,23 @@ func TestSummaryReadsAsRsync(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// TestManySmallFilesAreFlushedTogether covers batches of every length.
+func TestManySmallFilesAreFlushedTogether(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, run func(from, to string, o Options) (Summary, error)) {
+		for _, inPlace := range []bool{false, true} {
+			from, to := t.TempDir(), t.TempDir()
+			for i := range batchSize + batchFrom + 3 {
+				write(t, from, fmt.Sprintf("%d/file%d", i%3, i), noise(uint64(i), i%300))
+			}
+			for i := range batchFrom + 5 { // directories, to be flushed together as well
+				must(t, os.Mkdir(filepath.Join(from, fmt.Sprintf("hollow%d", i)), 0o700))
+			}
+			_, err := run(from, to, Options{Streams: 1, InPlace: inPlace})
+			must(t, err)
+			checkSame(t, to, from)
+			checkNoTemps(t, to)
+		}
+	})
+}

@@ -17,7 +17,9 @@ func (p *push) foresee(ctx context.Context, rules rules) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	source = rules.choose(p.track, source)
+	if source, err = rules.choose(p.track, source); err != nil {
+		return plan{}, err
+	}
 	reply, err := p.first.open(ctx, openRequest{Role: roleLook, Root: p.remote, FollowRoot: p.opts.FollowRoot})
 	if errors.Is(err, fs.ErrNotExist) {
 		return rules.compare(source, false).finish(), nil

@@ -33,6 +33,7 @@ type Entry struct {
 	User    string      `json:"user"` // empty where the number has no name
 	Group   string      `json:"group"`
 	Target  string      `json:"target"` // of a Symlink, as it is written in the link
+	link    uint64      // not zero for a File with several names; the same for all of them
 	fresh   bool        // in the list of a target: as an earlier copy, which this one goes on with, left it
 }
 

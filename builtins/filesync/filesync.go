@@ -11,13 +11,20 @@
 //     (the program's sync-agent command), started by a Dialer.
 //   - basis: the file that the target already has under the name of one that
 //     is to be copied. It is compared block by block and only blocks that
-//     differ are sent.
+//     differ are sent. Both sides hash at the same time, ahead of what is sent.
+//   - part: a range of a file too large for one stream (see rangeSize). All
+//     streams write theirs to one temporary file, and the last one finishes it.
 //
 // A file appears under its final name whole: it is written under a temporary
 // name beside it, flushed and renamed. Options.InPlace gives that up for speed
 // where the caller has made a half-written tree harmless by other means. When
 // Push or Pull returns nil, every file and every directory entry has been
 // flushed to disk on the target.
+//
+// A copy that was cut, by whatever, is gone on with by the next one: complete
+// files have their source's time, and what there is of a large one is found
+// under its temporary name and compared. Zeros are sent as their number and
+// become holes.
 //
 // The package knows nothing of PostgreSQL.
 package filesync
@@ -100,6 +107,8 @@ type Options struct {
 	// final names. A copy that fails leaves half-written files. A file with
 	// several hard links is never written in place.
 	InPlace bool
+	// HardLinks is what is done with a file that has several names.
+	HardLinks HardLinks
 	// DryRun changes nothing: Verbose and the Summary tell what a copy would do.
 	// A file whose size or time differs counts as transferred, though the copy
 	// may find that its content does not. With Checksum it is refused.

@@ -36,6 +36,7 @@ const (
 	frameList                         // patterns: list the tree
 	frameMkdir                        // Entry
 	frameSymlink                      // Entry
+	frameLink                         // path, and that of the file that gets it as a further name
 	frameRemove                       // path
 	frameMeta                         // Entry: set mode, owner and time
 	frameBarrier                      // answer when all before has been done

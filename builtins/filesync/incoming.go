@@ -16,110 +16,13 @@ type incoming struct {
 	old     *os.File // the file that is there already, while it is compared or copied from
 	oldInfo fs.FileInfo
 	out     *os.File // what is written; nil until something must be
+	fresh   bool     // out was made for this job: it is as long as what was written
 	temp    string   // its temporary name; empty where it is written in place
 	at      int64    // up to where out holds what it shall
 	kept    []bool   // by span: out held content from an earlier copy, and that was compared
 	asked   int64    // up to where hashes were asked for
 	wrote   int64
-}
-
-// sums hashes a span of what is there already.
-func (r *receiver) sums(d *decoder) error {
-	id, in, err := r.job(d)
-	if err != nil {
-		return err
-	}
-	offset := d.int()
-	if err := d.finish(); err != nil {
-		return err
-	}
-	if offset != max(in.asked, in.from) || offset >= in.known() {
-		return protocolError("hashes asked for at %d of %d", offset, in.known())
-	}
-	in.asked = offset + spanSize
-	hashes, err := r.hashes(in, offset)
-	if err != nil {
-		return in.fail(err)
-	}
-	return r.answer(frameHashes, new(encoder).uint(uint64(id)).int(offset).b, hashes)
-}
-
-// hashes are those of what an earlier copy has written of a span, or else of
-// the file that it was to replace.
-func (r *receiver) hashes(in *incoming, offset int64) ([]byte, error) {
-	if r.buf == nil {
-		r.buf = make([]byte, chunkSize)
-	}
-	if end := min(in.to, in.partial, offset+spanSize); end > offset {
-		if err := r.openOut(in); err != nil {
-			return nil, err
-		}
-		if in.temp != "" && !inHole(in.out, offset, end-offset) {
-			in.keep(offset)
-			return hashSpan(in.out, offset, end, r.buf)
-		}
-	}
-	end := min(in.to, in.basis, offset+spanSize)
-	if end <= offset {
-		return nil, nil
-	}
-	if err := r.openOld(in); err != nil {
-		return nil, err
-	}
-	hashes, err := hashSpan(in.old, offset, end, r.buf)
-	if err == nil && in.known() <= in.from+spanSize {
-		err = in.closeOld() // many small files may be compared ahead
-	}
-	return hashes, err
-}
-
-// keep notes that a span is compared with what an earlier copy has written.
-func (in *incoming) keep(offset int64) {
-	if in.kept == nil {
-		in.kept = make([]bool, (in.to-in.from+spanSize-1)/spanSize)
-	}
-	in.kept[(offset-in.from)/spanSize] = true
-}
-
-// openOld opens the file that is there already.
-func (r *receiver) openOld(in *incoming) error {
-	if in.old != nil {
-		return nil
-	}
-	f, info, err := openRegular(r.tree.root, in.entry.Path)
-	if err != nil {
-		return err
-	}
-	// Another stream may be writing its own part of the file, even past its
-	// end; nobody may write to a whole one.
-	before := in.oldInfo
-	if info.Size() < in.basis || !in.shared && (info.Size() != in.basis || before != nil && !sameState(info, before)) {
-		return errors.Join(errBasisChanged, f.Close())
-	}
-	in.old, in.oldInfo = f, info
-	return nil
-}
-
-// checkOld reports that the file that is there already was written to while it
-// was compared and copied from.
-func (in *incoming) checkOld() error {
-	if in.old == nil || in.temp == "" {
-		return nil
-	}
-	now, err := in.old.Stat()
-	if err == nil && !sameState(now, in.oldInfo) {
-		err = errBasisChanged
-	}
-	return err
-}
-
-func (in *incoming) closeOld() error {
-	if in.old == nil {
-		return nil
-	}
-	err := in.old.Close()
-	in.old = nil
-	return err
+	literal bool // what was written last was no hole
 }
 
 // place takes the frame of a piece of content up to the content itself and
@@ -165,6 +68,7 @@ func (r *receiver) write(in *incoming, offset int64, content []byte) error {
 		return in.fail(err)
 	}
 	in.proceed(len(content))
+	in.literal = true
 	r.handled(len(content), len(content))
 	return nil
 }
@@ -189,6 +93,7 @@ func (r *receiver) zeros(d *decoder) error {
 		return in.fail(err)
 	}
 	in.proceed(int(n))
+	in.literal = false
 	r.handled(int(n), 0)
 	return nil
 }
@@ -267,7 +172,7 @@ func (r *receiver) complete(id uint32, in *incoming, stamp time.Time) error {
 	if unchanged {
 		err = r.openOld(in)
 	} else if err = r.advance(in, size); err == nil {
-		err = errors.Join(setLength(in.out, size), in.checkOld(), in.closeOld())
+		err = errors.Join(in.setLength(), in.checkOld(), in.closeOld())
 	}
 	if err != nil {
 		return in.fail(err)
@@ -278,6 +183,14 @@ func (r *receiver) complete(id uint32, in *incoming, stamp time.Time) error {
 		return err
 	}
 	return r.ended(in.job, outcome{touched: !unchanged, stamp: stamp})
+}
+
+// setLength makes a file as long as it should be.
+func (in *incoming) setLength() error {
+	if in.fresh && in.literal && in.wrote == in.entry.Size {
+		return nil
+	}
+	return setLength(in.out, in.entry.Size)
 }
 
 // commit hands a file over to be made durable.

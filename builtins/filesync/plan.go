@@ -7,12 +7,13 @@ import (
 
 // plan is what must be done to make the target like the source.
 type plan struct {
-	remove []Entry  // what is in the way or to be deleted, children before parents
-	mkdir  []*Entry // parents first
-	links  []*Entry
-	jobs   []job
-	meta   []*Entry // files and links whose content is right but whose attributes differ
-	dirs   []*Entry // directories to give their attributes when all is in them, children before parents
+	remove    []Entry  // what is in the way or to be deleted, children before parents
+	mkdir     []*Entry // parents first
+	links     []*Entry
+	jobs      []job
+	meta      []*Entry   // files and links whose content is right but whose attributes differ
+	hardLinks []hardLink // further names of files, to be made once these are there
+	dirs      []*Entry   // directories to give their attributes when all is in them, children before parents
 
 	deleted   int // how many of remove have no successor
 	totalSize int64
@@ -29,6 +30,7 @@ type comparison struct {
 	checksum  bool
 	inspect   bool // every file that is not the same by size and time must be read
 	owners    bool // owners can be set on the target
+	keepLinks bool // names of one file stay that
 
 	plan    plan
 	next    int // of source
@@ -36,6 +38,7 @@ type comparison struct {
 	holds   map[string]bool // directories of the target that hold something protected
 	touched map[string]bool // directories whose time the copy changes
 	dirs    []directory
+	leaders map[uint64]leader
 	temps   map[string]Entry // what earlier copies left
 }
 
@@ -139,6 +142,9 @@ func (c *comparison) link(e, old *Entry, same bool) {
 }
 
 func (c *comparison) file(e, old *Entry, same bool) {
+	if c.name(e, old, same) {
+		return
+	}
 	j := job{entry: e, to: e.Size, basis: -1, partial: -1}
 	if same {
 		sameTime := old.ModTime.Equal(e.ModTime)
@@ -150,6 +156,7 @@ func (c *comparison) file(e, old *Entry, same bool) {
 			if !sameTime || old.Mode != e.Mode || c.ownerDiffers(e, old) {
 				c.plan.meta = append(c.plan.meta, e)
 			}
+			c.lead(e, old, same, false)
 			if c.checksum && c.inspect {
 				j.kept = true
 				c.plan.jobs = append(c.plan.jobs, j)
@@ -157,6 +164,7 @@ func (c *comparison) file(e, old *Entry, same bool) {
 			return
 		}
 	}
+	c.lead(e, old, same, true)
 	c.plan.jobs = append(c.plan.jobs, j)
 	c.touch(e)
 }

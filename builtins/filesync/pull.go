@@ -102,7 +102,7 @@ func (p *pull) list(ctx context.Context, rules rules) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rules.choose(p.track, source), nil
+	return rules.choose(p.track, source)
 }
 
 // carryOut does what the plan says. local is the receiver for everything but
@@ -130,6 +130,11 @@ func (p *pull) carryOut(ctx context.Context, plan plan, local *receiver) error {
 	}
 	if err := p.files(ctx, plan); err != nil {
 		return err
+	}
+	for _, l := range plan.hardLinks {
+		if err := local.hardLink(l.entry.Path, l.to.Path); err != nil {
+			return err
+		}
 	}
 	for _, e := range plan.dirs {
 		if err := local.meta(*e); err != nil {

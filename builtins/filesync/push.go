@@ -87,7 +87,10 @@ func (p *push) plan(ctx context.Context) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	c := rules.compare(rules.choose(p.track, source), reply.Owners)
+	if source, err = rules.choose(p.track, source); err != nil {
+		return plan{}, err
+	}
+	c := rules.compare(source, reply.Owners)
 	if err := p.first.list(ctx, rules.protected, c.see); err != nil {
 		return plan{}, err
 	}
@@ -202,6 +205,9 @@ func (p *push) send(ctx context.Context, s *stream, q *queue) error {
 // disk.
 func (p *push) finish(ctx context.Context, plan plan) error {
 	var err error
+	for _, l := range plan.hardLinks {
+		err = errors.Join(err, p.first.c.write(frameLink, encodeHardLink(l)))
+	}
 	for _, e := range plan.dirs {
 		err = errors.Join(err, p.first.c.write(frameMeta, encodeEntry(*e)))
 	}

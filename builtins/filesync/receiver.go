@@ -36,6 +36,7 @@ type receiver struct {
 	commits *committer
 	dirs    map[string]bool // to be flushed at the end
 	begun   time.Time       // when an earlier copy that this one goes on with began; zero for none
+	dir     lastDir
 	unpack  unpacker
 	buf     []byte
 }
@@ -43,7 +44,7 @@ type receiver struct {
 func newReceiver(t *tree) *receiver {
 	r := &receiver{
 		tree: t, jobs: map[uint32]*incoming{}, dirs: map[string]bool{},
-		commits: newCommitter(t.root),
+		commits: newCommitter(t.root), dir: lastDir{root: t.root},
 		handled: func(int, int) {}, ended: func(job, outcome) error { return nil },
 	}
 	if os.Geteuid() == 0 {
@@ -137,7 +138,7 @@ func syncDir(root *os.Root, name string) error {
 // close ends the receiver. Files that were not complete leave nothing behind,
 // unless they were written in place or are large.
 func (r *receiver) close() error {
-	err := r.commits.close()
+	err := errors.Join(r.commits.close(), r.dir.close())
 	for _, in := range r.jobs {
 		err = errors.Join(err, in.interrupt(r.tree.root))
 	}

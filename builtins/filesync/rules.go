@@ -19,7 +19,7 @@ func newRules(o Options) (rules, error) {
 	if o.DryRun && o.Checksum {
 		return rules{}, errDryChecksum
 	}
-	if err := o.Compress.Check(); err != nil {
+	if err := errors.Join(o.Compress.Check(), o.HardLinks.check()); err != nil {
 		return rules{}, err
 	}
 	left, err := newFilter(o.Keep, o.Exclude, o.Include)
@@ -36,7 +36,7 @@ func newRules(o Options) (rules, error) {
 }
 
 // choose leaves out of a listed source what cannot or shall not be copied.
-func (r rules) choose(t *tracker, all []Entry) []Entry {
+func (r rules) choose(t *tracker, all []Entry) ([]Entry, error) {
 	all = slices.DeleteFunc(all, func(e Entry) bool {
 		if e.Kind != Special {
 			return false
@@ -47,7 +47,10 @@ func (r rules) choose(t *tracker, all []Entry) []Entry {
 	if r.opts.Select != nil {
 		all = r.opts.Select(all)
 	}
-	return all
+	if r.opts.HardLinks == HardLinksRefuse {
+		return all, refuseLinks(all)
+	}
+	return all, nil
 }
 
 // compare begins to plan the copy of a source.
@@ -59,6 +62,8 @@ func (r rules) compare(source []Entry, owners bool) *comparison {
 		checksum:  r.opts.Checksum,
 		inspect:   r.opts.Inspect != nil,
 		owners:    owners,
+		keepLinks: r.opts.HardLinks == HardLinksKeep,
+		leaders:   map[uint64]leader{},
 		holds:     map[string]bool{},
 		touched:   map[string]bool{".": r.opts.Resume != ""},
 		temps:     map[string]Entry{},

@@ -2,6 +2,7 @@ package filesync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -52,6 +53,7 @@ type sender struct {
 	mu      sync.Mutex
 	waiting map[uint32]*outgoing // jobs that hashes may come for
 
+	dir  lastDir
 	buf  []byte
 	runs []run
 }
@@ -72,8 +74,10 @@ type outgoing struct {
 }
 
 // run sends jobs until there are no more.
-func (s *sender) run(ctx context.Context) error {
+func (s *sender) run(ctx context.Context) (err error) {
 	s.buf = make([]byte, chunkSize)
+	s.dir.root = s.root
+	defer func() { err = errors.Join(err, s.dir.close()) }()
 	var ahead []*outgoing
 	for {
 		current, err := s.take(ctx, &ahead)

@@ -16,7 +16,7 @@ func (s *sender) file(ctx context.Context, o *outgoing) (err error) {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	f, before, err := openRegular(s.root, o.entry.Path)
+	f, before, err := s.dir.regular(o.entry.Path)
 	if errors.Is(err, fs.ErrNotExist) && o.kept {
 		s.giveBack(o)
 		return nil
@@ -158,7 +158,7 @@ func (s *sender) read(o *outgoing, buf []byte, offset int64) error {
 	if len(buf) == 0 {
 		return nil
 	}
-	if inHole(o.file, offset, int64(len(buf))) {
+	if len(buf) > putSize && inHole(o.file, offset, int64(len(buf))) {
 		clear(buf)
 	} else {
 		n, err := o.file.ReadAt(buf, offset)

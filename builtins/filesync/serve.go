@@ -208,6 +208,13 @@ func (s *server) receive(t frameType, payload []byte) error {
 			return err
 		}
 		return s.recv.removeEntry(name)
+	case frameLink:
+		d := decoder{b: payload}
+		name, to := d.string(), d.string()
+		if err := d.finish(); err != nil {
+			return err
+		}
+		return s.recv.hardLink(name, to)
 	case frameFinish:
 		f, err := decodeFinish(payload)
 		if err != nil {

@@ -33,9 +33,9 @@ func (r *receiver) openOut(in *incoming) error {
 // writing.
 func (r *receiver) openInPlace(in *incoming) (bool, error) {
 	if in.basis < 0 {
-		f, err := r.tree.root.OpenFile(in.entry.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		f, err := r.dir.open(in.entry.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
-			in.out = f
+			in.out, in.fresh = f, !in.shared
 			return true, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
@@ -64,15 +64,16 @@ func (r *receiver) openInPlace(in *incoming) (bool, error) {
 
 // openTemp opens the temporary file of a job.
 func (r *receiver) openTemp(in *incoming) error {
-	temp, goOn := tempName(in.entry.Path), in.shared || in.partial >= 0
-	if !goOn {
-		if err := r.clearTemp(temp); err != nil {
-			return err
+	const flags = os.O_RDWR | os.O_CREATE | os.O_EXCL
+	temp := tempName(in.entry.Path)
+	f, err := r.dir.open(temp, flags, 0o600)
+	in.fresh = err == nil && !in.shared
+	if errors.Is(err, fs.ErrExist) {
+		if in.shared || in.partial >= 0 {
+			f, err = r.openLeftover(temp)
+		} else if err = r.clearTemp(temp); err == nil {
+			f, err = r.dir.open(temp, flags, 0o600)
 		}
-	}
-	f, err := r.tree.root.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if goOn && errors.Is(err, fs.ErrExist) {
-		f, err = r.openLeftover(temp)
 	}
 	if err != nil {
 		return err

@@ -70,6 +70,10 @@ func (t *tracker) plan(p plan) {
 		t.printTree(e.Path)
 		t.print(t.name(*e) + " -> " + e.Target)
 	}
+	for _, l := range p.hardLinks {
+		t.printTree(l.entry.Path)
+		t.print(t.name(*l.entry) + " => " + l.to.Path)
+	}
 	for _, e := range p.meta {
 		t.printTree(e.Path)
 		t.print(t.name(*e))

@@ -34,12 +34,14 @@ type walker struct {
 	// not be removed.
 	showPruned bool
 	names      *owners
+	links      linkIDs
 	fresh      func(fs.FileInfo) bool // of a File; may be nil
 	emit       func(Entry) error
 	temp       func(name string, info fs.FileInfo) error // told of leftovers; nil skips them
 }
 
 func (w *walker) run(ctx context.Context) error {
+	w.links = linkIDs{}
 	info, err := w.root.Stat(".")
 	if err != nil {
 		return err
@@ -54,6 +56,9 @@ func (w *walker) entry(ctx context.Context, name string, info fs.FileInfo) error
 		return nil
 	}
 	w.names.name(&e)
+	if e.Kind == File {
+		e.link = w.links.id(info)
+	}
 	e.fresh = e.Kind == File && w.fresh != nil && w.fresh(info)
 	if e.Kind == Symlink {
 		target, err := w.root.Readlink(name)
