@@ -21,6 +21,7 @@ type copyOptions struct {
 	Compress       filesync.Compression `json:"compress" placeholder:"none|s2|zstd" help:"How content is packed on the wire (default: s2)."`
 	Streams        int                  `json:"streams" placeholder:"N" help:"How many streams copy at once (default: 4)."`
 	InPlace        bool                 `json:"in_place" name:"in-place" help:"Write into the files that are there instead of replacing them. A copy that is cut leaves half-written files."`
+	HardLinks      filesync.HardLinks   `json:"hard_links" name:"hard-links" placeholder:"refuse|keep" help:"What is done with a file that has several names (default: each becomes a file of its own)."`
 	DryRun         bool                 `json:"dry_run" name:"dry-run" short:"n" help:"Change nothing, and say what a copy would do by sizes and times: with -v the names."`
 	Live           bool                 `json:"live" help:"The source is in use: go on when files change under way, and say which."`
 }
@@ -35,6 +36,11 @@ func (o copyOptions) check() error {
 	}
 	if err := o.Compress.Check(); err != nil {
 		return usageError{err}
+	}
+	switch o.HardLinks {
+	case "", filesync.HardLinksRefuse, filesync.HardLinksKeep:
+	default:
+		return usageError{hint.Wrap(fmt.Errorf("hard links cannot be treated as %q", string(o.HardLinks)), "it must be refuse or keep")}
 	}
 	if o.DryRun && o.Checksum {
 		return usageError{hint.Wrap(errors.New("a dry run compares sizes and times, and no content"), "leave one out: --checksum or --dry-run")}
@@ -56,7 +62,7 @@ func checkPatterns(option string, patterns []string) error {
 func (o copyOptions) sync() filesync.Options {
 	return filesync.Options{
 		Checksum: o.Checksum, Delete: o.Delete || o.DeleteExcluded, DeleteExcluded: o.DeleteExcluded, Include: o.Include, Exclude: o.Exclude,
-		MaxRate: o.MaxRate, Compress: o.Compress, Streams: o.Streams, InPlace: o.InPlace, FollowRoot: true,
+		MaxRate: o.MaxRate, Compress: o.Compress, Streams: o.Streams, InPlace: o.InPlace, HardLinks: o.HardLinks, FollowRoot: true,
 		DryRun: o.DryRun,
 	}
 }
