@@ -30,13 +30,15 @@ type globals struct {
 type grammar struct {
 	globals
 
-	Status  statusCommand  `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
-	Wal     walCommand     `cmd:"" group:"Commands:" help:"Look at archived WAL: list it, show a file, verify it all."`
-	Env     envCommand     `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
-	Lab     labCommand     `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
-	Shipper shipperCommand `cmd:"" group:"Commands:" help:"Show or end the process that keeps the connections which WAL is shipped over."`
-	Trust   trustCommand   `cmd:"" group:"Commands:" help:"Make a key that may ship WAL to another node and do nothing else, and let it in there."`
-	Version versionCommand `cmd:"" group:"Commands:" help:"Print the version."`
+	Status  statusCommand     `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
+	Wal     walCommand        `cmd:"" group:"Commands:" help:"Look at archived WAL: list it, show a file, verify it all."`
+	Copy    copyCommand       `cmd:"" group:"Commands:" help:"Copy a directory to or from another node, sending only what is missing there."`
+	Verify  verifyCopyCommand `cmd:"" name:"verifyCopy" group:"Commands:" help:"Compare a base copy with its backup manifest, before its first start."`
+	Env     envCommand        `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
+	Lab     labCommand        `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
+	Shipper shipperCommand    `cmd:"" group:"Commands:" help:"Show or end the process that keeps the connections which WAL is shipped over."`
+	Trust   trustCommand      `cmd:"" group:"Commands:" help:"Make a key that may ship WAL to another node and do nothing else, and let it in there."`
+	Version versionCommand    `cmd:"" group:"Commands:" help:"Print the version."`
 
 	Archive   archiveCommand   `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Ship one WAL file: archive_command = 'warmrun archive %p %f'."`
 	Restore   restoreCommand   `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Restore one WAL file: restore_command = 'warmrun restore %f %p %r'."`
@@ -87,6 +89,7 @@ func (p *process) parseAndRun(ctx context.Context, books []*engine.Runbook) erro
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(p, &fixed.globals),
+		kong.NamedMapper("size", kong.MapperFunc(decodeSize)),
 	}
 	flags := map[string]reflect.Value{}
 	for _, book := range books {
@@ -182,6 +185,17 @@ func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Ru
 	if err != nil && command.within != "" && !engine.HasBegun(err) {
 		fmt.Fprintln(p.err, notBegunMark)
 	}
+	return err
+}
+
+// decodeSize reads a flag that is a number of bytes.
+func decodeSize(c *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := c.Scan.PopValueInto("size", &text); err != nil {
+		return err
+	}
+	bytes, err := engine.ParseSize(text)
+	target.SetInt(bytes)
 	return err
 }
 
