@@ -10,7 +10,7 @@ STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 BENCH_PARTS := archive delivered restore wake commit memory cleanup
 
-.PHONY: help build demo test unit kills types lint bench $(BENCH_PARTS:%=bench-%) install-demo install-test install-bench clean
+.PHONY: help build demo test unit kills copy-kills matrix types lint bench $(BENCH_PARTS:%=bench-%) install-demo install-test install-bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ unit: ## the tests that come back within a minute or two, without the whole clus
 kills: ## a thousand processes that die while WAL is shipped, and no row lost
 	KILLS=1000 go test -count=1 -timeout 80m -v -run TestProcessesKilled ./tests
 
+matrix: install-test ## base copies, restoring and pg_control on PostgreSQL 10 to 18, which are fetched
+	go test -tags matrix -count=1 -timeout 60m -run Matrix ./walcore ./builtins/basebackup
+
 bench: install-bench ## WAL shipping and restoring beside rsync, pgbackrest and cp; BENCH=-quick for few rounds; one part: bench-archive, bench-delivered, bench-restore, bench-wake, bench-commit, bench-memory, bench-cleanup
 	go run ./tests/bench $(BENCH)
 
@@ -40,6 +43,9 @@ $(BENCH_PARTS:%=bench-%): bench-%: install-bench
 
 types: ## what editors and linters know of runbooks, and runbooks/REFERENCE.md, from the registry of operations
 	go run ./cmd/warmrun runbook types runbooks
+
+copy-kills: ## a copy whose two sides are killed 200 times, and ends right
+	KILLS=200 go test -count=1 -timeout 60m -v -run TestKills ./builtins/filesync
 
 lint: ## gofmt, go vet, staticcheck, and that go.mod is tidy
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \

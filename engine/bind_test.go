@@ -75,6 +75,8 @@ func TestCalls(t *testing.T) {
 		{"return test.options('db1', {\n  retries = 1.5 })", `demo.lua:4: retries in test.options: want a whole number, got 1.5`},
 		{`return test.options("db1", { "fast" })`, `demo.lua:3: unknown key 1 in test.options (known: also, mode, quick, retries, timeout, upto)`},
 		{`return test.options("db1", "fast")`, `demo.lua:3: the options of test.options: want a table such as { key = value }, got the string "fast"`},
+		{`return test.embedded({ first = true, last = "z", names = { "a", "b" }, flag = true })`, `first=true last="z" names=["a" "b"] flag=true`},
+		{`return test.embedded({ flag = true })`, `first=false last="" names=[] flag=true`},
 		{`return test.options("db1", {}, 1)`, `demo.lua:3: test.options takes 1 to 2 arguments (node, {options}), got 3`},
 	} {
 		got, _, err := runStep(t, (&world{}).host(), test.body)

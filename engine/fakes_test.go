@@ -46,6 +46,18 @@ type node struct {
 	Secret string `json:"-"`
 }
 
+// outerOptions embeds another struct: its fields have places of their own.
+type outerOptions struct {
+	First bool   `json:"first"`
+	Last  string `json:"last"`
+	innerOptions
+}
+
+type innerOptions struct {
+	Names []string `json:"names"`
+	Flag  bool     `json:"flag"`
+}
+
 type stopOptions struct {
 	Mode    string        `json:"mode"`
 	Timeout time.Duration `json:"timeout"`
@@ -166,6 +178,9 @@ func testFuncs(w *world) []Func {
 			return *s, nil
 		}},
 		{Name: "wait", Args: []string{"how long"}, Fn: func(_ context.Context, d time.Duration) (time.Duration, error) { return d, nil }},
+		{Name: "embedded", Fn: func(_ context.Context, o outerOptions) (string, error) {
+			return fmt.Sprintf("first=%t last=%q names=%q flag=%t", o.First, o.Last, o.Names, o.Flag), nil
+		}},
 		{Name: "options", Args: []string{"node"}, Fn: func(_ context.Context, n string, o *stopOptions) (string, error) {
 			quick := "unset"
 			if o.Quick != nil {

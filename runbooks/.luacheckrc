@@ -111,10 +111,6 @@ stds.warmrun = {
       "wait",
       "working",
     } },
-    base = { fields = {
-      "copy",
-      "receivable",
-    } },
     cluster = { fields = {
       "adopt",
       "distribute",
@@ -127,8 +123,12 @@ stds.warmrun = {
       "primary_and_other",
     } },
     copy = { fields = {
+      "base",
       "logs",
+      "pull",
       "push",
+      "receivable",
+      "verify",
     } },
     cron = { fields = {
       "set",

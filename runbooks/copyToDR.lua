@@ -25,11 +25,12 @@ return runbook {
     end },
 
     basecopy.copy(target),
+    basecopy.verify(target),
 
     step { "wal", undo = false, timeout = "168h", run = function(c)
       archive.wait(c.partner, { segment = c.results.copy.stop_segment, timeout = c.params.wal_timeout })
       relay.run(c.partner, { to = c.dr })
-      archive.wait(c.dr, { segment = c.results.copy.stop_segment, timeout = c.params.wal_timeout })
+      basecopy.wal(c, c.dr)
     end },
 
     basecopy.configure(target),

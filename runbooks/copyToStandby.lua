@@ -31,11 +31,12 @@ return runbook {
     },
 
     basecopy.copy(target),
+    basecopy.verify(target),
 
     step { "wal", undo = false, timeout = "168h", run = function(c)
       -- A history that was written while archiving was not active is here only.
       archive.pull(target(c), { from = c.node, histories = true })
-      archive.wait(target(c), { segment = c.results.copy.stop_segment, timeout = c.params.wal_timeout })
+      basecopy.wal(c, target(c))
     end },
 
     basecopy.configure(target),

@@ -202,10 +202,12 @@ func checkPowerless(t *testing.T, n *cluster.Node, key string) {
 	}
 }
 
-func wantOutput(t *testing.T, result cluster.Result, want string) {
+func wantOutput(t *testing.T, result cluster.Result, wants ...string) {
 	t.Helper()
-	if !strings.Contains(result.Stdout, want) {
-		t.Errorf("%s\nwant %q", result, want)
+	for _, want := range wants {
+		if !strings.Contains(result.Stdout, want) {
+			t.Errorf("%s\nwant %q", result, want)
+		}
 	}
 }
 

@@ -59,7 +59,7 @@ func askControl(t *testing.T, s *pgServer) {
 		"SELECT system_identifier || ' ' || pg_control_version || ' ' || catalog_version_no || ' ' || extract(epoch FROM pg_control_last_modified)::bigint FROM pg_control_system()":             fmt.Sprint(c.SystemID, " ", c.ControlVersion, " ", c.CatalogVersion, " ", c.ModifiedAt.Unix()),
 		"SELECT checkpoint_lsn || ' ' || redo_lsn || ' ' || timeline_id || ' ' || prev_timeline_id || ' ' || extract(epoch FROM checkpoint_time)::bigint FROM pg_control_checkpoint()":           fmt.Sprint(c.Checkpoint, " ", c.Redo, " ", uint32(c.Timeline), " ", uint32(c.PrevTimeline), " ", c.CheckpointTime.Unix()),
 		"SELECT min_recovery_end_lsn || ' ' || min_recovery_end_timeline || ' ' || backup_start_lsn || ' ' || backup_end_lsn || ' ' || end_of_backup_record_required FROM pg_control_recovery()": fmt.Sprint(c.MinRecoveryPoint, " ", uint32(c.MinRecoveryTimeline), " ", c.BackupStart, " ", c.BackupEnd, " ", c.BackupEndRequired),
-		"SELECT database_block_size || ' ' || wal_block_size || ' ' || bytes_per_wal_segment || ' ' || data_page_checksum_version FROM pg_control_init()":                                        fmt.Sprint(c.BlockSize, " ", c.WALBlockSize, " ", uint32(c.SegmentSize), " ", c.ChecksumVersion),
+		"SELECT database_block_size || ' ' || blocks_per_segment || ' ' || wal_block_size || ' ' || bytes_per_wal_segment || ' ' || data_page_checksum_version FROM pg_control_init()":           fmt.Sprint(c.BlockSize, " ", c.RelationBlocks, " ", c.WALBlockSize, " ", uint32(c.SegmentSize), " ", c.ChecksumVersion),
 		"SHOW wal_level":                 c.WALLevel,
 		"SHOW max_connections":           strconv.Itoa(c.MaxConnections),
 		"SHOW max_worker_processes":      strconv.Itoa(c.MaxWorkerProcesses),

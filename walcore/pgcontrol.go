@@ -87,8 +87,9 @@ type ControlFile struct {
 	MaxLocksPerXact      int  `json:"max_locks_per_xact"`
 	TrackCommitTimestamp bool `json:"track_commit_timestamp"`
 
-	BlockSize       uint32      `json:"block_size"`     // of a data page, in bytes
-	WALBlockSize    uint32      `json:"wal_block_size"` // of a page of WAL, in bytes
+	BlockSize       uint32      `json:"block_size"`      // of a data page, in bytes
+	RelationBlocks  uint32      `json:"relation_blocks"` // in each file of a relation but the last
+	WALBlockSize    uint32      `json:"wal_block_size"`  // of a page of WAL, in bytes
 	SegmentSize     SegmentSize `json:"segment_size"`
 	ChecksumVersion uint32      `json:"checksum_version"` // of data pages; zero: none
 }
@@ -236,7 +237,7 @@ func (c *ControlFile) decodeBuild(d *structDecoder) {
 	d.u32() // alignment
 	d.u64() // a floating point constant
 	c.BlockSize = d.u32()
-	d.u32() // blocks per file of a relation
+	c.RelationBlocks = d.u32()
 	c.WALBlockSize = d.u32()
 	c.SegmentSize = SegmentSize(d.u32())
 	for range 4 { // name length, index keys, toast chunk, large object chunk

@@ -82,6 +82,7 @@ func TestReadControlFileBefore10(t *testing.T) {
 		put32(180, 100)                  // max_connections
 		put32(192, 64)                   // max_locks_per_xact
 		put32(216, 8192)                 // block size
+		put32(220, 131072)               // blocks per file of a relation
 		put32(224, 8192)                 // WAL block size
 		put32(228, 16<<20)               // segment size
 		b[248], b[249], b[250] = 1, 1, 1 // integer times, float4 and float8 by value
@@ -93,7 +94,7 @@ func TestReadControlFileBefore10(t *testing.T) {
 			SystemID: testSystemID, ControlVersion: version, State: StateInProduction, ModifiedAt: time.Unix(1600000000, 0).UTC(),
 			Checkpoint: 0x3000028, Redo: 0x2000028, Timeline: 7, MinRecoveryPoint: 0x4000000, BackupStart: 0x5000000, BackupEndRequired: true,
 			WALLevel: map[uint32]string{control95: "hot_standby", control96: "logical"}[version], MaxConnections: 100, MaxLocksPerXact: 64,
-			BlockSize: 8192, WALBlockSize: 8192, SegmentSize: 16 << 20, ChecksumVersion: 1,
+			BlockSize: 8192, RelationBlocks: 131072, WALBlockSize: 8192, SegmentSize: 16 << 20, ChecksumVersion: 1,
 		}
 		if err != nil || c != want {
 			t.Errorf("%d:\n got %+v, %v\nwant %+v", version, c, err, want)

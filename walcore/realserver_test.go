@@ -85,6 +85,7 @@ func compareControl(t *testing.T, s *pgServer) {
 		"max_locks_per_xact setting":           strconv.Itoa(c.MaxLocksPerXact),
 		"track_commit_timestamp setting":       map[bool]string{false: "off", true: "on"}[c.TrackCommitTimestamp],
 		"Database block size":                  strconv.Itoa(int(c.BlockSize)),
+		"Blocks per segment of large relation": strconv.Itoa(int(c.RelationBlocks)),
 		"WAL block size":                       strconv.Itoa(int(c.WALBlockSize)),
 		"Bytes per WAL segment":                strconv.Itoa(int(c.SegmentSize)),
 		"Data page checksum version":           strconv.Itoa(int(c.ChecksumVersion)),

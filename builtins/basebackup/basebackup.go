@@ -13,6 +13,11 @@
 //     written into the copy only; a copy that is started without it is corrupt
 //     and does not say so.
 //   - tablespace_map: the file that tells recovery where tablespaces are.
+//   - backup_manifest: the list of a copy's files with their checksums, which
+//     Verify and pg_verifybackup compare a copy with.
+//
+// The pages of relations are judged by their checksums while they pass, where
+// the cluster has data_checksums on.
 //
 // A copy that is not complete cannot be started: pg_control is taken away from
 // the target first and comes back last.
@@ -20,6 +25,7 @@ package basebackup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -37,10 +43,19 @@ type Session interface {
 	Value(ctx context.Context, sql string, args ...any) (any, error)
 }
 
+// ClosingSession is a session that ends when it is closed.
+type ClosingSession interface {
+	Session
+	Close(ctx context.Context) error
+}
+
 // Source is the server to copy. It runs on this node.
 type Source struct {
 	PGData string // its data directory
 	Conn   Session
+	// Connect opens a session with another database of the same server, where a
+	// relation of which a page is bad has its name; nil: the name is left out.
+	Connect func(ctx context.Context, database string) (ClosingSession, error)
 }
 
 // Request says what to copy where.
@@ -62,18 +77,22 @@ type Request struct {
 	// Keep lists patterns (filesync.Match) of what in the data directory is
 	// neither copied nor, on the target, deleted or overwritten: an archive
 	// inside it, the target's own configuration. standby.signal and
-	// recovery.conf are always kept.
+	// recovery.conf are always kept. The copy's manifest says nothing of them.
 	Keep []string
 	// Exclude lists patterns of what is not copied, and is deleted there.
 	Exclude []string
+	// AllowBadPages goes on past pages whose checksum is wrong: the copy has
+	// them as they are, and the result lists them. Otherwise the first of them
+	// fails the copy. A cluster without data_checksums has none to judge.
+	AllowBadPages bool
 	// CheckTarget, when set, is asked before anything is changed whether the
 	// target may be overwritten. The copy refuses by itself a directory of
 	// another cluster and one whose postmaster runs.
 	CheckTarget func(ctx context.Context) error
 
-	Streams  int   // as in filesync.Options
-	MaxRate  int64 // as in filesync.Options
-	Compress bool  // as in filesync.Options
+	Streams  int                  // as in filesync.Options
+	MaxRate  int64                // as in filesync.Options
+	Compress filesync.Compression // as in filesync.Options
 	// Out gets messages, and the names of files with Verbose.
 	Out     io.Writer
 	Verbose bool
@@ -95,9 +114,15 @@ type Result struct {
 	HistoryFile walcore.FileName `json:"history_file"`
 	// Changed counts files that changed while they were read, as files of a
 	// running server do. Replaying the WAL mends each of them.
-	Changed     int              `json:"changed"`
-	Summary     filesync.Summary `json:"summary"`
-	Tablespaces []Tablespace     `json:"tablespaces"`
+	Changed int `json:"changed"`
+	// PagesJudged counts pages of relations that passed by and have checksums.
+	PagesJudged int64 `json:"pages_judged"`
+	// BadPages are those among them that are bad, at most a thousand, and
+	// BadPageCount is how many there were.
+	BadPages     []BadPage        `json:"bad_pages,omitempty"`
+	BadPageCount int              `json:"bad_page_count"`
+	Summary      filesync.Summary `json:"summary"`
+	Tablespaces  []Tablespace     `json:"tablespaces"`
 }
 
 // Copy makes a base copy. When it returns nil, everything is on disk on the
@@ -126,6 +151,8 @@ type copier struct {
 	walDir      string              // pg_wal, or what it is called before 10
 	tablespaces []Tablespace
 	marked      bool // the target has been changed
+	inspection  *inspection
+	root        filesync.Entry // the data directory itself
 	changed     func(name string, c filesync.Change) error
 	result      Result
 }
@@ -153,10 +180,15 @@ func (c *copier) run(ctx context.Context) (Result, error) {
 	}
 	segment := walcore.SegmentAt(c.control.Timeline, b.start, c.control.SegmentSize)
 	c.say("Starting online backup at WAL file %s\n", segment)
+	c.inspection = &inspection{control: c.control, start: b.start, goOn: c.AllowBadPages}
 	control, err := c.copyFiles(ctx)
+	if errors.Is(err, errBadPage) {
+		err = c.badPagesError(ctx)
+	}
 	if err != nil {
 		return c.result, b.abandon(ctx, err)
 	}
+	c.reportBadPages(ctx)
 	stopped, err := b.stop(ctx)
 	if err != nil {
 		return c.result, err

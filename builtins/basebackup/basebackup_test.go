@@ -109,6 +109,13 @@ func TestCopyUnderLoad(t *testing.T) {
 	testCopyUnderLoad(t, systemSite(t))
 }
 
+// TestCopyOldServer is the same on the oldest server that there is a prebuilt
+// one of, with the functions, file names and missing programs of its time.
+func TestCopyOldServer(t *testing.T) {
+	t.Parallel()
+	testCopyUnderLoad(t, fetchedSite(t, 10))
+}
+
 func testCopyUnderLoad(t *testing.T, s *site) {
 	v := primary(t, s)
 	standby := v.server("standby")
@@ -136,6 +143,7 @@ func testCopyUnderLoad(t *testing.T, s *site) {
 		t.Error("no file changed while it was copied, so the load was none")
 	}
 	checkCopied(t, v, standby, wal)
+	checkVerified(t, v, standby, result)
 	standby.follow(v)
 	standby.stop()
 	standby.checkPages()
@@ -150,8 +158,10 @@ func testCopyUnderLoad(t *testing.T, s *site) {
 		t.Errorf("the second copy sent %d of %d bytes, of which at least %d had not changed; the first had %d", sum.Literal, sum.TotalSize, quiet, result.Summary.TotalSize)
 	}
 	checkResult(t, v, standby, second)
+	checkVerified(t, v, standby, second)
 	standby.follow(v)
 	standby.checkPromotion()
+	standby.checkRelations()
 	standby.stop()
 	standby.checkPages()
 }
@@ -212,13 +222,13 @@ func checkOutput(t *testing.T, out string, r Result) {
 // checkCopied looks at what must and must not be in the copy.
 func checkCopied(t *testing.T, v, standby *server, wal string) {
 	t.Helper()
-	for _, name := range []string{"postmaster.pid", "postmaster.opts", "global/pg_internal.init", "backup_manifest", markerFile,
+	for _, name := range []string{"postmaster.pid", "postmaster.opts", "global/pg_internal.init", markerFile,
 		v.value("SELECT pg_relation_filepath('forgotten')"), "pg_wal/0000000F0000000000000042", "pg_wal/0000000F.history"} {
 		if exists(filepath.Join(standby.data, name)) {
 			t.Errorf("%s is in the copy", name)
 		}
 	}
-	for _, name := range []string{"global/pg_control", "tablespace_map", "pg_replslot", "pg_notify", "pg_wal/archive_status", "pg_wal/notes.txt",
+	for _, name := range []string{"global/pg_control", "tablespace_map", "backup_manifest", "pg_replslot", "pg_notify", "pg_wal/archive_status", "pg_wal/notes.txt",
 		v.value("SELECT pg_relation_filepath('forgotten')") + "_init", "inner space"} {
 		if !exists(filepath.Join(standby.data, name)) {
 			t.Errorf("%s is not in the copy", name)
@@ -261,6 +271,7 @@ func TestFailedCopies(t *testing.T) {
 	cut := errors.New("cut here")
 	for _, limit := range []int{20 << 10, 1 << 20, 6 << 20} {
 		r := v.request(standby.data)
+		r.Compress = filesync.CompressNone
 		r.Dial = func(ctx context.Context) (io.ReadWriteCloser, error) {
 			rw, err := v.dial(ctx)
 			return &cutter{ReadWriteCloser: rw, left: limit, err: cut}, err
@@ -276,7 +287,7 @@ func TestFailedCopies(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	reason := errors.New("the operator said so")
 	r := v.request(standby.data)
-	r.MaxRate = 4 << 20
+	r.MaxRate, r.Compress = 4<<20, filesync.CompressNone
 	r.Progress = func(p filesync.Progress) {
 		if p.Sent > 1<<20 {
 			cancel(reason)
@@ -307,6 +318,7 @@ func TestFailedCopies(t *testing.T) {
 	result, err := Copy(t.Context(), v.request(standby.data))
 	must(t, err)
 	checkResult(t, v, standby, result)
+	checkVerified(t, v, standby, result)
 	standby.follow(v)
 }
 

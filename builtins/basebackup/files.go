@@ -2,6 +2,7 @@ package basebackup
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -44,15 +45,16 @@ func (c *copier) copyFiles(ctx context.Context) ([]byte, error) {
 // options are what the copies of all parts have in common.
 //
 // Every file that both sides have is compared by content: the target may have
-// been a server of its own meanwhile, so sizes and times prove nothing. Files
-// are written in place because a target whose copy failed cannot be started.
-// What changes under way is let pass, as a base backup by the server itself
-// does (sendFile in backup/basebackup.c): WAL mends it.
+// been a server of its own meanwhile, so sizes and times prove nothing, but for
+// what a copy that was cut has completed there. Files are written in place
+// because a target whose copy failed cannot be started. What changes under way
+// is let pass, as a base backup by the server itself does (sendFile in
+// backup/basebackup.c): WAL mends it.
 func (c *copier) options() filesync.Options {
 	o := filesync.Options{
 		Streams: c.Streams, MaxRate: c.MaxRate, Compress: c.Compress,
 		Delete: true, DeleteExcluded: true, Checksum: true, InPlace: true, FollowRoot: true,
-		OnChange: c.changed, Progress: c.Progress,
+		OnChange: c.changed, Progress: c.Progress, Resume: c.resumeName(),
 	}
 	if c.Verbose {
 		o.Verbose = c.Out
@@ -60,10 +62,19 @@ func (c *copier) options() filesync.Options {
 	return o
 }
 
+// resumeName stands for this copy at a target: one that was cut can be gone on
+// with from the same data directory only.
+func (c *copier) resumeName() string {
+	host, _ := os.Hostname() // without it the rest must do
+	return fmt.Sprintf("base copy of cluster %d in %s on %s", c.control.SystemID, c.PGData, host)
+}
+
 func (c *copier) copyData(ctx context.Context) error {
 	o := c.options()
 	o.Exclude, o.Keep = c.excludePatterns(), c.keepPatterns()
+	o.Inspect = c.inspection.tree("")
 	o.Select = func(all []filesync.Entry) []filesync.Entry {
+		c.root = all[0]
 		c.moveLinks(all)
 		emptyLinks(all)
 		return dropRelations(all)

@@ -28,7 +28,10 @@ import (
 const serveMode = "WARMRUN_BASEBACKUP_TEST_SERVE"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(serveMode) == "" {
+	switch {
+	case os.Getenv(copyMode) != "":
+		os.Exit(copyOnce(os.Getenv(copyMode)))
+	case os.Getenv(serveMode) == "":
 		os.Exit(m.Run())
 	}
 	stdio := struct {
@@ -60,6 +63,19 @@ func systemSite(t *testing.T) *site {
 		t.Fatalf("%v: install one (make install-test)", err)
 	}
 	return newSite(t, bin, int(major))
+}
+
+// fetchedSite is a site for another major of PostgreSQL, as a prebuilt server
+// that has few of its programs.
+func fetchedSite(t *testing.T, major int) *site {
+	t.Helper()
+	fetch := exec.CommandContext(t.Context(), "../../tests/fetch-postgres.sh", strconv.Itoa(major))
+	fetch.Stderr = os.Stderr
+	out, err := fetch.Output()
+	if err != nil {
+		t.Fatalf("fetch PostgreSQL %d: %v", major, err)
+	}
+	return newSite(t, strings.TrimSpace(string(out)), major)
 }
 
 func newSite(t *testing.T, bin string, major int) *site {
@@ -143,21 +159,29 @@ func (s *site) command(ctx context.Context, name string, args ...string) *exec.C
 	return cmd
 }
 
-// dial starts the far end of a copy, as the server account.
-func (s *site) dial(ctx context.Context) (io.ReadWriteCloser, error) {
+// self is this test binary where the server account can execute it: its own
+// directory is private.
+func (s *site) self() (string, error) {
+	program := filepath.Join(s.dir, "far-end")
+	if _, err := os.Lstat(program); !errors.Is(err, fs.ErrNotExist) {
+		return program, err
+	}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	program := filepath.Join(s.dir, "far-end") // the test binary's own directory is private
-	if _, err := os.Lstat(program); errors.Is(err, fs.ErrNotExist) {
-		content, err := os.ReadFile(self)
-		if err != nil {
-			return nil, err
-		}
-		if err := os.WriteFile(program, content, 0o755); err != nil {
-			return nil, err
-		}
+	content, err := os.ReadFile(self)
+	if err != nil {
+		return "", err
+	}
+	return program, os.WriteFile(program, content, 0o755)
+}
+
+// dial starts the far end of a copy, as the server account.
+func (s *site) dial(ctx context.Context) (io.ReadWriteCloser, error) {
+	program, err := s.self()
+	if err != nil {
+		return nil, err
 	}
 	cmd := s.command(ctx, program)
 	cmd.Env = append(cmd.Env, serveMode+"=1")
@@ -268,9 +292,13 @@ func (v *server) target() psql.Target {
 	return psql.Target{SocketDir: v.sockets, Port: v.port, User: "postgres"}
 }
 
-func (v *server) connect() *psql.Conn {
+func (v *server) connect() *psql.Conn { return v.connectTo("") }
+
+func (v *server) connectTo(database string) *psql.Conn {
 	v.t.Helper()
-	conn, err := psql.Connect(v.t.Context(), v.target())
+	target := v.target()
+	target.Database = database
+	conn, err := psql.Connect(v.t.Context(), target)
 	must(v.t, err)
 	v.t.Cleanup(func() { _ = conn.Close(context.Background()) }) // a test may have ended it
 	return conn

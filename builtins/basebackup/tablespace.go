@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -79,6 +80,7 @@ func (c *copier) copyTablespace(ctx context.Context, ts Tablespace) error {
 	}
 	o := c.options()
 	o.Exclude, o.Keep, o.Select = excluded, others, dropRelations
+	o.Inspect = c.inspection.tree(ts.names(c.TargetPGData)...)
 	s, err := filesync.Push(ctx, c.Dial, ts.Source, ts.Target, o)
 	c.result.Summary = c.result.Summary.Add(s)
 	if err != nil {
@@ -86,6 +88,17 @@ func (c *copier) copyTablespace(ctx context.Context, ts Tablespace) error {
 	}
 	c.report(s)
 	return nil
+}
+
+// names are the paths in the copy's data directory at which the tablespace is
+// found: through its link, and where it lies inside the data directory also
+// there. Who compares a manifest with the directory comes by both.
+func (t Tablespace) names(target string) []string {
+	names := []string{"pg_tblspc/" + t.OID}
+	if inside, err := filepath.Rel(target, t.Target); err == nil && filepath.IsLocal(inside) {
+		names = append(names, inside)
+	}
+	return names
 }
 
 // otherVersions lists, as patterns, what is in the tablespace's directory on

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/warmrun/warmrun/builtins/basebackup/manifest"
 	"github.com/warmrun/warmrun/builtins/filesync"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
@@ -201,15 +202,15 @@ func (c *copier) mark(ctx context.Context) error {
 	if err := remote.WriteFile(ctx, markerFile, append(content, '\n'), 0o600); err != nil {
 		return err
 	}
-	if err := remote.Remove(ctx, controlFile, labelFile, mapFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := remote.Remove(ctx, controlFile, labelFile, mapFile, manifest.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return remote.Sync(ctx)
 }
 
-// complete writes the files that make the copy one that can be started. The
-// label comes before pg_control: with the one and without the other a server
-// would start and be corrupt.
+// complete writes the files that make the copy one that can be started, and
+// the manifest. The label comes before pg_control: without the one and with the
+// other a server would start and be corrupt.
 func (c *copier) complete(ctx context.Context, s stopped, control []byte) error {
 	remote, err := filesync.OpenRemote(ctx, c.Dial, c.TargetPGData, filesync.RemoteOptions{FollowRoot: true})
 	if err != nil {
@@ -220,19 +221,28 @@ func (c *copier) complete(ctx context.Context, s stopped, control []byte) error 
 	if err != nil {
 		return err
 	}
+	write := func(name string, content []byte) error {
+		return remote.WriteFile(ctx, name, content, perm)
+	}
 	if s.spcmap != "" {
 		moved, err := c.moveMap(s.spcmap)
 		if err != nil {
 			return err
 		}
-		if err := remote.WriteFile(ctx, mapFile, []byte(moved), perm); err != nil {
+		if err := write(mapFile, []byte(moved)); err != nil {
 			return err
 		}
+		c.inspection.add(mapFile, []byte(moved))
 	}
-	if err := remote.WriteFile(ctx, labelFile, []byte(s.label), perm); err != nil {
+	if err := write(labelFile, []byte(s.label)); err != nil {
 		return err
 	}
-	if err := remote.WriteFile(ctx, controlFile, control, perm); err != nil {
+	c.inspection.add(labelFile, []byte(s.label))
+	c.inspection.add(controlFile, control)
+	if err := c.sendManifest(ctx); err != nil {
+		return err
+	}
+	if err := write(controlFile, control); err != nil {
 		return err
 	}
 	if err := remote.Remove(ctx, markerFile); err != nil {

@@ -18,13 +18,13 @@ func TestParseRelation(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]relation{
 		"16384":         {number: "16384"},
-		"16384.1":       {number: "16384"},
+		"16384.1":       {number: "16384", segment: 1},
 		"16384_fsm":     {number: "16384", fork: "fsm"},
-		"16384_vm.12":   {number: "16384", fork: "vm"},
+		"16384_vm.12":   {number: "16384", fork: "vm", segment: 12},
 		"16384_init":    {number: "16384", fork: "init"},
 		"t3_16384":      {number: "16384", temp: true},
 		"t12_16384_fsm": {number: "16384", fork: "fsm", temp: true},
-		"t3_16384.2":    {number: "16384", temp: true},
+		"t3_16384.2":    {number: "16384", segment: 2, temp: true},
 	} {
 		if got, ok := parseRelation(name); !ok || got != want {
 			t.Errorf("%s: got %+v, %v, want %+v", name, got, ok, want)

@@ -23,11 +23,6 @@ const (
 	spansAhead = 4
 )
 
-// spanLength is how many bytes of a basis the span at offset covers.
-func spanLength(basis, offset int64) int64 {
-	return max(0, min(spanSize, basis-offset))
-}
-
 // hashesLength is how many bytes of hashes stand for n bytes of file.
 func hashesLength(n int64) int {
 	return int((n + blockSize - 1) / blockSize * hashSize)
@@ -37,27 +32,28 @@ func hashesLength(n int64) int {
 func appendHashes(hashes, data []byte) []byte {
 	for len(data) > 0 {
 		n := min(blockSize, len(data))
-		sum := blake3.Sum256(data[:n])
-		hashes = append(hashes, sum[:hashSize]...)
+		sum := blockHash(data[:n], isZero(data[:n]))
+		hashes = append(hashes, sum[:]...)
 		data = data[n:]
 	}
 	return hashes
 }
 
-// hashSpan hashes one span of a basis. buf is used for reading. A basis that
-// is shorter than it was is an error: nobody else should be writing there.
-func hashSpan(f io.ReaderAt, basis, offset int64, buf []byte) ([]byte, error) {
-	hashes := make([]byte, 0, hashesLength(spanLength(basis, offset)))
-	for end := offset + spanLength(basis, offset); offset < end; {
-		n := min(int64(len(buf)), end-offset)
-		if _, err := f.ReadAt(buf[:n], offset); err != nil {
+// hashSpan hashes a stretch of a file that the target has. buf is used for
+// reading. A file that is shorter than it was is an error: nobody else should
+// be writing there.
+func hashSpan(f io.ReaderAt, from, to int64, buf []byte) ([]byte, error) {
+	hashes := make([]byte, 0, hashesLength(to-from))
+	for from < to {
+		n := min(int64(len(buf)), to-from)
+		if _, err := f.ReadAt(buf[:n], from); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil, errBasisChanged
 			}
 			return nil, err
 		}
 		hashes = appendHashes(hashes, buf[:n])
-		offset += n
+		from += n
 	}
 	return hashes, nil
 }
@@ -66,26 +62,51 @@ func hashSpan(f io.ReaderAt, basis, offset int64, buf []byte) ([]byte, error) {
 var errBasisChanged = errors.New("it was changed by another program while the copy compared it")
 
 // run is a stretch of bytes within a buffer.
-type run struct{ from, to int }
+type run struct {
+	from, to int
+	zeros    bool
+}
 
 // differing finds the runs of data whose blocks do not have the given hashes.
-// Blocks past the end of the hashes differ.
+// Blocks past the end of the hashes differ. Zeros are runs of their own.
 func differing(runs []run, data, hashes []byte) []run {
 	for from := 0; from < len(data); from += blockSize {
 		to := min(from+blockSize, len(data))
+		zeros := isZero(data[from:to])
 		if len(hashes) >= hashSize {
-			sum := blake3.Sum256(data[from:to])
-			same := bytes.Equal(sum[:hashSize], hashes[:hashSize])
+			sum := blockHash(data[from:to], zeros)
+			same := bytes.Equal(sum[:], hashes[:hashSize])
 			hashes = hashes[hashSize:]
 			if same {
 				continue
 			}
 		}
-		if n := len(runs); n > 0 && runs[n-1].to == from {
+		if n := len(runs); n > 0 && runs[n-1].to == from && runs[n-1].zeros == zeros {
 			runs[n-1].to = to
 		} else {
-			runs = append(runs, run{from, to})
+			runs = append(runs, run{from, to, zeros})
 		}
 	}
 	return runs
+}
+
+var (
+	zeroBlock [blockSize]byte
+	zeroHash  = hashOf(zeroBlock[:])
+)
+
+// isZero reports whether a block holds nothing but zeros.
+func isZero(block []byte) bool { return bytes.Equal(block, zeroBlock[:len(block)]) }
+
+func hashOf(block []byte) [hashSize]byte {
+	sum := blake3.Sum256(block)
+	return [hashSize]byte(sum[:hashSize])
+}
+
+// blockHash is the hash of a block that is known to be zero or not.
+func blockHash(block []byte, zeros bool) [hashSize]byte {
+	if zeros && len(block) == blockSize {
+		return zeroHash
+	}
+	return hashOf(block)
 }

@@ -7,40 +7,73 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // finished is a file whose content is complete but not yet on disk.
 type finished struct {
-	file     *os.File
-	temp     string // its name so far; empty where it has its final name
+	file     *os.File // nil once it has been closed to be flushed with others
+	temp     string   // its name so far; empty where it has its final name
 	path     string
 	mode     fs.FileMode
 	modTime  time.Time
+	size     int64
 	uid, gid int // -1: leave as it is
 }
 
-// commitWorkers flush in parallel, because the journal of a file system takes
-// many flushes at once at little more than the price of one.
-const commitWorkers = 8
+const (
+	// commitWorkers flush in parallel, because the journal of a file system
+	// takes many flushes at once at little more than the price of one.
+	commitWorkers = 8
+	// So many small files are flushed together, by one flush of their file
+	// system (syncfs), which costs about as much as that of a few files.
+	// Fewer are flushed one by one, so that a small copy does not have to wait
+	// for what others write on the same file system.
+	batchSize = 1024
+	batchFrom = 64
+)
 
 // committer makes files durable and then visible. The order for each is:
-// attributes, flush, rename; the directories are flushed by the receiver.
+// attributes, flush, rename; the directories are flushed by the receiver. All
+// methods are for one goroutine.
 type committer struct {
 	root    *os.Root
-	queue   chan *finished
+	system  *os.File // to flush the file system through; nil where that cannot be trusted
+	batch   []*finished
+	queue   chan []*finished
 	workers sync.WaitGroup // running workers
-	pending sync.WaitGroup // files added and not done
+	pending sync.WaitGroup // batches handed over and not done
 
 	mu  sync.Mutex
 	err error // the first failure
 }
 
 func newCommitter(root *os.Root) *committer {
-	c := &committer{root: root, queue: make(chan *finished, commitWorkers)}
+	c := &committer{root: root, queue: make(chan []*finished, commitWorkers)}
+	if syncfsReports() {
+		// Opened before anything is written, so that syncfs reports what fails
+		// from now on. Without it files are flushed one by one.
+		c.system, _ = root.Open(".")
+	}
 	for range commitWorkers {
 		c.workers.Go(c.work)
 	}
 	return c
+}
+
+// syncfsReports tells whether syncfs reports data that could not be written,
+// as it does from Linux 5.8 on (syncfs(2)).
+func syncfsReports() bool {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return false
+	}
+	var major, minor int
+	if n, _ := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); n != 2 {
+		return false
+	}
+	return major > 5 || major == 5 && minor >= 8
 }
 
 // add hands a file over. It returns the failure of any file before.
@@ -48,22 +81,66 @@ func (c *committer) add(f *finished) error {
 	if err := c.failure(); err != nil {
 		return errors.Join(err, f.discard(c.root))
 	}
+	if err := f.attributes(c.root); err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", f.path, err), f.discard(c.root))
+	}
+	if c.system == nil || f.size > largeFile {
+		c.hand([]*finished{f})
+		return nil
+	}
+	c.batch = append(c.batch, f)
+	var err error
+	if n := len(c.batch); n >= batchFrom {
+		// Now it is certain that they are flushed together, which needs no
+		// open files.
+		first := n - 1
+		if n == batchFrom {
+			first = 0
+		}
+		for _, f := range c.batch[first:] {
+			err = errors.Join(err, f.close())
+		}
+	}
+	if len(c.batch) == batchSize {
+		c.flush()
+	}
+	return err
+}
+
+func (c *committer) hand(batch []*finished) {
 	c.pending.Add(1)
-	c.queue <- f
-	return nil
+	c.queue <- batch
+}
+
+// flush hands over what has been collected.
+func (c *committer) flush() {
+	if len(c.batch) >= batchFrom {
+		c.hand(c.batch)
+	} else {
+		for _, f := range c.batch {
+			c.hand([]*finished{f})
+		}
+	}
+	c.batch = nil
 }
 
 // wait returns when every file that was added is durable.
 func (c *committer) wait() error {
+	c.flush()
 	c.pending.Wait()
 	return c.failure()
 }
 
-// close waits for the files that were added and ends the workers.
+// close waits for the files that were added, which are complete even where the
+// copy is not, and ends the workers.
 func (c *committer) close() error {
+	c.flush()
 	close(c.queue)
 	c.workers.Wait()
-	return nil
+	if c.system == nil {
+		return nil
+	}
+	return c.system.Close()
 }
 
 func (c *committer) failure() error {
@@ -73,11 +150,11 @@ func (c *committer) failure() error {
 }
 
 func (c *committer) work() {
-	for f := range c.queue {
-		if err := f.commit(c.root); err != nil {
+	for batch := range c.queue {
+		if err := c.commit(batch); err != nil {
 			c.mu.Lock()
 			if c.err == nil {
-				c.err = fmt.Errorf("%s: %w", f.path, err)
+				c.err = err
 			}
 			c.mu.Unlock()
 		}
@@ -85,24 +162,56 @@ func (c *committer) work() {
 	}
 }
 
-func (f *finished) commit(root *os.Root) error {
-	if err := f.attributes(root); err != nil {
-		return errors.Join(err, f.discard(root))
+// commit makes files durable and then visible.
+func (c *committer) commit(batch []*finished) (err error) {
+	err = c.sync(batch)
+	dir := lastDir{root: c.root}
+	defer func() { err = errors.Join(err, dir.close()) }()
+	for i, f := range batch {
+		if err != nil {
+			for _, rest := range batch[i:] {
+				err = errors.Join(err, rest.discard(c.root))
+			}
+			return err
+		}
+		if err = f.show(&dir); err != nil {
+			err = fmt.Errorf("%s: %w", f.path, err)
+		}
 	}
-	if err := f.file.Sync(); err != nil {
-		return errors.Join(err, f.discard(root))
+	return err
+}
+
+// sync makes files durable.
+func (c *committer) sync(batch []*finished) error {
+	if len(batch) >= batchFrom {
+		if err := unix.Syncfs(int(c.system.Fd())); err != nil {
+			return fmt.Errorf("flush the file system of %s: %w", c.root.Name(), err)
+		}
+		return nil
 	}
+	for _, f := range batch {
+		if err := f.file.Sync(); err != nil {
+			return fmt.Errorf("%s: %w", f.path, err)
+		}
+	}
+	return nil
+}
+
+// show gives a file that is durable its name.
+func (f *finished) show(dir *lastDir) error {
+	root := dir.root
 	if f.temp == "" {
 		// Only now: a crash must not leave old bytes under the new time,
 		// which would make the next copy believe that they are the new ones.
-		return errors.Join(root.Chtimes(f.path, f.modTime, f.modTime), f.file.Close())
+		return errors.Join(root.Chtimes(f.path, f.modTime, f.modTime), f.close())
 	}
-	if err := f.file.Close(); err != nil {
+	if err := f.close(); err != nil {
 		return errors.Join(err, root.Remove(f.temp))
 	}
-	if err := root.Rename(f.temp, f.path); err != nil {
+	if err := dir.rename(f.temp, f.path); err != nil {
 		return errors.Join(err, root.Remove(f.temp))
 	}
+	f.temp = ""
 	return nil
 }
 
@@ -118,15 +227,38 @@ func (f *finished) attributes(root *os.Root) error {
 	if f.temp == "" {
 		return nil
 	}
-	return root.Chtimes(f.temp, f.modTime, f.modTime)
+	return setTime(f.file, func() error { return root.Chtimes(f.temp, f.modTime, f.modTime) }, f.modTime)
+}
+
+// setTime sets the times of an open file, which Linux can do without its name
+// since 5.8 (utimensat(2), AT_EMPTY_PATH).
+func setTime(f *os.File, byName func() error, to time.Time) error {
+	ts, err := unix.TimeToTimespec(to)
+	if err != nil {
+		return err
+	}
+	if unix.UtimesNanoAt(int(f.Fd()), "", []unix.Timespec{ts, ts}, unix.AT_EMPTY_PATH) == nil {
+		return nil
+	}
+	return byName()
+}
+
+func (f *finished) close() error {
+	if f.file == nil {
+		return nil
+	}
+	err := f.file.Close()
+	f.file = nil
+	return err
 }
 
 // discard closes a file that will not be committed and removes it if it has
 // only its temporary name.
 func (f *finished) discard(root *os.Root) error {
-	err := f.file.Close()
+	err := f.close()
 	if f.temp != "" {
 		err = errors.Join(err, root.Remove(f.temp))
+		f.temp = ""
 	}
 	return err
 }

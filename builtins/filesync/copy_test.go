@@ -36,8 +36,8 @@ func TestCopiesEverything(t *testing.T) {
 	t.Parallel()
 	for _, c := range copiers {
 		for _, far := range []string{"pipe", "process"} {
-			for _, o := range []Options{{}, {Streams: 1}, {InPlace: true}, {Checksum: true, Compress: true}} {
-				name := fmt.Sprintf("%s/%s/inplace=%v,compress=%v,streams=%d", c.name, far, o.InPlace, o.Compress, o.Streams)
+			for _, o := range []Options{{}, {Streams: 1}, {InPlace: true}, {Checksum: true, Compress: CompressZstd}, {Compress: CompressNone}} {
+				name := fmt.Sprintf("%s/%s/inplace=%v,compress=%s,streams=%d", c.name, far, o.InPlace, o.Compress, o.Streams)
 				t.Run(name, func(t *testing.T) {
 					dial := Dialer(processDialer)
 					if far == "pipe" {
@@ -238,4 +238,24 @@ func TestSummaryReadsAsRsync(t *testing.T) {
 	if got := s.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
+}
+
+// TestManySmallFilesAreFlushedTogether covers batches of every length.
+func TestManySmallFilesAreFlushedTogether(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, run func(from, to string, o Options) (Summary, error)) {
+		for _, inPlace := range []bool{false, true} {
+			from, to := t.TempDir(), t.TempDir()
+			for i := range batchSize + batchFrom + 3 {
+				write(t, from, fmt.Sprintf("%d/file%d", i%3, i), noise(uint64(i), i%300))
+			}
+			for i := range batchFrom + 5 { // directories, to be flushed together as well
+				must(t, os.Mkdir(filepath.Join(from, fmt.Sprintf("hollow%d", i)), 0o700))
+			}
+			_, err := run(from, to, Options{Streams: 1, InPlace: inPlace})
+			must(t, err)
+			checkSame(t, to, from)
+			checkNoTemps(t, to)
+		}
+	})
 }

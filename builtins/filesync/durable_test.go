@@ -2,6 +2,7 @@ package filesync
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -31,6 +32,48 @@ func TestEverythingIsFlushedBeforeItIsAcknowledged(t *testing.T) {
 		content, err := os.ReadFile(log)
 		must(t, err)
 		checkFlushes(t, to, strings.Split(string(content), "\n"), inPlace)
+	}
+}
+
+// TestBatchesAreFlushedBeforeTheyAppear looks at the system calls for many small
+// files: none gets its name before the file system was flushed after its last
+// write, and another flush follows the last rename before the answer.
+func TestBatchesAreFlushedBeforeTheyAppear(t *testing.T) {
+	t.Parallel()
+	from, to := t.TempDir(), t.TempDir()
+	for i := range 3 * batchFrom {
+		write(t, from, fmt.Sprintf("%d/f%d", i%2, i), noise(uint64(i), 100))
+	}
+	log := filepath.Join(t.TempDir(), "strace")
+	dial := func(ctx context.Context) (io.ReadWriteCloser, error) {
+		return start(ctx, "strace", "-f", "-y", "-o", log, "-e", "trace=fsync,syncfs,pwrite64,write,rename,renameat,renameat2", os.Args[0])
+	}
+	_, err := Push(t.Context(), dial, from, to, Options{Streams: 1})
+	must(t, err)
+	content, err := os.ReadFile(log)
+	must(t, err)
+	flushed, renamed, answered := 0, 0, 0
+	written, dirs := map[string]int{}, map[string]int{}
+	for i, call := range strings.Split(string(content), "\n") {
+		switch {
+		case strings.Contains(call, "syncfs("):
+			flushed = i
+		case callWrite.MatchString(call):
+			written[callWrite.FindStringSubmatch(call)[1]] = i
+		case callRename.MatchString(call):
+			m := callRename.FindStringSubmatch(call)
+			if at := written[filepath.Join(m[1], m[2])]; at == 0 || at > flushed {
+				t.Errorf("%s was written at %d and renamed at %d, flushed at %d", m[2], at, i, flushed)
+			}
+			renamed, dirs[m[1]] = i, i
+		case callFsync.MatchString(call):
+			delete(dirs, callFsync.FindStringSubmatch(call)[1])
+		case callAnswer.MatchString(call):
+			answered = i
+		}
+	}
+	if flushed == 0 || renamed == 0 || answered < renamed || len(dirs) > 0 {
+		t.Errorf("flushed at %d, renamed at %d, answered at %d, directories not flushed %v", flushed, renamed, answered, dirs)
 	}
 }
 

@@ -33,6 +33,8 @@ type Entry struct {
 	User    string      `json:"user"` // empty where the number has no name
 	Group   string      `json:"group"`
 	Target  string      `json:"target"` // of a Symlink, as it is written in the link
+	link    uint64      // not zero for a File with several names; the same for all of them
+	fresh   bool        // in the list of a target: as an earlier copy, which this one goes on with, left it
 }
 
 // keptModes are the mode bits that are carried over. Set-user-id bits are not:
@@ -61,8 +63,11 @@ func newEntry(name string, info fs.FileInfo) Entry {
 	return e
 }
 
-// maxPath and maxTarget bound what a peer may name; Linux's PATH_MAX is 4096.
-const maxPath = 4096
+// What a peer may name is bounded; Linux's PATH_MAX is 4096.
+const (
+	maxPath     = 4096
+	maxFileSize = 1 << 50
+)
 
 // checkPath refuses a path that a peer sent unless it is in the one form that
 // this package writes itself.
@@ -86,31 +91,11 @@ func checkEntry(e Entry) error {
 	if e.Kind < File || e.Kind > Special {
 		return fmt.Errorf("%q is of an unknown kind %d", e.Path, e.Kind)
 	}
-	if e.Size < 0 {
-		return fmt.Errorf("%q has a negative size", e.Path)
+	if e.Size < 0 || e.Size > maxFileSize {
+		return fmt.Errorf("%q has an impossible size", e.Path)
 	}
 	if e.Kind == Symlink && (e.Target == "" || len(e.Target) > maxPath || strings.ContainsRune(e.Target, 0)) {
 		return fmt.Errorf("%q has an impossible link target", e.Path)
-	}
-	return nil
-}
-
-// checkTree refuses a listing in which an entry comes twice, or not below a
-// directory that was listed before it. A peer could otherwise plant a link and
-// then name something behind it.
-func checkTree(entries []Entry) error {
-	seen := make(map[string]Kind, len(entries))
-	for _, e := range entries {
-		if _, twice := seen[e.Path]; twice {
-			return fmt.Errorf("the other side listed %q twice", e.Path)
-		}
-		if e.Path != "." && seen[path.Dir(e.Path)] != Dir {
-			return fmt.Errorf("the other side listed %q, which is not in a directory that it listed", e.Path)
-		}
-		if e.Path == "." && e.Kind != Dir {
-			return fmt.Errorf("the other side says that the root is no directory")
-		}
-		seen[e.Path] = e.Kind
 	}
 	return nil
 }

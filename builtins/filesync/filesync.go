@@ -11,13 +11,20 @@
 //     (the program's sync-agent command), started by a Dialer.
 //   - basis: the file that the target already has under the name of one that
 //     is to be copied. It is compared block by block and only blocks that
-//     differ are sent.
+//     differ are sent. Both sides hash at the same time, ahead of what is sent.
+//   - part: a range of a file too large for one stream (see rangeSize). All
+//     streams write theirs to one temporary file, and the last one finishes it.
 //
 // A file appears under its final name whole: it is written under a temporary
 // name beside it, flushed and renamed. Options.InPlace gives that up for speed
 // where the caller has made a half-written tree harmless by other means. When
 // Push or Pull returns nil, every file and every directory entry has been
 // flushed to disk on the target.
+//
+// A copy that was cut, by whatever, is gone on with by the next one: complete
+// files have their source's time, and what there is of a large one is found
+// under its temporary name and compared. Zeros are sent as their number and
+// become holes.
 //
 // The package knows nothing of PostgreSQL.
 package filesync
@@ -76,6 +83,9 @@ type Options struct {
 	// Exclude lists patterns (see Match) of what is not copied. Where the
 	// target has such an entry it is left alone, unless DeleteExcluded.
 	Exclude []string
+	// Include lists patterns of what is copied though Exclude names it. What
+	// is in an excluded directory stays excluded with it.
+	Include []string
 	// Keep lists patterns of what is neither copied nor, on the target,
 	// deleted or overwritten, whatever else the options say.
 	Keep []string
@@ -87,21 +97,42 @@ type Options struct {
 	// blocks. Without it a file of the same size and modification time, to the
 	// nanosecond, counts as the same.
 	Checksum bool
+	// Resume, when set, names what is copied, in any way that the caller likes.
+	// The target remembers it until the copy is done. A later copy of the same
+	// name then takes files that the earlier one had completed as the same by
+	// size and time, though Checksum is set, since nobody else is expected to
+	// have written there.
+	Resume string
 	// InPlace writes into existing files, and writes new ones under their
 	// final names. A copy that fails leaves half-written files. A file with
 	// several hard links is never written in place.
 	InPlace bool
+	// HardLinks is what is done with a file that has several names.
+	HardLinks HardLinks
+	// DryRun changes nothing: Verbose and the Summary tell what a copy would do.
+	// A file whose size or time differs counts as transferred, though the copy
+	// may find that its content does not. With Checksum it is refused.
+	DryRun bool
 	// FollowRoot allows the target root to be a symbolic link to a directory.
 	FollowRoot bool
 	// MaxRate bounds the bytes of file content sent per second, over all
 	// streams together; 0 means no bound.
 	MaxRate int64
-	// Compress sends file content in s2 frames where that makes it smaller.
-	Compress bool
+	// Compress is how file content is packed on the wire where that makes it
+	// smaller; empty means CompressS2.
+	Compress Compression
 	// Select, when set, is handed everything that was listed in the source and
 	// returns what is to be copied. It may drop and alter entries, not add or
 	// reorder them; when it drops a directory it must drop what is below it.
 	Select func([]Entry) []Entry
+	// Inspect, when set, is asked once for each regular file that is about to
+	// be read, and for empty ones; it returns who is to look at the content on
+	// its way, or nil. Files that count as the same by size and time are not
+	// read: with Checksum every file is. It is asked again for a file that was
+	// written to while it was only looked at, because the target had it already;
+	// who was asked first is not done with it then. It is called from several goroutines
+	// at once. Only a Push can inspect; Pull refuses it.
+	Inspect func(e Entry) Inspector
 	// OnChange is told of source files that changed while they were copied.
 	// nil lets the copy go on in the way the Change's comment says; an error
 	// fails the copy. Without it every change fails the copy. It is called

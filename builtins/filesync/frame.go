@@ -36,6 +36,7 @@ const (
 	frameList                         // patterns: list the tree
 	frameMkdir                        // Entry
 	frameSymlink                      // Entry
+	frameLink                         // path, and that of the file that gets it as a further name
 	frameRemove                       // path
 	frameMeta                         // Entry: set mode, owner and time
 	frameBarrier                      // answer when all before has been done
@@ -43,14 +44,16 @@ const (
 	frameFetch                        // fetchRequest: send this file
 	frameRead                         // readRequest: one small file
 	frameWrite                        // writeRequest: one small file, durably
+	frameFinish                       // finishRequest: all parts of a file have come
 	frameProcess                      // number of a process to ask about
 
 	// What the side that holds the source sends.
-	frameBegin   // id, in a push also the Entry: a file is about to come
-	frameSums    // id, offset: hash the basis from there on
+	frameBegin   // id, in a push also the job: a file, or a part of one, is about to come
+	frameSums    // id, offset: hash what is there from there on
 	frameData    // id, offset, content
-	framePacked  // the same with the content in an s2 block
-	frameEnd     // id, end of the data, modification time: the file is complete
+	framePacked  // the same with the content packed
+	frameZeros   // id, offset, number of zeros
+	frameEnd     // id, modification time: all of it has come
 	framePut     // a whole small file in one frame
 	frameGone    // id: the file is no longer there
 	frameChanged // id, Change: it changed under way (in a pull)
@@ -61,7 +64,8 @@ const (
 	frameEntries // some entries of the tree
 	frameListed  // that was all
 	frameDone    // to barrier, sync, write
-	frameHashes  // id, offset, hashes of the basis
+	frameHashes  // id, offset, hashes of what is there
+	framePart    // id, outcome: a part has been written (in a push)
 	frameContent // of a small file
 	frameState   // of a process
 	frameFail    // code, message: the stream is at an end

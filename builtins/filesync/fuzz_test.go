@@ -36,20 +36,29 @@ func unpackFrames(b []byte) []frame {
 // it ends and that nothing outside the root was touched.
 func FuzzServe(f *testing.F) {
 	for _, r := range []role{roleReceive, roleSend, roleLook} {
-		f.Add(uint8(r), packFrames([]frame{{frameList, new(encoder).strings([]string{"*.log"}).b}, {frameBarrier, nil}}))
+		f.Add(uint8(r), packFrames([]frame{{frameList, filter{lists: [3][]string{1: {"*.log"}}}.encode()}, {frameBarrier, nil}}))
 	}
 	f.Add(uint8(roleReceive), packFrames([]frame{
 		putFrame(1, fileEntry("new", 3), "abc"),
-		beginFrame(2, fileEntry("f", 3*blockSize)), {frameSums, new(encoder).uint(2).int(0).int(3 * blockSize).b},
-		dataFrame(2, 8192, "changed"), endFrame(2, 3*blockSize),
+		beginFrame(2, fileEntry("f", 3*blockSize)), sumsFrame(2, 0),
+		dataFrame(2, 8192, "changed"), endFrame(2),
 		{frameMkdir, encodeEntry(Entry{Path: "d", Kind: Dir, Mode: 0o755})},
 		{frameSymlink, encodeEntry(Entry{Path: "l", Kind: Symlink, Target: "../outside"})},
 		{frameRemove, encodePath("sub/g")}, {frameMeta, encodeEntry(Entry{Path: "sub", Kind: Dir, Mode: 0o700})},
 		{frameGone, new(encoder).uint(1).b}, {frameSync, nil},
 	}))
+	large := fileEntry("large", rangeSize+blockSize)
+	large.Mode = 0o600
+	f.Add(uint8(roleReceive), packFrames([]frame{
+		partFrame(1, large, 0, rangeSize), zerosFrame(1, 0, rangeSize), endFrame(1),
+		partFrame(2, large, rangeSize, rangeSize+blockSize), zerosFrame(2, rangeSize, blockSize), endFrame(2),
+		finishFrame(finishRequest{ID: 2, Entry: large, Basis: -1}), {frameSync, nil},
+		finishFrame(finishRequest{ID: 3, Entry: fileEntry("f", 3*blockSize), Basis: 3 * blockSize, Same: []span{{0, 3 * blockSize}}}),
+		finishFrame(finishRequest{ID: 4, Entry: fileEntry("sub/g", 1), Gone: true}), {frameSync, nil},
+	}))
 	f.Add(uint8(roleSend), packFrames([]frame{
-		{frameFetch, fetchRequest{ID: 1, Path: "f", Size: 3 * blockSize, Basis: -1}.encode()},
-		{frameFetch, fetchRequest{ID: 2, Path: "sub/g", Size: 1, Basis: 1}.encode()},
+		{frameFetch, fetchRequest{ID: 1, Path: "f", Size: 3 * blockSize, To: 3 * blockSize, Known: -1}.encode()},
+		{frameFetch, fetchRequest{ID: 2, Path: "sub/g", Size: 1, To: 1, Known: 1}.encode()},
 		{frameHashes, append(new(encoder).uint(2).int(0).b, make([]byte, hashSize)...)}, {frameSync, nil},
 	}))
 	f.Add(uint8(roleLook), packFrames([]frame{
@@ -100,9 +109,9 @@ func FuzzPull(f *testing.F) {
 	f.Add(packFrames([]frame{
 		entriesFrame(dot, fileEntry("a", 1), fileEntry("f", 3*blockSize), Entry{Path: "l", Kind: Symlink, Target: "../outside"}),
 		{frameListed, nil},
-		{framePut, append(new(encoder).uint(0).time(old).b, 'x')},
-		{frameBegin, new(encoder).uint(1).b}, {frameSums, new(encoder).uint(1).int(0).int(3 * blockSize).b},
-		dataFrame(1, 0, "new content"), endFrame(1, 3*blockSize), {frameDone, nil},
+		{framePut, append(new(encoder).uint(0).time(old).bool(false).b, 'x')},
+		{frameBegin, new(encoder).uint(1).b}, sumsFrame(1, 0),
+		dataFrame(1, 0, "new content"), endFrame(1), {frameDone, nil},
 	}))
 	f.Add(packFrames([]frame{entriesFrame(dot), {frameListed, nil}, {frameFail, encodeFailure(os.ErrNotExist)}}))
 	f.Fuzz(func(t *testing.T, packed []byte) {

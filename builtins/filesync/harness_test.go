@@ -20,7 +20,15 @@ import (
 const serveMode = "WARMRUN_FILESYNC_TEST_SERVE"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(serveMode) == "" {
+	switch {
+	case os.Getenv(serveMode) != "":
+	case os.Getenv(driveMode) != "":
+		if err := drive(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	default:
 		os.Exit(m.Run())
 	}
 	stdio := struct {

@@ -122,11 +122,32 @@ func hello(root string, r role) []frame {
 }
 
 func beginFrame(id uint64, e Entry) frame {
-	return frame{frameBegin, new(encoder).uint(id).entry(e).b}
+	return frame{frameBegin, new(encoder).uint(id).job(wholeFile(e)).b}
+}
+
+// wholeFile is the job for a file of which the target has another version of
+// the same size.
+func wholeFile(e Entry) job {
+	return job{entry: &e, to: e.Size, basis: e.Size, partial: -1}
+}
+
+// partFrame begins a part of a file.
+func partFrame(id uint64, e Entry, from, to int64) frame {
+	j := wholeFile(e)
+	j.from, j.to = from, to
+	return frame{frameBegin, new(encoder).uint(id).job(j).b}
+}
+
+func zerosFrame(id uint64, offset, n int64) frame {
+	return frame{frameZeros, new(encoder).uint(id).int(offset).int(n).b}
+}
+
+func sumsFrame(id uint64, offset int64) frame {
+	return frame{frameSums, new(encoder).uint(id).int(offset).b}
 }
 
 func putFrame(id uint64, e Entry, content string) frame {
-	p := new(encoder).uint(id).entry(e).time(old).b
+	p := new(encoder).uint(id).job(wholeFile(e)).time(old).bool(false).b
 	return frame{framePut, append(p, content...)}
 }
 
@@ -134,8 +155,13 @@ func dataFrame(id uint64, offset int64, content string) frame {
 	return frame{frameData, append(new(encoder).uint(id).int(offset).b, content...)}
 }
 
-func endFrame(id uint64, end int64) frame {
-	return frame{frameEnd, new(encoder).uint(id).int(end).time(old).b}
+func endFrame(id uint64) frame {
+	return frame{frameEnd, new(encoder).uint(id).time(old).b}
+}
+
+func finishFrame(f finishRequest) frame {
+	f.Stamp = old
+	return frame{frameFinish, f.encode()}
 }
 
 func fileEntry(path string, size int64) Entry {
@@ -160,9 +186,9 @@ func TestServeRefusesHostileRequests(t *testing.T) {
 		{"put through a link out", roleReceive, []frame{putFrame(1, fileEntry("way-out/file", 1), "x")}},
 		{"put through a link just made", roleReceive, []frame{link("mine", "../outside"), putFrame(1, fileEntry("mine/file", 1), "x")}},
 		{"compare through a link out", roleReceive, []frame{beginFrame(1, fileEntry("way-out/file", 17)),
-			{frameSums, new(encoder).uint(1).int(0).int(17).b}}},
+			sumsFrame(1, 0)}},
 		{"compare a link to a file outside", roleReceive, []frame{beginFrame(1, fileEntry("peek", 16)),
-			{frameSums, new(encoder).uint(1).int(0).int(16).b}}},
+			sumsFrame(1, 0)}},
 		{"remove above the root", roleReceive, []frame{{frameRemove, encodePath("../secret")}}},
 		{"remove through a link", roleReceive, []frame{{frameRemove, encodePath("way-out/file")}}},
 		{"remove the root", roleReceive, []frame{{frameRemove, encodePath(".")}}},
@@ -174,16 +200,34 @@ func TestServeRefusesHostileRequests(t *testing.T) {
 		{"more data than said", roleReceive, []frame{beginFrame(1, fileEntry("new", 3)), dataFrame(1, 0, "four")}},
 		{"data past the end", roleReceive, []frame{beginFrame(1, fileEntry("new", 3)), dataFrame(1, 1<<40, "x")}},
 		{"data before the beginning", roleReceive, []frame{beginFrame(1, fileEntry("new", 3)), dataFrame(1, -1, "x")}},
-		{"less data than said", roleReceive, []frame{beginFrame(1, fileEntry("new", 3)), dataFrame(1, 0, "x"), endFrame(1, 3)}},
+		{"less data than said", roleReceive, []frame{beginFrame(1, fileEntry("new", 3)), dataFrame(1, 0, "x"), endFrame(1)}},
 		{"put of more than said", roleReceive, []frame{putFrame(1, fileEntry("new", 1), "xx")}},
-		{"end past the end", roleReceive, []frame{beginFrame(1, fileEntry("new", 3)), endFrame(1, 4)}},
+		{"an end without content", roleReceive, []frame{beginFrame(1, fileEntry("new", 3)), endFrame(1)}},
+		{"zeros past the end", roleReceive, []frame{beginFrame(1, fileEntry("new", 3)), zerosFrame(1, 0, 1<<40)}},
+		{"fewer zeros than none", roleReceive, []frame{beginFrame(1, fileEntry("new", 3)), zerosFrame(1, 1, -1)}},
+		{"content backwards", roleReceive, []frame{beginFrame(1, fileEntry("new", 3)), dataFrame(1, 2, "x"), dataFrame(1, 0, "x")}},
+		{"zeros through a link", roleReceive, []frame{beginFrame(1, fileEntry("way-out/file", 17)), zerosFrame(1, 0, 17)}},
+		{"a part past the end", roleReceive, []frame{partFrame(1, fileEntry("new", 3), 0, 4)}},
+		{"a part that begins anywhere", roleReceive, []frame{partFrame(1, fileEntry("new", 3), 1, 3)}},
+		{"a part larger than any", roleReceive, []frame{partFrame(1, fileEntry("new", 1<<40), 0, 1<<40)}},
+		{"a part through a link", roleReceive, []frame{partFrame(1, fileEntry("way-out/file", 17), 0, 5), dataFrame(1, 0, "x")}},
+		{"a part sent as a whole", roleReceive, []frame{{framePut, append(new(encoder).uint(1).job(
+			job{entry: &Entry{Path: "new", Kind: File, Size: 3}, to: 2}).time(old).bool(false).b, "xx"...)}}},
+		{"an end above the root", roleReceive, []frame{finishFrame(finishRequest{Entry: fileEntry("../outside/file", 0)})}},
+		{"an end through a link", roleReceive, []frame{finishFrame(finishRequest{Entry: fileEntry("way-out/file", 17), Basis: 17, Same: []span{{0, 17}}})}},
+		{"an end of nothing, gone, through a link", roleReceive, []frame{finishFrame(finishRequest{Entry: fileEntry("way-out/file", 17), Gone: true})}},
+		{"a further name above the root", roleReceive, []frame{{frameLink, new(encoder).string("mine").string("../secret").b}}},
+		{"a further name of a link", roleReceive, []frame{{frameLink, new(encoder).string("mine").string("peek").b}}},
+		{"a further name through a link", roleReceive, []frame{{frameLink, new(encoder).string("mine").string("way-out/file").b}}},
+		{"a further name beyond a link", roleReceive, []frame{{frameLink, new(encoder).string("way-out/mine").string("f").b}}},
+		{"ranges past the end", roleReceive, []frame{finishFrame(finishRequest{Entry: fileEntry("f", 3), Basis: 3, Same: []span{{0, 4}}})}},
 		{"data of no file", roleReceive, []frame{dataFrame(7, 0, "x")}},
 		{"a file twice at once", roleReceive, []frame{beginFrame(1, fileEntry("a", 3)), beginFrame(1, fileEntry("b", 3))}},
 		{"sync with a file open", roleReceive, []frame{beginFrame(1, fileEntry("a", 3)), {frameSync, nil}}},
-		{"a request for the other role", roleReceive, []frame{{frameFetch, fetchRequest{Path: "f", Size: 1, Basis: -1}.encode()}}},
-		{"a packed bomb", roleReceive, []frame{beginFrame(1, fileEntry("new", 1<<40)),
+		{"a request for the other role", roleReceive, []frame{{frameFetch, fetchRequest{Path: "f", Size: 1, To: 1, Known: -1}.encode()}}},
+		{"a packed bomb", roleReceive, []frame{beginFrame(1, fileEntry("new", 1<<20)),
 			{framePacked, append(new(encoder).uint(1).int(0).b, 0xff, 0xff, 0xff, 0xff, 0x0f, 0)}}},
-		{"fetch above the root", roleSend, []frame{{frameFetch, fetchRequest{Path: "../secret", Size: 16, Basis: -1}.encode()}}},
+		{"fetch above the root", roleSend, []frame{{frameFetch, fetchRequest{Path: "../secret", Size: 16, To: 16, Known: -1}.encode()}}},
 		{"a write when reading", roleSend, []frame{putFrame(1, fileEntry("new", 1), "x")}},
 		{"read above the root", roleLook, []frame{{frameRead, smallFile{Name: "../secret", Limit: 100}.encode()}}},
 		{"read a link out", roleLook, []frame{{frameRead, smallFile{Name: "peek", Limit: 100}.encode()}}},
@@ -214,7 +258,7 @@ func TestFetchOfALinkGetsNothing(t *testing.T) {
 	t.Parallel()
 	a := newArena(t)
 	answers := talk(t, append(hello(a.root, roleSend),
-		frame{frameFetch, fetchRequest{ID: 1, Path: "peek", Size: 16, Basis: -1}.encode()}, frame{frameSync, nil}))
+		frame{frameFetch, fetchRequest{ID: 1, Path: "peek", Size: 16, To: 16, Known: -1}.encode()}, frame{frameSync, nil}))
 	var types []frameType
 	for _, answer := range answers {
 		types = append(types, answer.t)
@@ -271,7 +315,7 @@ func TestPullRefusesHostileSources(t *testing.T) {
 	dot := Entry{Path: ".", Kind: Dir, Mode: 0o755, ModTime: old}
 	listed := frame{frameListed, nil}
 	put := func(id uint64, content string) frame {
-		return frame{framePut, append(new(encoder).uint(id).time(old).b, content...)}
+		return frame{framePut, append(new(encoder).uint(id).time(old).bool(false).b, content...)}
 	}
 	linkOut := Entry{Path: "mine", Kind: Symlink, Target: "../outside", ModTime: old}
 	for _, c := range []struct {
@@ -291,7 +335,7 @@ func TestPullRefusesHostileSources(t *testing.T) {
 		{"sends half", []frame{entriesFrame(dot, fileEntry("a", 2)), listed, {frameBegin, new(encoder).uint(0).b}, dataFrame(0, 0, "x")}},
 		{"is done before it was asked", []frame{entriesFrame(dot, fileEntry("a", 1)), listed}},
 		{"asks for a way out", []frame{entriesFrame(dot, fileEntry("peek", 16)), listed, {frameBegin, new(encoder).uint(0).b},
-			{frameSums, new(encoder).uint(0).int(0).int(16).b}}},
+			sumsFrame(0, 0)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := newArena(t)

@@ -7,85 +7,100 @@ import (
 	"os"
 	"path"
 	"time"
-
-	"github.com/klauspost/compress/s2"
 )
 
 // incoming is a job under way at the receiver.
 type incoming struct {
-	entry     Entry
-	basis     *os.File // open while its content is compared
-	basisInfo fs.FileInfo
-	out       *os.File // what is written; nil until something must be
-	temp      string   // its temporary name; empty where it is written in place
-	wrote     int64
+	job
+	shared  bool     // other streams write their own parts of the same file
+	old     *os.File // the file that is there already, while it is compared or copied from
+	oldInfo fs.FileInfo
+	out     *os.File // what is written; nil until something must be
+	fresh   bool     // out was made for this job: it is as long as what was written
+	temp    string   // its temporary name; empty where it is written in place
+	at      int64    // up to where out holds what it shall
+	kept    []bool   // by span: out held content from an earlier copy, and that was compared
+	asked   int64    // up to where hashes were asked for
+	wrote   int64
+	literal bool // what was written last was no hole
 }
 
-// sums hashes a span of the file that is there already.
-func (r *receiver) sums(d *decoder) error {
-	id, in, err := r.job(d)
+// place takes the frame of a piece of content up to the content itself and
+// makes everything ready to write it.
+func (r *receiver) place(d *decoder) (*incoming, int64, error) {
+	_, in, err := r.job(d)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	offset, basis := d.int(), d.int()
-	if err := d.finish(); err != nil {
-		return err
+	offset := d.int()
+	if d.err != nil {
+		return nil, 0, d.err
 	}
-	if offset < 0 || offset%spanSize != 0 || offset >= basis {
-		return protocolError("hashes asked for at %d of %d", offset, basis)
+	if offset < max(in.at, in.from) || offset > in.to {
+		return nil, 0, protocolError("%q gets content at %d, after that at %d", in.entry.Path, offset, in.at)
 	}
-	if in.basis == nil {
-		if in.basis, in.basisInfo, err = openRegular(r.tree.root, in.entry.Path); err != nil {
-			return in.fail(err)
-		}
-	}
-	if in.basisInfo.Size() != basis {
-		return in.fail(errBasisChanged)
-	}
-	if r.buf == nil {
-		r.buf = make([]byte, chunkSize)
-	}
-	hashes, err := hashSpan(in.basis, basis, offset, r.buf)
-	if err != nil {
-		return in.fail(err)
-	}
-	return r.answer(frameHashes, new(encoder).uint(uint64(id)).int(offset).b, hashes)
+	return in, offset, nil
 }
 
 // data writes content that differs.
 func (r *receiver) data(d *decoder, packed bool) error {
-	_, in, err := r.job(d)
+	in, offset, err := r.place(d)
 	if err != nil {
 		return err
 	}
-	offset, content := d.int(), d.rest()
-	if d.err != nil {
-		return d.err
-	}
+	content := d.rest()
 	if packed {
-		if n, err := s2.DecodedLen(content); err != nil || n > chunkSize {
-			return protocolError("a packed frame that unpacks to %d bytes", n)
+		if content, err = r.unpack.unpack(content); err != nil {
+			return err
 		}
-		if content, err = s2.Decode(nil, content); err != nil {
-			return protocolError("a packed frame that cannot be unpacked")
-		}
-	}
-	if offset < 0 || offset > in.entry.Size || int64(len(content)) > in.entry.Size-offset {
-		return protocolError("%q gets %d bytes at %d, but has %d", in.entry.Path, len(content), offset, in.entry.Size)
 	}
 	return r.write(in, offset, content)
 }
 
 func (r *receiver) write(in *incoming, offset int64, content []byte) error {
-	if err := r.openOut(in); err != nil {
+	if int64(len(content)) > in.to-offset {
+		return protocolError("%q gets %d bytes at %d, but ends at %d", in.entry.Path, len(content), offset, in.to)
+	}
+	if err := r.advance(in, offset); err != nil {
 		return in.fail(err)
 	}
 	if _, err := in.out.WriteAt(content, offset); err != nil {
 		return in.fail(err)
 	}
-	in.wrote += int64(len(content))
+	in.proceed(len(content))
+	in.literal = true
 	r.handled(len(content), len(content))
 	return nil
+}
+
+// zeros makes a stretch of a file read as zeros, as a hole where that can be.
+func (r *receiver) zeros(d *decoder) error {
+	in, offset, err := r.place(d)
+	if err != nil {
+		return err
+	}
+	n := d.int()
+	if err := d.finish(); err != nil {
+		return err
+	}
+	if n < 0 || n > in.to-offset {
+		return protocolError("%q gets %d zeros at %d, but ends at %d", in.entry.Path, n, offset, in.to)
+	}
+	if err := r.advance(in, offset); err != nil {
+		return in.fail(err)
+	}
+	if err := clearRange(in.out, offset, n); err != nil {
+		return in.fail(err)
+	}
+	in.proceed(int(n))
+	in.literal = false
+	r.handled(int(n), 0)
+	return nil
+}
+
+func (in *incoming) proceed(n int) {
+	in.at += int64(n)
+	in.wrote += int64(n)
 }
 
 // put takes a whole small file.
@@ -94,66 +109,100 @@ func (r *receiver) put(d *decoder) error {
 	if err != nil {
 		return err
 	}
-	stamp, content := d.time(), d.rest()
+	stamp, packed, content := d.time(), d.bool(), d.rest()
 	if err := d.finish(); err != nil {
 		return err
 	}
-	if int64(len(content)) > in.entry.Size {
+	if packed {
+		if content, err = r.unpack.unpack(content); err != nil {
+			return err
+		}
+	}
+	if in.shared || int64(len(content)) != in.entry.Size {
 		return protocolError("%q gets %d bytes, but has %d", in.entry.Path, len(content), in.entry.Size)
 	}
 	if err := r.write(in, 0, content); err != nil {
 		return err
 	}
-	return r.complete(id, in, int64(len(content)), stamp)
+	return r.complete(id, in, stamp)
 }
 
-// end takes the end of a file.
+// end takes the end of a file, or of a part of one.
 func (r *receiver) end(d *decoder) error {
 	id, in, err := r.job(d)
 	if err != nil {
 		return err
 	}
-	end, stamp := d.int(), d.time()
+	stamp := d.time()
 	if err := d.finish(); err != nil {
 		return err
 	}
-	if end < 0 || end > in.entry.Size {
-		return protocolError("%q ends at %d, but has %d bytes", in.entry.Path, end, in.entry.Size)
+	if in.asked == 0 && in.wrote != in.size() {
+		return protocolError("%q ends after %d bytes of %d", in.entry.Path, in.wrote, in.size())
 	}
-	if in.basis == nil && in.wrote != end {
-		return protocolError("%q ends at %d after %d bytes", in.entry.Path, end, in.wrote)
+	if in.shared {
+		return r.completePart(id, in, stamp)
 	}
-	return r.complete(id, in, end, stamp)
+	return r.complete(id, in, stamp)
 }
 
-// complete gives a file its length and hands it over to be made durable. The
-// part between end and the listed size reads as zeros.
-func (r *receiver) complete(id uint32, in *incoming, end int64, stamp time.Time) error {
+// completePart writes what is left of a part. The file it belongs to is
+// finished when all its parts are there.
+func (r *receiver) completePart(id uint32, in *incoming, stamp time.Time) error {
+	touched := in.out != nil
+	if touched {
+		if err := r.advance(in, in.to); err != nil {
+			return in.fail(err)
+		}
+		startFlush(in.out, in.from, in.size())
+	}
+	delete(r.jobs, id)
+	r.handled(int(max(0, in.size()-in.wrote)), 0)
+	if err := in.close(); err != nil {
+		return in.fail(err)
+	}
+	return r.ended(in.job, outcome{touched: touched, stamp: stamp})
+}
+
+// complete gives a file its length and hands it over to be made durable.
+func (r *receiver) complete(id uint32, in *incoming, stamp time.Time) error {
 	size := in.entry.Size
-	unchanged := in.out == nil && in.basis != nil && in.basisInfo.Size() == size && end == size
-	if !unchanged {
-		if err := r.openOut(in); err != nil {
-			return in.fail(err)
-		}
-		if err := setLength(in.out, end, size); err != nil {
-			return in.fail(err)
-		}
+	unchanged := in.out == nil && in.basis == size
+	var err error
+	if unchanged {
+		err = r.openOld(in)
+	} else if err = r.advance(in, size); err == nil {
+		err = errors.Join(in.setLength(), in.checkOld(), in.closeOld())
+	}
+	if err != nil {
+		return in.fail(err)
 	}
 	delete(r.jobs, id)
 	r.handled(int(max(0, size-in.wrote)), 0)
+	if err := r.commit(in, stamp); err != nil {
+		return err
+	}
+	return r.ended(in.job, outcome{touched: !unchanged, stamp: stamp})
+}
+
+// setLength makes a file as long as it should be.
+func (in *incoming) setLength() error {
+	if in.fresh && in.literal && in.wrote == in.entry.Size {
+		return nil
+	}
+	return setLength(in.out, in.entry.Size)
+}
+
+// commit hands a file over to be made durable.
+func (r *receiver) commit(in *incoming, stamp time.Time) error {
 	r.dirs[path.Dir(in.entry.Path)] = true
-	w := &finished{file: in.out, temp: in.temp, path: in.entry.Path, mode: in.entry.Mode, modTime: stamp, uid: -1, gid: -1}
-	if unchanged {
-		w.file = in.basis
-	} else if in.basis != nil {
-		if err := in.basis.Close(); err != nil {
-			return errors.Join(in.fail(err), w.discard(r.tree.root))
-		}
+	w := &finished{file: in.out, temp: in.temp, path: in.entry.Path, mode: in.entry.Mode, modTime: stamp, size: in.entry.Size, uid: -1, gid: -1}
+	if in.out == nil {
+		w.file = in.old
 	}
 	if r.owners != nil {
-		w.uid, w.gid = r.owners.ids(in.entry)
+		w.uid, w.gid = r.owners.ids(*in.entry)
 	}
-	r.ended(id, !unchanged)
 	return r.commits.add(w)
 }
 
@@ -164,32 +213,25 @@ func (r *receiver) gone(d *decoder) error {
 		return err
 	}
 	delete(r.jobs, id)
+	r.handled(int(max(0, in.size()-in.wrote)), 0)
+	if in.shared {
+		return errors.Join(in.close(), r.ended(in.job, outcome{gone: true}))
+	}
 	if err := in.abandon(r.tree.root); err != nil {
 		return in.fail(err)
 	}
-	r.handled(int(max(0, in.entry.Size-in.wrote)), 0)
-	r.ended(id, false)
+	if err := r.vanish(in.entry.Path); err != nil {
+		return err
+	}
+	return r.ended(in.job, outcome{gone: true})
+}
+
+// vanish removes what the source no longer has, where that is wanted.
+func (r *receiver) vanish(name string) error {
 	if !r.remove {
 		return nil
 	}
-	return r.removeEntry(in.entry.Path)
-}
-
-// setLength makes f size bytes long; what lies past end becomes zeros.
-func setLength(f *os.File, end, size int64) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() > end {
-		if err := f.Truncate(end); err != nil {
-			return err
-		}
-	}
-	if info.Size() == size && end == size {
-		return nil
-	}
-	return f.Truncate(size)
+	return r.removeEntry(name)
 }
 
 // fail says which file an error is about.
@@ -197,17 +239,33 @@ func (in *incoming) fail(err error) error {
 	return fmt.Errorf("%s: %w", in.entry.Path, err)
 }
 
-// abandon closes what is open and removes what is half written.
-func (in *incoming) abandon(root *os.Root) error {
-	var err error
-	if in.basis != nil {
-		err = in.basis.Close()
-	}
+// close closes what is open.
+func (in *incoming) close() error {
+	err := in.closeOld()
 	if in.out != nil {
 		err = errors.Join(err, in.out.Close())
 	}
+	return err
+}
+
+// abandon closes what is open and removes what is half written.
+func (in *incoming) abandon(root *os.Root) error {
+	err := in.close()
 	if in.temp != "" {
 		err = errors.Join(err, root.Remove(in.temp))
 	}
 	return err
+}
+
+// worthKeeping is how much of a file must have been written for the next copy
+// to go on with it, rather than to send it again.
+const worthKeeping = 1 << 20
+
+// interrupt closes what is open when a copy ends before its time. A large file
+// keeps its temporary name, under which the next copy finds it.
+func (in *incoming) interrupt(root *os.Root) error {
+	if in.shared || in.wrote >= worthKeeping || in.kept != nil {
+		return in.close()
+	}
+	return in.abandon(root)
 }

@@ -112,7 +112,8 @@ func readSmall(root *os.Root, f smallFile) (_ []byte, err error) {
 
 // writeSmall writes a file the durable way; the directory is flushed by sync.
 func (r *receiver) writeSmall(f smallFile) error {
-	in := &incoming{entry: Entry{Path: f.Name, Kind: File, Size: int64(len(f.Data))}}
+	e := Entry{Path: f.Name, Kind: File, Size: int64(len(f.Data))}
+	in := &incoming{job: job{entry: &e, to: e.Size, basis: -1, partial: -1}}
 	if err := r.openTemp(in); err != nil {
 		return err
 	}

@@ -36,27 +36,23 @@ func Match(pattern, name string, isDir bool) bool {
 // patterns is a checked list of patterns. Those without wildcards, which are
 // most, are looked up and not compared one by one.
 type patterns struct {
-	list  []string
 	whole map[string]bool // anchored names; true: directories only
 	last  map[string]bool // names at any depth
 	globs []string
 }
 
-func newPatterns(lists ...[]string) (patterns, error) {
+func newPatterns(list []string) (patterns, error) {
 	ps := patterns{whole: map[string]bool{}, last: map[string]bool{}}
-	for _, list := range lists {
-		for _, p := range list {
-			if err := checkPattern(p); err != nil {
-				return patterns{}, err
-			}
-			ps.add(p)
+	for _, p := range list {
+		if err := CheckPattern(p); err != nil {
+			return patterns{}, err
 		}
+		ps.add(p)
 	}
 	return ps, nil
 }
 
 func (ps *patterns) add(p string) {
-	ps.list = append(ps.list, p)
 	name, dirOnly := strings.CutSuffix(p, "/")
 	names := ps.last
 	if anchored, ok := strings.CutPrefix(name, "/"); ok {
@@ -72,7 +68,9 @@ func (ps *patterns) add(p string) {
 	names[name] = dirOnly
 }
 
-func checkPattern(p string) error {
+// CheckPattern is an error where a pattern can match nothing, or has no form that
+// Match knows.
+func CheckPattern(p string) error {
 	trimmed := strings.TrimSuffix(p, "/")
 	if strings.Trim(trimmed, "/") == "" {
 		return fmt.Errorf("pattern %q matches nothing", p)
@@ -104,4 +102,42 @@ func (ps patterns) match(name string, isDir bool) bool {
 		}
 	}
 	return false
+}
+
+// filter says what is left out: what Keep matches, and what Exclude matches
+// and Include does not.
+type filter struct {
+	lists                  [3][]string
+	keep, exclude, include patterns
+}
+
+func newFilter(keep, exclude, include []string) (f filter, err error) {
+	f.lists = [3][]string{keep, exclude, include}
+	for i, ps := range []*patterns{&f.keep, &f.exclude, &f.include} {
+		if *ps, err = newPatterns(f.lists[i]); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+func (f filter) match(name string, isDir bool) bool {
+	return f.keep.match(name, isDir) || f.exclude.match(name, isDir) && !f.include.match(name, isDir)
+}
+
+func (f filter) encode() []byte {
+	var e encoder
+	for _, list := range f.lists {
+		e.strings(list)
+	}
+	return e.b
+}
+
+func decodeFilter(payload []byte) (filter, error) {
+	d := decoder{b: payload}
+	keep, exclude, include := d.strings(), d.strings(), d.strings()
+	if err := d.finish(); err != nil {
+		return filter{}, err
+	}
+	return newFilter(keep, exclude, include)
 }

@@ -1,6 +1,7 @@
 package filesync
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 )
@@ -16,7 +17,7 @@ const (
 	magic = "warmrun filesync"
 	// protocolVersion is raised with every change to what is on the wire. Both
 	// sides must have the same one: distrib puts one binary on all nodes.
-	protocolVersion = 1
+	protocolVersion = 2
 )
 
 func (g greeting) encode() []byte {
@@ -57,7 +58,8 @@ type openRequest struct {
 	Lock       bool   // refuse while another copy into it is under way
 	InPlace    bool
 	Delete     bool
-	Compress   bool
+	Compress   Compression
+	Resume     string   // as in Options, on the stream that lists
 	Same       identity // when not zero, the root must be this directory
 }
 
@@ -67,14 +69,14 @@ type identity struct{ Device, Inode uint64 }
 func (r openRequest) encode() []byte {
 	var e encoder
 	return e.uint(uint64(r.Role)).string(r.Root).bool(r.Create).bool(r.FollowRoot).bool(r.Lock).bool(r.InPlace).
-		bool(r.Delete).bool(r.Compress).uint(r.Same.Device).uint(r.Same.Inode).b
+		bool(r.Delete).string(string(r.Compress)).string(r.Resume).uint(r.Same.Device).uint(r.Same.Inode).b
 }
 
 func decodeOpen(payload []byte) (openRequest, error) {
 	d := decoder{b: payload}
 	r := openRequest{Role: role(d.uint()), Root: d.string(), Create: d.bool(), FollowRoot: d.bool(), Lock: d.bool(),
-		InPlace: d.bool(), Delete: d.bool(), Compress: d.bool(), Same: identity{Device: d.uint(), Inode: d.uint()}}
-	return r, d.finish()
+		InPlace: d.bool(), Delete: d.bool(), Compress: Compression(d.string()), Resume: d.string(), Same: identity{Device: d.uint(), Inode: d.uint()}}
+	return r, errors.Join(d.finish(), r.Compress.Check())
 }
 
 // openReply describes the root that was opened.
@@ -94,29 +96,41 @@ func decodeOpenReply(payload []byte) (openReply, error) {
 	return r, d.finish()
 }
 
-// fetchRequest asks the far side for one file in a pull.
+// fetchRequest asks the far side for one file, or a part of one, in a pull.
 type fetchRequest struct {
-	ID    uint32
-	Path  string
-	Size  int64 // as listed
-	Basis int64 // size of what the target has; -1 for nothing
+	ID       uint32
+	Path     string
+	Size     int64 // as listed
+	From, To int64
+	Known    int64 // up to where the target has something to compare; -1 for nothing
 }
 
 func (r fetchRequest) encode() []byte {
 	var e encoder
-	return e.uint(uint64(r.ID)).string(r.Path).int(r.Size).int(r.Basis).b
+	return e.uint(uint64(r.ID)).string(r.Path).int(r.Size).int(r.From).int(r.To).int(r.Known).b
 }
 
-func decodeFetch(payload []byte) (fetchRequest, error) {
+// decodeFetch returns the job that is asked for.
+func decodeFetch(payload []byte) (job, error) {
 	d := decoder{b: payload}
-	r := fetchRequest{ID: d.uint32(), Path: d.string(), Size: d.int(), Basis: d.int()}
+	r := fetchRequest{ID: d.uint32(), Path: d.string(), Size: d.int(), From: d.int(), To: d.int(), Known: d.int()}
 	if err := d.finish(); err != nil {
-		return r, err
+		return job{}, err
 	}
-	if r.Size < 0 || r.Basis < -1 {
-		return r, protocolError("a request for %q with impossible sizes", r.Path)
-	}
-	return r, checkPath(r.Path)
+	e := Entry{Path: r.Path, Kind: File, Size: r.Size}
+	j := job{id: r.ID, entry: &e, from: r.From, to: r.To, basis: r.Known, partial: -1}
+	return j, errors.Join(checkEntry(e), j.check())
+}
+
+// encodeOutcome is what a push is told of a part.
+func encodeOutcome(id uint32, o outcome) []byte {
+	return new(encoder).uint(uint64(id)).bool(o.gone).bool(o.touched).time(o.stamp).b
+}
+
+func decodeOutcome(payload []byte) (uint32, outcome, error) {
+	d := decoder{b: payload}
+	id, o := d.uint32(), outcome{gone: d.bool(), touched: d.bool(), stamp: d.time()}
+	return id, o, d.finish()
 }
 
 // smallFile is a file in one frame: a request to read it (Limit), or to write

@@ -7,12 +7,13 @@ import (
 
 // plan is what must be done to make the target like the source.
 type plan struct {
-	remove []Entry // what is in the way or to be deleted, children before parents
-	mkdir  []Entry
-	links  []Entry
-	jobs   []job
-	meta   []Entry // files and links whose content is right but whose attributes differ
-	dirs   []Entry // directories to give their attributes when all is in them, children before parents
+	remove    []Entry  // what is in the way or to be deleted, children before parents
+	mkdir     []*Entry // parents first
+	links     []*Entry
+	jobs      []job
+	meta      []*Entry   // files and links whose content is right but whose attributes differ
+	hardLinks []hardLink // further names of files, to be made once these are there
+	dirs      []*Entry   // directories to give their attributes when all is in them, children before parents
 
 	deleted   int // how many of remove have no successor
 	totalSize int64
@@ -20,98 +21,155 @@ type plan struct {
 	dirCount  int
 }
 
-// comparison decides what a plan holds.
+// comparison walks along source and target at once and decides what a plan
+// holds. It needs the source as a list, and sees each entry of the target once.
 type comparison struct {
-	source, target map[string]Entry
-	protected      func(e Entry) bool // a target entry that must stay as it is
-	remove         bool               // delete what the source lacks
-	checksum       bool
-	owners         bool // owners can be set on the target
-	touched        map[string]bool
+	source    []Entry            // in the order of a walk
+	protected func(e Entry) bool // a target entry that must stay as it is
+	remove    bool               // delete what the source lacks
+	checksum  bool
+	inspect   bool // every file that is not the same by size and time must be read
+	owners    bool // owners can be set on the target
+	keepLinks bool // names of one file stay that
+
+	plan    plan
+	next    int // of source
+	surplus []surplus
+	holds   map[string]bool // directories of the target that hold something protected
+	touched map[string]bool // directories whose time the copy changes
+	dirs    []directory
+	leaders map[uint64]leader
+	temps   map[string]Entry // what earlier copies left
 }
 
-// compare plans a copy of source, which lists parents before children, over
-// target.
-func (c *comparison) compare(source, target []Entry) plan {
-	c.source, c.target, c.touched = index(source), index(target), map[string]bool{}
-	var p plan
-	c.removals(&p, target)
-	for _, e := range source {
-		old, there := c.target[e.Path]
-		if there && c.protected(old) {
-			continue
+// surplus is an entry of the target that has to go.
+type surplus struct {
+	Entry
+	replaced bool // the source has something else of that name
+}
+
+// directory is one of the source, and whether the target's has other attributes.
+type directory struct {
+	entry   *Entry
+	differs bool
+}
+
+// see takes the next entry of the target.
+func (c *comparison) see(e Entry) error {
+	if isTemp(e.Path) {
+		c.temps[e.Path] = e
+		return nil
+	}
+	for c.next < len(c.source) && comparePaths(c.source[c.next].Path, e.Path) < 0 {
+		c.add(&c.source[c.next], nil)
+		c.next++
+	}
+	var wanted *Entry
+	if c.next < len(c.source) && c.source[c.next].Path == e.Path {
+		wanted = &c.source[c.next]
+		c.next++
+	}
+	switch {
+	case c.protected(e):
+		c.hold(e.Path)
+	case wanted == nil:
+		if c.remove {
+			c.surplus = append(c.surplus, surplus{Entry: e})
 		}
-		same := there && old.Kind == e.Kind
-		switch e.Kind {
-		case Dir:
-			p.dirCount++
-			if !same {
-				p.mkdir = append(p.mkdir, e)
-				c.touch(e.Path)
-			} else if old.Mode&0o700 != 0o700 {
-				p.mkdir = append(p.mkdir, e) // to be filled, it must be writable
-				c.touched[e.Path] = true
-			}
-		case Symlink:
-			c.link(&p, e, old, same)
-		case File:
-			p.files++
-			p.totalSize += e.Size
-			c.file(&p, e, old, same)
+	default:
+		if (wanted.Kind == Dir) != (e.Kind == Dir) {
+			c.surplus = append(c.surplus, surplus{e, true})
 		}
+		c.add(wanted, &e)
 	}
-	c.directories(&p, source)
-	for i := range p.jobs {
-		p.jobs[i].id = uint32(i)
-	}
-	return p
+	return nil
 }
 
-func index(entries []Entry) map[string]Entry {
-	m := make(map[string]Entry, len(entries))
-	for _, e := range entries {
-		m[e.Path] = e
+// hold notes that all directories above an entry must stay.
+func (c *comparison) hold(name string) {
+	for dir := path.Dir(name); !c.holds[dir]; dir = path.Dir(dir) {
+		c.holds[dir] = true
 	}
-	return m
 }
 
-// touch notes that a directory entry will change, and with it the time of the
-// directory it is in.
-func (c *comparison) touch(name string) {
-	if name != "." {
-		c.touched[path.Dir(name)] = true
+// add plans for one entry of the source; old is what the target has of that
+// name, or nil.
+func (c *comparison) add(e, old *Entry) {
+	same := old != nil && old.Kind == e.Kind
+	switch e.Kind {
+	case Dir:
+		c.directory(e, old, same)
+	case Symlink:
+		c.link(e, old, same)
+	case File:
+		c.plan.files++
+		c.plan.totalSize += e.Size
+		c.file(e, old, same)
 	}
-	c.touched[name] = true
 }
 
-func (c *comparison) link(p *plan, e, old Entry, same bool) {
+func (c *comparison) directory(e, old *Entry, same bool) {
+	c.plan.dirCount++
+	if !same {
+		c.plan.mkdir = append(c.plan.mkdir, e)
+		c.touch(e)
+	} else if old.Mode&0o700 != 0o700 {
+		c.plan.mkdir = append(c.plan.mkdir, e) // to be filled, it must be writable
+		c.touched[e.Path] = true
+	}
+	differs := !same || old.Mode != e.Mode || !old.ModTime.Equal(e.ModTime) || c.ownerDiffers(e, old)
+	c.dirs = append(c.dirs, directory{e, differs})
+}
+
+// touch notes that an entry will change, and with it the time of the directory
+// it is in.
+func (c *comparison) touch(e *Entry) {
+	if e.Path != "." {
+		c.touched[path.Dir(e.Path)] = true
+	}
+	if e.Kind == Dir {
+		c.touched[e.Path] = true
+	}
+}
+
+func (c *comparison) link(e, old *Entry, same bool) {
 	if !same || old.Target != e.Target {
-		p.links = append(p.links, e)
-		c.touch(e.Path)
+		c.plan.links = append(c.plan.links, e)
+		c.touch(e)
 	} else if c.ownerDiffers(e, old) {
-		p.meta = append(p.meta, e)
+		c.plan.meta = append(c.plan.meta, e)
 	}
 }
 
-func (c *comparison) file(p *plan, e, old Entry, same bool) {
-	j := job{entry: e, basis: -1}
+func (c *comparison) file(e, old *Entry, same bool) {
+	if c.name(e, old, same) {
+		return
+	}
+	j := job{entry: e, to: e.Size, basis: -1, partial: -1}
 	if same {
 		sameTime := old.ModTime.Equal(e.ModTime)
-		if old.Size == e.Size && (sameTime && !c.checksum || e.Size == 0) {
-			if !sameTime || old.Mode != e.Mode || c.ownerDiffers(e, old) {
-				p.meta = append(p.meta, e)
-			}
-			return
-		}
 		if old.Size > 0 {
 			j.basis = old.Size
 		}
+		trusted := sameTime && (!c.checksum || old.fresh)
+		if old.Size == e.Size && (trusted || e.Size == 0 && !c.inspect) {
+			if !sameTime || old.Mode != e.Mode || c.ownerDiffers(e, old) {
+				c.plan.meta = append(c.plan.meta, e)
+			}
+			c.lead(e, old, same, false)
+			if c.checksum && c.inspect {
+				j.kept = true
+				c.plan.jobs = append(c.plan.jobs, j)
+			}
+			return
+		}
 	}
-	p.jobs = append(p.jobs, j)
-	c.touch(e.Path)
+	c.lead(e, old, same, true)
+	c.plan.jobs = append(c.plan.jobs, j)
+	c.touch(e)
 }
 
-func (c *comparison) ownerDiffers(e, old Entry) bool {
+func (c *comparison) ownerDiffers(e, old *Entry) bool {
 	if !c.owners {
 		return false
 	}
@@ -127,45 +185,46 @@ func differs(name, oldName string, id, oldID uint32) bool {
 	return id != oldID
 }
 
-// removals plans to remove what is of another kind than in the source and,
-// where asked, what the source lacks. A directory that holds something
-// protected stays. Files and links take each other's place by a rename.
-func (c *comparison) removals(p *plan, target []Entry) {
-	holds := map[string]bool{}
-	for _, e := range slices.Backward(target) {
-		if e.Path == "." {
-			continue
-		}
-		if c.protected(e) || holds[e.Path] {
-			holds[path.Dir(e.Path)] = true
-			continue
-		}
-		wanted, there := c.source[e.Path]
-		if !there && !c.remove || there && (wanted.Kind == Dir) == (e.Kind == Dir) {
-			continue
-		}
-		p.remove = append(p.remove, e)
-		if !there {
-			p.deleted++
-		}
-		c.touch(e.Path)
+// finish returns the plan once the whole target has been seen.
+func (c *comparison) finish() plan {
+	for ; c.next < len(c.source); c.next++ {
+		c.add(&c.source[c.next], nil)
 	}
+	c.resume()
+	for _, s := range slices.Backward(c.surplus) {
+		// Files and links take each other's place by a rename.
+		if c.holds[s.Path] {
+			continue
+		}
+		c.plan.remove = append(c.plan.remove, s.Entry)
+		if !s.replaced {
+			c.plan.deleted++
+		}
+		c.touch(&s.Entry)
+	}
+	for _, d := range slices.Backward(c.dirs) {
+		if d.differs || c.touched[d.entry.Path] {
+			c.plan.dirs = append(c.plan.dirs, d.entry)
+		}
+	}
+	return c.plan
 }
 
-// directories plans the attributes of those directories that are new, differ
-// or are touched by the copy.
-func (c *comparison) directories(p *plan, source []Entry) {
-	for _, e := range slices.Backward(source) {
-		if e.Kind != Dir {
-			continue
+// resume has files continued that an earlier copy has begun. What it left of
+// others goes.
+func (c *comparison) resume() {
+	if len(c.temps) == 0 {
+		return
+	}
+	for i := range c.plan.jobs {
+		j := &c.plan.jobs[i]
+		name := tempName(j.entry.Path)
+		if left, there := c.temps[name]; there && left.Kind == File && j.entry.Size > 0 {
+			j.partial = left.Size
+			delete(c.temps, name)
 		}
-		old, there := c.target[e.Path]
-		if there && c.protected(old) {
-			continue
-		}
-		if !there || old.Kind != Dir || c.touched[e.Path] || old.Mode != e.Mode ||
-			!old.ModTime.Equal(e.ModTime) || c.ownerDiffers(e, old) {
-			p.dirs = append(p.dirs, e)
-		}
+	}
+	for _, e := range c.temps {
+		c.plan.remove = append(c.plan.remove, e)
 	}
 }

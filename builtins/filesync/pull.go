@@ -14,6 +14,9 @@ import (
 // Nothing that the other node answers can touch anything outside localRoot.
 // When Pull returns nil everything is durable here.
 func Pull(ctx context.Context, d Dialer, remoteRoot, localRoot string, o Options) (Summary, error) {
+	if o.Inspect != nil {
+		return Summary{}, errors.New("only a push can inspect what it copies")
+	}
 	p := &pull{opts: o, dial: d, remote: remoteRoot, track: newTracker(o), pacer: pacer{rate: o.MaxRate}}
 	summary, err := p.run(ctx, localRoot)
 	if err != nil {
@@ -50,6 +53,14 @@ func (p *pull) run(ctx context.Context, localRoot string) (_ Summary, err error)
 	if err != nil {
 		return Summary{}, err
 	}
+	if p.opts.DryRun {
+		plan, err := p.foresee(ctx, localRoot, rules, source)
+		if err != nil {
+			return Summary{}, err
+		}
+		p.track.foretell(plan)
+		return p.track.summary(plan), p.track.err
+	}
 	// Only now: a source that cannot be listed must not leave an empty target.
 	if p.target, err = openTree(ctx, localRoot, treeOptions{create: true, follow: p.opts.FollowRoot, exclude: true}); err != nil {
 		return Summary{}, err
@@ -60,11 +71,15 @@ func (p *pull) run(ctx context.Context, localRoot string) (_ Summary, err error)
 	}
 	local := newReceiver(p.target)
 	defer func() { err = errors.Join(err, local.close()) }()
-	target, err := local.list(ctx, rules.protected)
-	if err != nil {
+	local.inPlace = p.opts.InPlace
+	if err := local.beginCopy(p.opts.Resume); err != nil {
 		return Summary{}, err
 	}
-	plan := rules.compare(source, target, local.owners != nil)
+	c := rules.compare(source, local.owners != nil)
+	if err := local.list(ctx, rules.protected, c.see); err != nil {
+		return Summary{}, err
+	}
+	plan := c.finish()
 	p.track.plan(plan)
 	err = p.carryOut(ctx, plan, local)
 	return p.track.summary(plan), err
@@ -76,11 +91,18 @@ func (p *pull) list(ctx context.Context, rules rules) ([]Entry, error) {
 		return nil, err
 	}
 	p.same = reply.Same
-	source, err := p.first.list(ctx, rules.left)
+	var source []Entry
+	err = p.first.list(ctx, rules.left, func(e Entry) error {
+		if isTemp(e.Path) {
+			return protocolError("the other side listed a temporary file")
+		}
+		source = append(source, e)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	return rules.choose(p.track, source), nil
+	return rules.choose(p.track, source)
 }
 
 // carryOut does what the plan says. local is the receiver for everything but
@@ -92,29 +114,43 @@ func (p *pull) carryOut(ctx context.Context, plan plan, local *receiver) error {
 		}
 	}
 	for _, e := range plan.mkdir {
-		if err := local.mkdir(e); err != nil {
+		if err := local.mkdir(*e); err != nil {
 			return err
 		}
 	}
 	for _, e := range plan.links {
-		if err := local.symlink(e); err != nil {
+		if err := local.symlink(*e); err != nil {
 			return err
 		}
 	}
 	for _, e := range plan.meta {
-		if err := local.meta(e); err != nil {
+		if err := local.meta(*e); err != nil {
 			return err
 		}
 	}
 	if err := p.files(ctx, plan); err != nil {
 		return err
 	}
+	for _, l := range plan.hardLinks {
+		if err := local.hardLink(l.entry.Path, l.to.Path); err != nil {
+			return err
+		}
+	}
 	for _, e := range plan.dirs {
-		if err := local.meta(e); err != nil {
+		if err := local.meta(*e); err != nil {
 			return err
 		}
 	}
 	p.track.rest(plan.dirs)
+	if err := local.sync(); err != nil {
+		return err
+	}
+	if p.opts.Resume != "" {
+		root := plan.dirs[len(plan.dirs)-1]
+		if err := errors.Join(local.removeEntry(markName), local.meta(*root)); err != nil {
+			return err
+		}
+	}
 	return errors.Join(local.sync(), p.track.err)
 }
 
@@ -146,13 +182,13 @@ func (p *pull) files(ctx context.Context, plan plan) error {
 func (p *pull) fetch(ctx context.Context, s *stream, q *queue) (err error) {
 	r := newReceiver(p.target)
 	defer func() { err = errors.Join(err, r.close()) }()
-	r.inPlace, r.remove = p.opts.InPlace, p.opts.Delete
+	r.inPlace, r.remove, r.unpack.how = p.opts.InPlace, p.opts.Delete, p.opts.Compress
 	r.handled, r.answer = p.track.handled, s.c.send
 	w := newWindow()
-	r.describe = func(id uint32, _ *decoder) (Entry, error) { return w.entry(id) }
-	r.ended = func(id uint32, differed bool) {
-		j := w.done(id)
-		p.track.ended(j.entry, differed)
+	r.describe = func(id uint32, _ *decoder) (job, error) { return w.job(id) }
+	r.ended = func(j job, o outcome) error {
+		w.done(j.id)
+		return p.ended(r, j, o)
 	}
 	return s.duplex(ctx, func(ctx context.Context) error {
 		return p.request(ctx, s, q, w)
@@ -162,6 +198,19 @@ func (p *pull) fetch(ctx context.Context, s *stream, q *queue) (err error) {
 		}
 		return r.sync()
 	})
+}
+
+// ended counts a file, and finishes one whose last part this was.
+func (p *pull) ended(r *receiver, j job, o outcome) error {
+	if j.split == nil {
+		p.track.ended(*j.entry, o.touched)
+		return nil
+	}
+	if !j.split.done(j, o) {
+		return nil
+	}
+	p.track.ended(*j.entry, j.split.differs())
+	return r.finish(j.split.finish())
 }
 
 // request asks for one file after another, no more at a time than the window
@@ -183,7 +232,7 @@ func (p *pull) request(ctx context.Context, s *stream, q *queue, w *window) erro
 			continue
 		}
 		w.add(j)
-		request := fetchRequest{ID: j.id, Path: j.entry.Path, Size: j.entry.Size, Basis: j.basis}
+		request := fetchRequest{ID: j.id, Path: j.entry.Path, Size: j.entry.Size, From: j.from, To: j.to, Known: j.known()}
 		if err := s.c.send(frameFetch, request.encode()); err != nil {
 			return err
 		}
@@ -230,12 +279,15 @@ func (p *pull) changed(payload []byte, w *window) error {
 	if err := d.finish(); err != nil {
 		return err
 	}
-	e, err := w.entry(id)
+	j, err := w.job(id)
 	if err != nil {
 		return err
 	}
-	if err := p.track.changed(e.Path, c); err != nil {
-		return fmt.Errorf("%s: %w", e.Path, err)
+	if j.split != nil && !j.split.changed(c) {
+		return nil // another part was told of
+	}
+	if err := p.track.changed(j.entry.Path, c); err != nil {
+		return fmt.Errorf("%s: %w", j.entry.Path, err)
 	}
 	return nil
 }

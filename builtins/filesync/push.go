@@ -1,6 +1,7 @@
 package filesync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,10 @@ func (p *push) run(ctx context.Context, localRoot string) (_ Summary, err error)
 	if err != nil {
 		return Summary{}, err
 	}
+	if p.opts.DryRun {
+		p.track.foretell(plan)
+		return p.track.summary(plan), p.track.err
+	}
 	p.track.plan(plan)
 	if err := p.prepare(ctx, plan); err != nil {
 		return p.track.summary(plan), err
@@ -67,7 +72,10 @@ func (p *push) plan(ctx context.Context) (plan, error) {
 		return plan{}, err
 	}
 	p.track.watch(p.first.c)
-	reply, err := p.first.open(ctx, p.openRequest(openRequest{Create: true, Lock: true}))
+	if p.opts.DryRun {
+		return p.foresee(ctx, rules)
+	}
+	reply, err := p.first.open(ctx, p.openRequest(openRequest{Create: true, Lock: true, Resume: p.opts.Resume}))
 	if err != nil {
 		return plan{}, err
 	}
@@ -75,15 +83,18 @@ func (p *push) plan(ctx context.Context) (plan, error) {
 	if reply.Same == p.source.id && p.first.machine == machineID() {
 		return plan{}, errSameDirectory
 	}
-	source, err := rules.source(ctx, p.track, walker{root: p.source.root, prune: rules.left, names: newOwners()})
+	source, err := list(ctx, walker{root: p.source.root, prune: rules.left, names: newOwners()})
 	if err != nil {
 		return plan{}, err
 	}
-	target, err := p.first.list(ctx, rules.protected)
-	if err != nil {
+	if source, err = rules.choose(p.track, source); err != nil {
 		return plan{}, err
 	}
-	return rules.compare(source, target, reply.Owners), nil
+	c := rules.compare(source, reply.Owners)
+	if err := p.first.list(ctx, rules.protected, c.see); err != nil {
+		return plan{}, err
+	}
+	return c.finish(), nil
 }
 
 func (p *push) openRequest(r openRequest) openRequest {
@@ -94,20 +105,17 @@ func (p *push) openRequest(r openRequest) openRequest {
 
 // prepare clears the way on the target and makes directories and links.
 func (p *push) prepare(ctx context.Context, plan plan) error {
-	write := func(t frameType, entries []Entry) error {
+	write := func(t frameType, entries []*Entry) (err error) {
 		for _, e := range entries {
-			payload := encodeEntry(e)
-			if t == frameRemove {
-				payload = encodePath(e.Path)
-			}
-			if err := p.first.c.write(t, payload); err != nil {
-				return err
-			}
+			err = errors.Join(err, p.first.c.write(t, encodeEntry(*e)))
 		}
-		return nil
+		return err
 	}
-	err := errors.Join(write(frameRemove, plan.remove), write(frameMkdir, plan.mkdir),
-		write(frameSymlink, plan.links), write(frameMeta, plan.meta))
+	var err error
+	for _, e := range plan.remove {
+		err = errors.Join(err, p.first.c.write(frameRemove, encodePath(e.Path)))
+	}
+	err = errors.Join(err, write(frameMkdir, plan.mkdir), write(frameSymlink, plan.links), write(frameMeta, plan.meta))
 	_, callErr := p.first.call(ctx, frameBarrier, nil, frameDone)
 	if callErr != nil {
 		return callErr
@@ -140,27 +148,33 @@ func (p *push) files(ctx context.Context, plan plan) error {
 // send runs a sender on one stream until the queue is empty and the other side
 // has everything on disk.
 func (p *push) send(ctx context.Context, s *stream, q *queue) error {
+	parts := &sentParts{c: s.c, jobs: map[uint32]job{}, track: p.track}
 	sender := &sender{
-		c: s.c, root: p.source.root, announce: true, compress: p.opts.Compress,
+		c: s.c, root: p.source.root, announce: true, pack: packer{how: p.opts.Compress},
 		next: func(_ context.Context, wait bool, room int64) (job, bool, error) {
 			if wait {
 				room = 1<<63 - 1
 			}
 			j, ok := q.take(room)
-			return j, ok, nil
+			parts.add(j)
+			return j, ok, parts.finish()
 		},
-		changed: func(j job, c Change) error { return p.track.changed(j.entry.Path, c) },
-		pace:    p.pacer.wait,
-		handled: p.track.handled,
+		again:     q.put,
+		inspector: p.opts.inspector,
+		changed:   func(j job, c Change) error { return p.track.changed(j.entry.Path, c) },
+		pace:      p.pacer.wait,
+		handled:   p.track.handled,
 		ended: func(j job, literal int64) {
-			p.track.ended(j.entry, literal > 0 || j.basis != j.entry.Size)
+			if j.split == nil {
+				p.track.ended(*j.entry, literal > 0 || j.basis != j.entry.Size)
+			}
 		},
 	}
 	return s.duplex(ctx, func(ctx context.Context) error {
 		if err := sender.run(ctx); err != nil {
 			return err
 		}
-		return s.c.send(frameSync)
+		return parts.end()
 	}, func(context.Context) error {
 		for {
 			t, payload, err := s.c.read()
@@ -169,13 +183,19 @@ func (p *push) send(ctx context.Context, s *stream, q *queue) error {
 			}
 			switch t {
 			case frameHashes:
-				if err := sender.deliver(payload); err != nil {
+				err = sender.deliver(payload)
+			case framePart:
+				err = parts.done(payload)
+			case frameDone:
+				again, err := parts.again()
+				if err != nil || !again {
 					return err
 				}
-			case frameDone:
-				return nil
 			default:
 				return s.unexpected(t, payload)
+			}
+			if err != nil {
+				return err
 			}
 		}
 	})
@@ -185,12 +205,27 @@ func (p *push) send(ctx context.Context, s *stream, q *queue) error {
 // disk.
 func (p *push) finish(ctx context.Context, plan plan) error {
 	var err error
+	for _, l := range plan.hardLinks {
+		err = errors.Join(err, p.first.c.write(frameLink, encodeHardLink(l)))
+	}
 	for _, e := range plan.dirs {
-		err = errors.Join(err, p.first.c.write(frameMeta, encodeEntry(e)))
+		err = errors.Join(err, p.first.c.write(frameMeta, encodeEntry(*e)))
 	}
 	if _, callErr := p.first.call(ctx, frameSync, nil, frameDone); callErr != nil {
 		return callErr
 	}
 	p.track.rest(plan.dirs)
-	return errors.Join(err, p.track.err)
+	return errors.Join(err, p.unmark(ctx, plan), p.track.err)
+}
+
+// unmark removes the mark of a copy that is complete, and gives the root its
+// time once more.
+func (p *push) unmark(ctx context.Context, plan plan) error {
+	if p.opts.Resume == "" {
+		return nil
+	}
+	writeErr := errors.Join(p.first.c.write(frameRemove, encodePath(markName)),
+		p.first.c.write(frameMeta, encodeEntry(*plan.dirs[len(plan.dirs)-1])))
+	_, err := p.first.call(ctx, frameSync, nil, frameDone)
+	return cmp.Or(err, writeErr)
 }

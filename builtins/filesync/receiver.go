@@ -3,10 +3,15 @@ package filesync
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // receiver changes a target tree as it is told. Its methods are for one
@@ -17,28 +22,30 @@ type receiver struct {
 	remove  bool    // a file that is gone from the source is removed here
 	owners  *owners // nil where this process may not give files away
 
-	// describe returns what file a job is for, given the rest of the frame
-	// that introduces it.
-	describe func(id uint32, d *decoder) (Entry, error)
+	// describe returns what a job is, given the rest of the frame that
+	// introduces it.
+	describe func(id uint32, d *decoder) (job, error)
 	// answer sends a frame to the sender.
 	answer func(t frameType, parts ...[]byte) error
 	// handled, like the sender's, is told of content as it comes in.
 	handled func(n, literal int)
-	// ended is told of each job that is complete or gone, and whether the
-	// file differed.
-	ended func(id uint32, differed bool)
+	// ended is told what became of each job.
+	ended func(j job, o outcome) error
 
 	jobs    map[uint32]*incoming
 	commits *committer
 	dirs    map[string]bool // to be flushed at the end
+	begun   time.Time       // when an earlier copy that this one goes on with began; zero for none
+	dir     lastDir
+	unpack  unpacker
 	buf     []byte
 }
 
 func newReceiver(t *tree) *receiver {
 	r := &receiver{
 		tree: t, jobs: map[uint32]*incoming{}, dirs: map[string]bool{},
-		commits: newCommitter(t.root),
-		handled: func(int, int) {}, ended: func(uint32, bool) {},
+		commits: newCommitter(t.root), dir: lastDir{root: t.root},
+		handled: func(int, int) {}, ended: func(job, outcome) error { return nil },
 	}
 	if os.Geteuid() == 0 {
 		r.owners = newOwners()
@@ -58,6 +65,8 @@ func (r *receiver) handle(t frameType, payload []byte) (bool, error) {
 		return true, r.sums(d)
 	case frameData, framePacked:
 		return true, r.data(d, t == framePacked)
+	case frameZeros:
+		return true, r.zeros(d)
 	case frameEnd:
 		return true, r.end(d)
 	case framePut:
@@ -76,14 +85,14 @@ func (r *receiver) begin(d *decoder) (uint32, *incoming, error) {
 	if r.jobs[id] != nil || len(r.jobs) >= maxOpenJobs {
 		return 0, nil, protocolError("too many files at once, or one twice")
 	}
-	e, err := r.describe(id, d)
+	j, err := r.describe(id, d)
 	if err != nil {
 		return 0, nil, err
 	}
-	if e.Kind != File {
-		return 0, nil, protocolError("%q is sent as a file but is none", e.Path)
+	if err := j.check(); err != nil {
+		return 0, nil, err
 	}
-	in := &incoming{entry: e}
+	in := &incoming{job: j, shared: j.isPart(), at: j.from}
 	r.jobs[id] = in
 	return id, in, nil
 }
@@ -105,6 +114,10 @@ func (r *receiver) sync() error {
 	if err := r.commits.wait(); err != nil {
 		return err
 	}
+	if len(r.dirs) >= batchFrom && r.commits.system != nil {
+		clear(r.dirs)
+		return unix.Syncfs(int(r.commits.system.Fd()))
+	}
 	for _, dir := range slices.Sorted(maps.Keys(r.dirs)) {
 		if err := syncDir(r.tree.root, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -123,24 +136,43 @@ func syncDir(root *os.Root, name string) error {
 }
 
 // close ends the receiver. Files that were not complete leave nothing behind,
-// unless they were written in place.
+// unless they were written in place or are large.
 func (r *receiver) close() error {
-	err := r.commits.close()
+	err := errors.Join(r.commits.close(), r.dir.close())
 	for _, in := range r.jobs {
-		err = errors.Join(err, in.abandon(r.tree.root))
+		err = errors.Join(err, in.interrupt(r.tree.root))
 	}
 	return err
 }
 
-// list lists the target and sweeps out what a copy that died has left there.
-// All its directories are flushed at the end, because that copy may have died
-// before it did so.
-func (r *receiver) list(ctx context.Context, protected patterns) ([]Entry, error) {
-	entries, err := list(ctx, walker{root: r.tree.root, prune: protected, showPruned: true, names: newOwners(), temp: r.removeEntry})
-	for _, e := range entries {
+// list lists the target, with what copies that died have left there of large
+// files; the rest of what they left is swept out. All directories are flushed
+// at the end, because such a copy may have died before it did so.
+func (r *receiver) list(ctx context.Context, protected filter, emit func(Entry) error) error {
+	w := walker{root: r.tree.root, prune: protected, showPruned: true, names: newOwners()}
+	w.temp = func(name string, info fs.FileInfo) error {
+		if !r.inPlace && resumable(info) {
+			return emit(newEntry(name, info))
+		}
+		return r.removeEntry(name)
+	}
+	w.fresh = r.isFresh
+	w.emit = func(e Entry) error {
 		if e.Kind == Dir {
 			r.dirs[e.Path] = true
 		}
+		return emit(e)
 	}
-	return entries, err
+	if err := w.run(ctx); err != nil {
+		return fmt.Errorf("list %s: %w", r.tree.root.Name(), err)
+	}
+	return nil
+}
+
+// resumable reports whether a leftover was made by this user, for this name
+// alone, and holds anything.
+func resumable(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && info.Mode().IsRegular() && info.Mode()&0o600 == 0o600 && info.Size() > 0 &&
+		st.Nlink == 1 && int(st.Uid) == os.Geteuid()
 }

@@ -59,11 +59,15 @@ func (r *Remote) Is(localPath string) (bool, error) {
 // the directory itself. What a pattern (see Match) matches is left out, with
 // all that is below it.
 func (r *Remote) List(ctx context.Context, exclude ...string) ([]Entry, error) {
-	prune, err := newPatterns(exclude)
+	prune, err := newFilter(nil, exclude, nil)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := r.s.list(ctx, prune)
+	var entries []Entry
+	err = r.s.list(ctx, prune, func(e Entry) error {
+		entries = append(entries, e)
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list %s there: %w", r.root, err)
 	}

@@ -1,7 +1,6 @@
 package filesync
 
 import (
-	"context"
 	"errors"
 	"slices"
 )
@@ -12,35 +11,32 @@ var errSameDirectory = errors.New("source and target are one and the same direct
 // rules are the parts of Options that decide what is copied.
 type rules struct {
 	opts      Options
-	left      patterns // not taken from the source
-	protected patterns // not touched on the target
+	left      filter // not taken from the source
+	protected filter // not touched on the target
 }
 
 func newRules(o Options) (rules, error) {
-	left, err := newPatterns(o.Exclude, o.Keep)
+	if o.DryRun && o.Checksum {
+		return rules{}, errDryChecksum
+	}
+	if err := errors.Join(o.Compress.Check(), o.HardLinks.check()); err != nil {
+		return rules{}, err
+	}
+	left, err := newFilter(o.Keep, o.Exclude, o.Include)
 	if err != nil {
 		return rules{}, err
 	}
 	protected := left
 	if o.DeleteExcluded {
-		if protected, err = newPatterns(o.Keep); err != nil {
+		if protected, err = newFilter(o.Keep, nil, nil); err != nil {
 			return rules{}, err
 		}
 	}
 	return rules{opts: o, left: left, protected: protected}, nil
 }
 
-// source lists a source on this machine and selects what is to be copied.
-func (r rules) source(ctx context.Context, t *tracker, w walker) ([]Entry, error) {
-	all, err := list(ctx, w)
-	if err != nil {
-		return nil, err
-	}
-	return r.choose(t, all), nil
-}
-
-// choose leaves out what cannot or shall not be copied.
-func (r rules) choose(t *tracker, all []Entry) []Entry {
+// choose leaves out of a listed source what cannot or shall not be copied.
+func (r rules) choose(t *tracker, all []Entry) ([]Entry, error) {
 	all = slices.DeleteFunc(all, func(e Entry) bool {
 		if e.Kind != Special {
 			return false
@@ -51,16 +47,25 @@ func (r rules) choose(t *tracker, all []Entry) []Entry {
 	if r.opts.Select != nil {
 		all = r.opts.Select(all)
 	}
-	return all
+	if r.opts.HardLinks == HardLinksRefuse {
+		return all, refuseLinks(all)
+	}
+	return all, nil
 }
 
-// compare plans the copy.
-func (r rules) compare(source, target []Entry, owners bool) plan {
-	c := comparison{
+// compare begins to plan the copy of a source.
+func (r rules) compare(source []Entry, owners bool) *comparison {
+	return &comparison{
+		source:    source,
 		protected: func(e Entry) bool { return r.protected.match(e.Path, e.Kind == Dir) },
 		remove:    r.opts.Delete,
 		checksum:  r.opts.Checksum,
+		inspect:   r.opts.Inspect != nil,
 		owners:    owners,
+		keepLinks: r.opts.HardLinks == HardLinksKeep,
+		leaders:   map[uint64]leader{},
+		holds:     map[string]bool{},
+		touched:   map[string]bool{".": r.opts.Resume != ""},
+		temps:     map[string]Entry{},
 	}
-	return c.compare(source, target)
 }

@@ -64,6 +64,10 @@ func TestDeleteExcludeKeep(t *testing.T) {
 			"conf! d/file! same!"},
 		{"keep", Options{Delete: true, DeleteExcluded: true, Exclude: []string{"*.log"}, Keep: []string{"/conf", "kept", "/pg_wal"}},
 			"conf d/file! gone/kept/x pg_wal/old pg_wal/sub/older same!"},
+		{"include", Options{Delete: true, Exclude: []string{"*.log", "/pg_wal/*"}, Include: []string{"/skip.log", "/pg_wal/n*"}},
+			"conf! d/file! old.log pg_wal/new! pg_wal/old pg_wal/sub/older same! skip.log!"},
+		{"keep wins over include", Options{Keep: []string{"/conf"}, Include: []string{"/conf"}, Delete: true},
+			"conf d/file! d/skip.log! pg_wal/new! same! skip.log!"},
 		{"select", Options{Delete: true, Select: func(all []Entry) []Entry {
 			return slices.DeleteFunc(all, func(e Entry) bool { return strings.HasPrefix(e.Path, "pg_wal") || e.Path == "conf" })
 		}}, "d/file! d/skip.log! same! skip.log!"},

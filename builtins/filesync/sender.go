@@ -2,24 +2,19 @@ package filesync
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
 )
 
-// job is one file to copy.
-type job struct {
-	id    uint32
-	entry Entry
-	basis int64 // size of the file that the target has; -1 for none worth comparing
-}
-
 const (
 	// A sender asks for the hashes of files ahead of the one that it is
 	// sending, so that a slow link is never waited for file by file; this
 	// many, and of so many bytes.
-	maxAhead   = 64
+	maxAhead   = 1024
 	aheadBytes = 64 << 20
 	// maxOpenJobs is what a receiver lets a sender begin without ending.
 	maxOpenJobs = 2 * maxAhead
@@ -36,12 +31,16 @@ type sender struct {
 	c        *conn
 	root     *os.Root
 	announce bool // tell the other side what each file is: it has no list of its own
-	compress bool
+	pack     packer
 
 	// next hands out the next job. It returns false when there is none now; if
 	// wait is set, only when there will be none any more. A job larger than
 	// room bytes may be held back unless wait is set.
 	next func(ctx context.Context, wait bool, room int64) (job, bool, error)
+	// again takes back a job that was only to be looked at and must be copied.
+	again func(j job)
+	// inspector returns who looks at a file's content.
+	inspector func(e Entry) Inspector
 	// changed is told what happened to a file since it was listed.
 	changed func(j job, c Change) error
 	// pace is called before n bytes of content are sent.
@@ -54,24 +53,31 @@ type sender struct {
 	mu      sync.Mutex
 	waiting map[uint32]*outgoing // jobs that hashes may come for
 
-	buf    []byte
-	packed []byte
-	runs   []run
+	dir  lastDir
+	buf  []byte
+	runs []run
 }
 
 // outgoing is a job under way at the sender.
 type outgoing struct {
 	job
-	begun   bool
-	hashes  chan []byte // answered, in order; room for all that are asked
-	asked   int64       // offset of the span to ask for next
-	pending int         // spans asked and not taken
-	literal int64
+	begun    bool
+	file     *os.File // while it is read
+	before   fs.FileInfo
+	returned bool // to the queue
+	short    bool // it ended before its listed size
+	inspect  Inspector
+	hashes   chan []byte // answered, in order; room for all that are asked
+	asked    int64       // offset of the span to ask for next
+	pending  int         // spans asked and not taken
+	literal  int64
 }
 
 // run sends jobs until there are no more.
-func (s *sender) run(ctx context.Context) error {
+func (s *sender) run(ctx context.Context) (err error) {
 	s.buf = make([]byte, chunkSize)
+	s.dir.root = s.root
+	defer func() { err = errors.Join(err, s.dir.close()) }()
 	var ahead []*outgoing
 	for {
 		current, err := s.take(ctx, &ahead)
@@ -84,7 +90,9 @@ func (s *sender) run(ctx context.Context) error {
 		s.mu.Lock()
 		delete(s.waiting, current.id)
 		s.mu.Unlock()
-		s.ended(current.job, current.literal)
+		if !current.returned {
+			s.ended(current.job, current.literal)
+		}
 	}
 }
 
@@ -102,7 +110,7 @@ func (s *sender) take(ctx context.Context, ahead *[]*outgoing) (*outgoing, error
 func (s *sender) fill(ctx context.Context, ahead *[]*outgoing) error {
 	room := int64(aheadBytes)
 	for _, o := range *ahead {
-		room -= o.entry.Size
+		room -= o.size()
 	}
 	for len(*ahead) < maxAhead && room >= 0 {
 		wait := len(*ahead) == 0 && s.idle()
@@ -115,12 +123,12 @@ func (s *sender) fill(ctx context.Context, ahead *[]*outgoing) error {
 		if err != nil || !ok {
 			return err
 		}
-		o := &outgoing{job: j, hashes: make(chan []byte, spansAhead)}
+		o := &outgoing{job: j, asked: j.from, hashes: make(chan []byte, spansAhead)}
 		if err := s.begin(o); err != nil {
 			return err
 		}
 		*ahead = append(*ahead, o)
-		room -= j.entry.Size
+		room -= j.size()
 	}
 	return nil
 }
@@ -140,7 +148,7 @@ func (s *sender) begin(o *outgoing) error {
 	}
 	s.waiting[o.id] = o
 	s.mu.Unlock()
-	if o.basis < 0 {
+	if o.kept || o.known() < 0 {
 		return nil
 	}
 	if err := s.announceFile(o); err != nil {
@@ -149,7 +157,11 @@ func (s *sender) begin(o *outgoing) error {
 	return s.ask(o)
 }
 
+// announceFile tells the receiver, once, what is about to come.
 func (s *sender) announceFile(o *outgoing) error {
+	if o.begun {
+		return nil
+	}
 	o.begun = true
 	return s.c.write(frameBegin, s.intro(o).b)
 }
@@ -158,17 +170,16 @@ func (s *sender) announceFile(o *outgoing) error {
 func (s *sender) intro(o *outgoing) *encoder {
 	e := new(encoder).uint(uint64(o.id))
 	if s.announce {
-		e.entry(o.entry)
+		e.job(o.job)
 	}
 	return e
 }
 
-// ask requests the hashes of the next spans of the basis, as far as they
-// matter and may be under way at a time.
+// ask requests the hashes of the next spans of what the target has, as far as
+// they matter and may be under way at a time.
 func (s *sender) ask(o *outgoing) error {
-	for o.pending < spansAhead && o.asked < min(o.basis, o.entry.Size) {
-		e := new(encoder).uint(uint64(o.id)).int(o.asked).int(o.basis)
-		if err := s.c.write(frameSums, e.b); err != nil {
+	for o.pending < spansAhead && o.asked < o.known() {
+		if err := s.c.write(frameSums, new(encoder).uint(uint64(o.id)).int(o.asked).b); err != nil {
 			return err
 		}
 		o.asked += spanSize
@@ -188,7 +199,7 @@ func (s *sender) deliver(payload []byte) error {
 	s.mu.Lock()
 	o := s.waiting[id]
 	s.mu.Unlock()
-	if o == nil || offset < 0 || offset%spanSize != 0 || len(hashes) != hashesLength(spanLength(o.basis, offset)) {
+	if o == nil || offset < o.from || offset%spanSize != 0 || len(hashes)%hashSize != 0 || len(hashes) > hashesLength(spanSize) {
 		return protocolError("hashes that were not asked for")
 	}
 	select {

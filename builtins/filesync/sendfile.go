@@ -8,15 +8,19 @@ import (
 	"os"
 	"time"
 
-	"github.com/klauspost/compress/s2"
+	"golang.org/x/sys/unix"
 )
 
-// file sends one file.
+// file sends one file, or its part of one.
 func (s *sender) file(ctx context.Context, o *outgoing) (err error) {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	f, before, err := openRegular(s.root, o.entry.Path)
+	f, before, err := s.dir.regular(o.entry.Path)
+	if errors.Is(err, fs.ErrNotExist) && o.kept {
+		s.giveBack(o)
+		return nil
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.gone(ctx, o)
 	}
@@ -24,102 +28,177 @@ func (s *sender) file(ctx context.Context, o *outgoing) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if o.basis < 0 && o.entry.Size <= putSize {
-		return s.put(ctx, o, f, before)
+	o.file, o.before = f, before
+	if o.split != nil {
+		o.inspect = o.split.inspector(s.inspector)
+	} else {
+		o.inspect = s.inspector(*o.entry)
 	}
-	if !o.begun {
-		if err := s.announceFile(o); err != nil {
-			return err
-		}
+	if o.kept {
+		return s.look(ctx, o)
 	}
-	end, err := s.content(ctx, o, f)
-	if err != nil {
+	if o.known() < 0 && o.entry.Size <= putSize {
+		return s.put(ctx, o)
+	}
+	if err := s.announceFile(o); err != nil {
+		return err
+	}
+	if err := s.content(ctx, o); err != nil {
 		return err
 	}
 	if err := s.settle(ctx, o); err != nil {
 		return err
 	}
-	stamp, err := s.verdict(o, f, before, end)
+	stamp, err := s.verdict(o)
 	if err != nil {
 		return err
 	}
-	return s.c.write(frameEnd, new(encoder).uint(uint64(o.id)).int(end).time(stamp).b)
+	return s.c.write(frameEnd, new(encoder).uint(uint64(o.id)).time(stamp).b)
+}
+
+// look lets the inspector see a file that the target has already. One that
+// is no longer as it was listed, or is written to meanwhile, must be copied.
+func (s *sender) look(ctx context.Context, o *outgoing) error {
+	same := func(info fs.FileInfo) bool {
+		return info.Size() == o.entry.Size && info.ModTime().Equal(o.entry.ModTime)
+	}
+	for offset := int64(0); offset < o.entry.Size && same(o.before); offset += chunkSize {
+		if err := s.read(o, s.buf[:min(chunkSize, o.entry.Size-offset)], offset); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+	}
+	after, err := o.file.Stat()
+	if err != nil {
+		return err
+	}
+	if !same(o.before) || !same(after) {
+		s.giveBack(o)
+		return nil
+	}
+	s.handled(int(o.entry.Size), 0)
+	return o.inspect.Done(o.entry.Size)
+}
+
+// giveBack has a file copied that was only to be looked at.
+func (s *sender) giveBack(o *outgoing) {
+	o.returned = true
+	j := o.job
+	j.kept = false
+	s.again(j)
 }
 
 // gone says that a file is no longer there.
 func (s *sender) gone(ctx context.Context, o *outgoing) error {
-	if err := s.changed(o.job, Vanished); err != nil {
+	if err := s.change(o, Vanished); err != nil {
 		return err
 	}
 	if err := s.settle(ctx, o); err != nil {
 		return err
 	}
-	if !o.begun {
-		if err := s.announceFile(o); err != nil {
-			return err
-		}
+	if err := s.announceFile(o); err != nil {
+		return err
 	}
 	return s.c.write(frameGone, new(encoder).uint(uint64(o.id)).b)
 }
 
 // put sends a small file in one frame.
-func (s *sender) put(ctx context.Context, o *outgoing, f *os.File, before fs.FileInfo) error {
-	n, err := readFull(f, s.buf[:o.entry.Size], 0)
+func (s *sender) put(ctx context.Context, o *outgoing) error {
+	buf := s.buf[:o.entry.Size]
+	if err := s.read(o, buf, 0); err != nil {
+		return err
+	}
+	if err := s.pace(ctx, len(buf)); err != nil {
+		return err
+	}
+	stamp, err := s.verdict(o)
 	if err != nil {
 		return err
 	}
-	if err := s.pace(ctx, n); err != nil {
-		return err
+	o.literal = o.entry.Size
+	s.handled(len(buf), len(buf))
+	packed, pays := s.pack.pack(buf)
+	if pays {
+		buf = packed
 	}
-	stamp, err := s.verdict(o, f, before, int64(n))
-	if err != nil {
-		return err
-	}
-	o.literal = int64(n)
-	s.handled(int(o.entry.Size), n)
-	return s.c.write(framePut, s.intro(o).time(stamp).b, s.buf[:n])
+	return s.c.write(framePut, s.intro(o).time(stamp).bool(pays).b, buf)
 }
 
-// content sends the part of a file that differs from the basis and returns
-// where the file ended, at most at its listed size.
-func (s *sender) content(ctx context.Context, o *outgoing, f *os.File) (int64, error) {
+// content sends the part of a file that differs from what the target has.
+func (s *sender) content(ctx context.Context, o *outgoing) error {
 	var hashes []byte
-	for offset := int64(0); offset < o.entry.Size; {
-		if offset%spanSize == 0 && offset < o.basis {
+	for offset := o.from; offset < o.to; {
+		if offset%spanSize == 0 && offset < o.known() {
 			var err error
 			if hashes, err = s.await(ctx, o); err != nil {
-				return 0, err
+				return err
 			}
 			if err := s.ask(o); err != nil {
-				return 0, err
+				return err
 			}
 		}
-		want := int(min(chunkSize, o.entry.Size-offset))
-		n, err := readFull(f, s.buf[:want], offset)
-		if err != nil {
-			return 0, err
+		buf := s.buf[:min(chunkSize, o.to-offset)]
+		if err := s.read(o, buf, offset); err != nil {
+			return err
 		}
-		if err := s.chunk(ctx, o, offset, s.buf[:n], hashes); err != nil {
-			return 0, err
+		if err := s.chunk(ctx, o, offset, buf, hashes); err != nil {
+			return err
 		}
-		hashes = hashes[min(len(hashes), hashesLength(int64(n))):]
-		offset += int64(n)
-		if n < want {
-			return offset, nil
-		}
+		hashes = hashes[min(len(hashes), hashesLength(int64(len(buf)))):]
+		offset += int64(len(buf))
 	}
-	return o.entry.Size, nil
+	return nil
 }
 
-// chunk sends the blocks of data that do not have the given hashes.
+// read reads a stretch of a file and lets the inspector look at it. What the
+// file does not have any more reads as zeros.
+func (s *sender) read(o *outgoing, buf []byte, offset int64) error {
+	if len(buf) == 0 {
+		return nil
+	}
+	if len(buf) > putSize && inHole(o.file, offset, int64(len(buf))) {
+		clear(buf)
+	} else {
+		n, err := o.file.ReadAt(buf, offset)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		o.short = o.short || n < len(buf)
+		clear(buf[n:])
+	}
+	return o.inspect.Block(offset, buf, o.file)
+}
+
+// inHole reports whether a stretch of a file is in a hole. A file system that
+// cannot tell has none (lseek(2)).
+func inHole(f *os.File, offset, n int64) bool {
+	data, err := unix.Seek(int(f.Fd()), offset, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) { // no more data up to the end, or beyond it
+		return true
+	}
+	return err == nil && data >= offset+n
+}
+
+// chunk sends the blocks of data that do not have the given hashes, zeros as
+// their number.
 func (s *sender) chunk(ctx context.Context, o *outgoing, offset int64, data, hashes []byte) error {
 	s.runs = differing(s.runs[:0], data, hashes)
 	literal := 0
 	for _, r := range s.runs {
+		at := new(encoder).uint(uint64(o.id)).int(offset + int64(r.from))
+		if r.zeros {
+			if err := s.c.write(frameZeros, at.int(int64(r.to-r.from)).b); err != nil {
+				return err
+			}
+			o.literal++ // so that the file counts as one that differed
+			continue
+		}
 		if err := s.pace(ctx, r.to-r.from); err != nil {
 			return err
 		}
-		if err := s.data(o.id, offset+int64(r.from), data[r.from:r.to]); err != nil {
+		if err := s.data(at, data[r.from:r.to]); err != nil {
 			return err
 		}
 		literal += r.to - r.from
@@ -130,18 +209,11 @@ func (s *sender) chunk(ctx context.Context, o *outgoing, offset int64, data, has
 }
 
 // data sends one run of bytes, packed where that pays.
-func (s *sender) data(id uint32, offset int64, data []byte) error {
-	e := new(encoder).uint(uint64(id)).int(offset)
-	if s.compress {
-		if n := s2.MaxEncodedLen(len(data)); cap(s.packed) < n {
-			s.packed = make([]byte, n)
-		}
-		packed := s2.Encode(s.packed[:cap(s.packed)], data)
-		if len(packed) < len(data)-len(data)/8 {
-			return s.c.write(framePacked, e.b, packed)
-		}
+func (s *sender) data(at *encoder, data []byte) error {
+	if packed, pays := s.pack.pack(data); pays {
+		return s.c.write(framePacked, at.b, packed)
 	}
-	return s.c.write(frameData, e.b, data)
+	return s.c.write(frameData, at.b, data)
 }
 
 // verdict compares a file that has been read with what it was, reports changes,
@@ -150,32 +222,42 @@ func (s *sender) data(id uint32, offset int64, data []byte) error {
 // A copy whose source may be written again without a visible change of its
 // time gets a time that is one nanosecond off, so that the next copy compares
 // its content.
-func (s *sender) verdict(o *outgoing, f *os.File, before fs.FileInfo, end int64) (time.Time, error) {
-	after, err := f.Stat()
+func (s *sender) verdict(o *outgoing) (time.Time, error) {
+	if err := s.inspected(o); err != nil {
+		return time.Time{}, err
+	}
+	after, err := o.file.Stat()
 	if err != nil {
 		return time.Time{}, err
 	}
-	stamp := before.ModTime()
-	written := !after.ModTime().Equal(stamp) || after.Size() != before.Size()
+	stamp := o.before.ModTime()
+	written := !after.ModTime().Equal(stamp) || after.Size() != o.before.Size()
 	switch {
-	case end < o.entry.Size:
-		err = s.changed(o.job, Shrunk)
+	case o.short || after.Size() < o.entry.Size:
+		err = s.change(o, Shrunk)
 	case after.Size() > o.entry.Size:
-		err = s.changed(o.job, Grown)
+		err = s.change(o, Grown)
 	case written:
-		err = s.changed(o.job, Modified)
+		err = s.change(o, Modified)
 	}
-	if written || end != after.Size() || time.Since(stamp) < racy {
+	if written || after.Size() != o.entry.Size || time.Since(stamp) < racy {
 		stamp = stamp.Add(-time.Nanosecond)
 	}
 	return stamp, err
 }
 
-// readFull reads until buf is full or the file ends.
-func readFull(f *os.File, buf []byte, offset int64) (int, error) {
-	n, err := f.ReadAt(buf, offset)
-	if errors.Is(err, io.EOF) {
-		err = nil
+// inspected tells the inspector when the whole file has been read.
+func (s *sender) inspected(o *outgoing) error {
+	if o.split != nil {
+		return o.split.read()
 	}
-	return n, err
+	return o.inspect.Done(o.entry.Size)
+}
+
+// change tells once of what happened to a file.
+func (s *sender) change(o *outgoing, c Change) error {
+	if o.split != nil && !o.split.changed(c) {
+		return nil
+	}
+	return s.changed(o.job, c)
 }

@@ -50,7 +50,7 @@ type server struct {
 	tree   *tree
 	recv   *receiver // of roleReceive
 	delete bool
-	pack   bool
+	pack   Compression
 
 	jobs    chan job // of roleSend, to its sender; nil when there will be no more
 	sender  *sender
@@ -134,7 +134,8 @@ func (s *server) open(ctx context.Context, payload []byte) error {
 			return err
 		}
 	}
-	t, err := openTree(ctx, r.Root, treeOptions{create: r.Create && r.Role != roleSend, follow: r.FollowRoot, exclude: r.Lock})
+	t, err := openTree(ctx, r.Root, treeOptions{create: r.Create && r.Role != roleSend, follow: r.FollowRoot, exclude: r.Lock,
+		share: r.Role == roleReceive && !r.Lock})
 	if err != nil {
 		return err
 	}
@@ -146,9 +147,15 @@ func (s *server) open(ctx context.Context, payload []byte) error {
 		s.recv = newReceiver(t)
 		s.recv.inPlace, s.recv.remove = r.InPlace, r.Delete
 		s.recv.answer = s.c.write
-		s.recv.describe = func(_ uint32, d *decoder) (Entry, error) {
-			e := d.entry()
-			return e, d.err
+		s.recv.unpack.how = r.Compress
+		s.recv.describe = func(id uint32, d *decoder) (job, error) {
+			j := d.job()
+			j.id = id
+			return j, d.err
+		}
+		s.recv.ended = s.ended
+		if err := s.recv.beginCopy(r.Resume); err != nil {
+			return err
 		}
 	}
 	return s.c.send(frameOpened, openReply{Same: t.id, Owners: os.Geteuid() == 0}.encode())
@@ -156,12 +163,7 @@ func (s *server) open(ctx context.Context, payload []byte) error {
 
 // list sends the tree in frames of many entries.
 func (s *server) list(ctx context.Context, payload []byte) error {
-	d := decoder{b: payload}
-	given := d.strings()
-	if err := d.finish(); err != nil {
-		return err
-	}
-	prune, err := newPatterns(given)
+	prune, err := decodeFilter(payload)
 	if err != nil {
 		return err
 	}
@@ -184,13 +186,9 @@ func (s *server) list(ctx context.Context, payload []byte) error {
 	return errors.Join(flush(), s.c.send(frameListed))
 }
 
-func (s *server) walk(ctx context.Context, prune patterns, emit func(Entry) error) error {
+func (s *server) walk(ctx context.Context, prune filter, emit func(Entry) error) error {
 	if s.role == roleReceive {
-		entries, err := s.recv.list(ctx, prune)
-		for _, e := range entries {
-			err = errors.Join(err, emit(e))
-		}
-		return err
+		return s.recv.list(ctx, prune, emit)
 	}
 	w := walker{root: s.tree.root, prune: prune, names: newOwners(), emit: emit}
 	return w.run(ctx)
@@ -210,6 +208,19 @@ func (s *server) receive(t frameType, payload []byte) error {
 			return err
 		}
 		return s.recv.removeEntry(name)
+	case frameLink:
+		d := decoder{b: payload}
+		name, to := d.string(), d.string()
+		if err := d.finish(); err != nil {
+			return err
+		}
+		return s.recv.hardLink(name, to)
+	case frameFinish:
+		f, err := decodeFinish(payload)
+		if err != nil {
+			return err
+		}
+		return s.recv.finish(f)
 	case frameBarrier:
 		return s.c.send(frameDone)
 	case frameSync:
@@ -219,6 +230,15 @@ func (s *server) receive(t frameType, payload []byte) error {
 		return s.c.send(frameDone)
 	}
 	return protocolError("an unexpected request of type %d", t)
+}
+
+// ended tells the other end what became of a part: it has the parts on other
+// streams as well, and finishes the file when all are there.
+func (s *server) ended(j job, o outcome) error {
+	if !j.isPart() {
+		return nil
+	}
+	return s.c.write(framePart, encodeOutcome(j.id, o))
 }
 
 func (s *server) change(t frameType, payload []byte) error {

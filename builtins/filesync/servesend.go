@@ -12,11 +12,10 @@ func (s *server) send(ctx context.Context, t frameType, payload []byte) error {
 	}
 	switch t {
 	case frameFetch:
-		r, err := decodeFetch(payload)
+		j, err := decodeFetch(payload)
 		if err != nil {
 			return err
 		}
-		j := job{id: r.ID, entry: Entry{Path: r.Path, Kind: File, Size: r.Size}, basis: r.Basis}
 		if s.jobs == nil {
 			return protocolError("a request after the last")
 		}
@@ -44,10 +43,11 @@ func (s *server) startSender(ctx context.Context) {
 	jobs := make(chan job, maxOpenJobs)
 	s.jobs = jobs
 	s.sender = &sender{
-		c: s.c, root: s.tree.root, compress: s.pack,
+		c: s.c, root: s.tree.root, pack: packer{how: s.pack},
 		next: func(ctx context.Context, wait bool, _ int64) (job, bool, error) {
 			return nextJob(ctx, jobs, wait)
 		},
+		inspector: Options{}.inspector,
 		changed: func(j job, c Change) error {
 			return s.c.write(frameChanged, new(encoder).uint(uint64(j.id)).uint(uint64(c)).b)
 		},

@@ -69,33 +69,52 @@ func (s *stream) open(ctx context.Context, r openRequest) (openReply, error) {
 	return decodeOpenReply(payload)
 }
 
-// list has the other side list its tree. Entries that a pattern matches are
-// left out by a source, and listed without what is in them by a target.
-func (s *stream) list(ctx context.Context, prune patterns) ([]Entry, error) {
-	if err := s.c.send(frameList, new(encoder).strings(prune.list).b); err != nil {
-		return nil, s.explain(ctx, err)
+// list has the other side list its tree, in the order of a walk. Entries that
+// the filter matches are left out by a source, and listed without what is in
+// them by a target, which also lists what earlier copies left.
+func (s *stream) list(ctx context.Context, prune filter, emit func(Entry) error) error {
+	if err := s.c.send(frameList, prune.encode()); err != nil {
+		return s.explain(ctx, err)
 	}
-	var all []Entry
+	var order listing
+	names := map[string]string{}
 	for {
 		t, payload, err := s.c.read()
 		if err != nil {
-			return nil, s.explain(ctx, err)
+			return s.explain(ctx, err)
 		}
-		switch t {
-		case frameEntries:
-			d := decoder{b: payload}
-			for len(d.b) > 0 && d.err == nil {
-				all = append(all, d.entry())
+		if t == frameListed {
+			return nil
+		}
+		if t != frameEntries {
+			return s.unexpected(t, payload)
+		}
+		d := decoder{b: payload}
+		for len(d.b) > 0 && d.err == nil {
+			e := d.entry()
+			e.User, e.Group = intern(names, e.User), intern(names, e.Group)
+			if d.err = errors.Join(d.err, order.check(e)); d.err == nil {
+				d.err = emit(e)
 			}
-			if err := d.finish(); err != nil {
-				return nil, err
-			}
-		case frameListed:
-			return all, checkTree(all)
-		default:
-			return nil, s.unexpected(t, payload)
+		}
+		if err := d.finish(); err != nil {
+			return err
 		}
 	}
+}
+
+// maxNames bounds how many owners' names are remembered.
+const maxNames = 10_000
+
+// intern returns the one copy of a string that comes many times.
+func intern(seen map[string]string, s string) string {
+	if one, there := seen[s]; there {
+		return one
+	}
+	if len(seen) < maxNames {
+		seen[s] = s
+	}
+	return s
 }
 
 // call sends a request and returns the payload of its answer, which is valid

@@ -1,20 +1,20 @@
 package filesync
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"syscall"
+
+	"github.com/zeebo/blake3"
 )
 
 // openOut opens what a job writes to, if it is not open yet: the file itself
-// where it may be written in place, else a temporary one that begins as a copy
-// of the basis.
+// where it may be written in place, else a temporary one, which may hold what
+// an earlier copy, or another stream, has written.
 func (r *receiver) openOut(in *incoming) error {
 	if in.out != nil {
 		return nil
@@ -25,29 +25,25 @@ func (r *receiver) openOut(in *incoming) error {
 			return err
 		}
 	}
-	if err := r.openTemp(in); err != nil {
-		return err
-	}
-	if in.basis == nil {
-		return nil
-	}
-	return copyBasis(in)
+	return r.openTemp(in)
 }
 
 // openInPlace opens the final name for writing. It returns false where the
 // file must be replaced instead: other links share it, or its mode forbids
 // writing.
 func (r *receiver) openInPlace(in *incoming) (bool, error) {
-	if in.basis == nil {
-		f, err := r.tree.root.OpenFile(in.entry.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if errors.Is(err, fs.ErrExist) {
+	if in.basis < 0 {
+		f, err := r.dir.open(in.entry.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			in.out, in.fresh = f, !in.shared
+			return true, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return false, err
+		}
+		if !in.shared {
 			return false, nil
 		}
-		in.out = f
-		return err == nil, err
-	}
-	if st, ok := in.basisInfo.Sys().(*syscall.Stat_t); !ok || st.Nlink > 1 {
-		return false, nil
 	}
 	f, info, err := openExisting(r.tree.root, in.entry.Path, os.O_RDWR)
 	if errors.Is(err, fs.ErrPermission) {
@@ -56,43 +52,84 @@ func (r *receiver) openInPlace(in *incoming) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if !sameState(info, in.basisInfo) {
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Nlink > 1 {
+		return false, f.Close()
+	}
+	if in.oldInfo != nil && !in.shared && !sameState(info, in.oldInfo) {
 		return false, errors.Join(errBasisChanged, f.Close())
 	}
 	in.out = f
 	return true, nil
 }
 
+// openTemp opens the temporary file of a job.
 func (r *receiver) openTemp(in *incoming) error {
-	in.temp = tempName(in.entry.Path)
-	f, err := r.tree.root.OpenFile(in.temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	const flags = os.O_RDWR | os.O_CREATE | os.O_EXCL
+	temp := tempName(in.entry.Path)
+	f, err := r.dir.open(temp, flags, 0o600)
+	in.fresh = err == nil && !in.shared
+	if errors.Is(err, fs.ErrExist) {
+		if in.shared || in.partial >= 0 {
+			f, err = r.openLeftover(temp)
+		} else if err = r.clearTemp(temp); err == nil {
+			f, err = r.dir.open(temp, flags, 0o600)
+		}
+	}
 	if err != nil {
-		in.temp = ""
 		return err
 	}
-	in.out = f
+	in.out, in.temp = f, temp
 	return nil
 }
 
-// copyBasis fills a temporary file with what the basis holds, by reflink or
-// within the kernel where the file system can.
-func copyBasis(in *incoming) error {
-	if _, err := in.basis.Seek(0, io.SeekStart); err != nil {
+// clearTemp removes what has a temporary name that is needed.
+func (r *receiver) clearTemp(temp string) error {
+	if err := r.tree.root.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
-	}
-	want := min(in.basisInfo.Size(), in.entry.Size)
-	n, err := io.Copy(in.out, io.LimitReader(in.basis, want))
-	if err != nil {
-		return err
-	}
-	now, err := in.basis.Stat()
-	if err != nil {
-		return err
-	}
-	if n != want || !sameState(now, in.basisInfo) {
-		return errBasisChanged
 	}
 	return nil
+}
+
+// openLeftover opens a temporary file that is there already.
+func (r *receiver) openLeftover(temp string) (*os.File, error) {
+	f, info, err := openExisting(r.tree.root, temp, os.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > 0 && !resumable(info) {
+		return nil, errors.Join(fmt.Errorf("%s was put there by another program", temp), f.Close())
+	}
+	return f, nil
+}
+
+// advance makes a file right up to an offset: what a temporary one lacks before
+// it is the same in the file that is there already.
+func (r *receiver) advance(in *incoming, offset int64) error {
+	if err := r.openOut(in); err != nil {
+		return err
+	}
+	for in.temp != "" && in.at < offset {
+		next := min(offset, in.at-in.at%spanSize+spanSize)
+		if in.kept == nil || !in.kept[(in.at-in.from)/spanSize] {
+			if err := r.fromOld(in, in.at, next); err != nil {
+				return err
+			}
+		}
+		in.at = next
+	}
+	in.at = offset
+	return nil
+}
+
+// fromOld copies a stretch of the file that is there already.
+func (r *receiver) fromOld(in *incoming, from, to int64) error {
+	if to = min(to, in.basis); from >= to {
+		return nil
+	}
+	if err := r.openOld(in); err != nil {
+		return err
+	}
+	return copyRange(in.out, in.old, from, to)
 }
 
 // sameState reports whether a file has not been written to in between.
@@ -100,10 +137,11 @@ func sameState(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
+// tempName is where a file is put together. It follows from the file's own
+// name, so that the next copy finds what one that was cut has left.
 func tempName(name string) string {
-	var random [8]byte
-	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
-	return path.Join(path.Dir(name), tempPrefix+hex.EncodeToString(random[:])+tempSuffix)
+	sum := blake3.Sum256([]byte(name))
+	return path.Join(path.Dir(name), tempPrefix+hex.EncodeToString(sum[:hashSize])+tempSuffix)
 }
 
 // mkdir makes a directory that this process can fill; meta gives it its own
@@ -134,6 +172,9 @@ func (r *receiver) mkdir(e Entry) error {
 func (r *receiver) symlink(e Entry) error {
 	r.dirs[path.Dir(e.Path)] = true
 	temp := tempName(e.Path)
+	if err := r.clearTemp(temp); err != nil {
+		return err
+	}
 	if err := r.tree.root.Symlink(e.Target, temp); err != nil {
 		return err
 	}
@@ -182,7 +223,7 @@ func (r *receiver) meta(e Entry) error {
 		if err != nil {
 			return err
 		}
-		w := &finished{file: f, path: e.Path, mode: e.Mode, modTime: e.ModTime, uid: -1, gid: -1}
+		w := &finished{file: f, path: e.Path, mode: e.Mode, modTime: e.ModTime, size: e.Size, uid: -1, gid: -1}
 		if r.owners != nil {
 			w.uid, w.gid = r.owners.ids(e)
 		}

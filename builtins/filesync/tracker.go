@@ -62,15 +62,21 @@ func (t *tracker) plan(p plan) {
 		t.dirs[e.Path] = true
 	}
 	for _, e := range p.remove {
-		t.print("deleting " + t.name(e))
+		if !isTemp(e.Path) {
+			t.print("deleting " + t.name(e))
+		}
 	}
 	for _, e := range p.links {
 		t.printTree(e.Path)
-		t.print(t.name(e) + " -> " + e.Target)
+		t.print(t.name(*e) + " -> " + e.Target)
+	}
+	for _, l := range p.hardLinks {
+		t.printTree(l.entry.Path)
+		t.print(t.name(*l.entry) + " => " + l.to.Path)
 	}
 	for _, e := range p.meta {
 		t.printTree(e.Path)
-		t.print(t.name(e))
+		t.print(t.name(*e))
 	}
 }
 
@@ -103,7 +109,7 @@ func (t *tracker) changed(name string, c Change) error {
 }
 
 // rest prints the directories in which nothing else was printed.
-func (t *tracker) rest(dirs []Entry) {
+func (t *tracker) rest(dirs []*Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := len(dirs) - 1; i >= 0; i-- {

@@ -30,6 +30,7 @@ type treeOptions struct {
 	create  bool
 	follow  bool // the root may be a symbolic link
 	exclude bool // keep other copies out
+	share   bool // belong to a copy that keeps others out
 }
 
 // openTree opens a root. Below it nothing follows a symbolic link out; the way
@@ -51,8 +52,8 @@ func openTree(ctx context.Context, path string, o treeOptions) (*tree, error) {
 	info, err := root.Stat(".")
 	if err == nil {
 		t.id = identityOf(info)
-		if o.exclude {
-			err = t.takeLock(ctx)
+		if o.exclude || o.share {
+			err = t.takeLock(ctx, o)
 		}
 	}
 	if err != nil {
@@ -85,8 +86,10 @@ const (
 )
 
 // takeLock keeps a second copy out of the same tree. The lock is the kernel's
-// and ends with the process, however it ends.
-func (t *tree) takeLock(ctx context.Context) error {
+// and ends with the process, however it ends. All streams of a copy share it,
+// and the first of them gets it only when nobody has it: one that was cut may
+// have streams that still write.
+func (t *tree) takeLock(ctx context.Context, o treeOptions) error {
 	dir, err := t.root.Open(".")
 	if err != nil {
 		return err
@@ -96,7 +99,7 @@ func (t *tree) takeLock(ctx context.Context) error {
 	ticker := time.NewTicker(lockInterval)
 	defer ticker.Stop()
 	for {
-		switch err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+		switch err := lockDir(dir, o); {
 		case err == nil:
 			t.lock = dir
 			return nil
@@ -109,6 +112,19 @@ func (t *tree) takeLock(ctx context.Context) error {
 			return errors.Join(fmt.Errorf("%s: %w", t.path, ErrLocked), dir.Close())
 		}
 	}
+}
+
+// lockDir tries to lock a directory.
+func lockDir(dir *os.File, o treeOptions) error {
+	fd := int(dir.Fd())
+	if o.exclude {
+		if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			return err
+		}
+		// Another copy may come in between here, and then it is this one that
+		// is refused (flock(2)).
+	}
+	return unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB)
 }
 
 // close gives the root and its lock back.

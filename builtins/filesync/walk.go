@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// tempPrefix and tempSuffix frame the names of files that are being received.
-// One that is found when a copy begins is left over from a copy that died.
+// tempPrefix and tempSuffix frame the names of files that are being received
+// (see tempName). One that is found when a copy begins is left over from a copy
+// that died.
 const (
 	tempPrefix = ".warmrun-sync-"
 	tempSuffix = ".tmp"
@@ -27,17 +28,20 @@ func isTemp(name string) bool {
 // is listed was never there.
 type walker struct {
 	root  *os.Root
-	prune patterns
+	prune filter
 	// showPruned lists what a pattern matches, though not what is below it. A
 	// target is listed so: a directory that holds something protected must
 	// not be removed.
 	showPruned bool
 	names      *owners
+	links      linkIDs
+	fresh      func(fs.FileInfo) bool // of a File; may be nil
 	emit       func(Entry) error
-	temp       func(name string) error // told of leftovers; nil skips them
+	temp       func(name string, info fs.FileInfo) error // told of leftovers; nil skips them
 }
 
 func (w *walker) run(ctx context.Context) error {
+	w.links = linkIDs{}
 	info, err := w.root.Stat(".")
 	if err != nil {
 		return err
@@ -52,6 +56,10 @@ func (w *walker) entry(ctx context.Context, name string, info fs.FileInfo) error
 		return nil
 	}
 	w.names.name(&e)
+	if e.Kind == File {
+		e.link = w.links.id(info)
+	}
+	e.fresh = e.Kind == File && w.fresh != nil && w.fresh(info)
 	if e.Kind == Symlink {
 		target, err := w.root.Readlink(name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -91,11 +99,8 @@ func (w *walker) directory(ctx context.Context, e Entry, info fs.FileInfo) error
 }
 
 func (w *walker) child(ctx context.Context, name string, child fs.DirEntry) error {
-	if isTemp(name) {
-		if w.temp == nil {
-			return nil
-		}
-		return w.temp(name)
+	if name == markName || isTemp(name) && w.temp == nil {
+		return nil
 	}
 	info, err := child.Info()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -103,6 +108,9 @@ func (w *walker) child(ctx context.Context, name string, child fs.DirEntry) erro
 	}
 	if err != nil {
 		return err
+	}
+	if isTemp(name) {
+		return w.temp(name, info)
 	}
 	return w.entry(ctx, name, info)
 }

@@ -68,30 +68,29 @@ func (w *window) add(j job) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.jobs[j.id] = j
-	w.bytes += j.entry.Size
+	w.bytes += j.size()
 }
 
-// entry is what was asked for under an id. What was not asked for is refused.
-func (w *window) entry(id uint32) (Entry, error) {
+// job is what was asked for under an id. What was not asked for is refused.
+func (w *window) job(id uint32) (job, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	j, there := w.jobs[id]
 	if !there {
-		return Entry{}, protocolError("a file that was not asked for")
+		return job{}, protocolError("a file that was not asked for")
 	}
-	return j.entry, nil
+	return j, nil
 }
 
 // done takes a file away.
-func (w *window) done(id uint32) job {
+func (w *window) done(id uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	j := w.jobs[id]
 	delete(w.jobs, id)
-	w.bytes -= j.entry.Size
+	w.bytes -= j.size()
 	select {
 	case w.changed <- struct{}{}:
 	default:
 	}
-	return j
 }

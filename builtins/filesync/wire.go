@@ -39,7 +39,11 @@ func (e *encoder) time(t time.Time) *encoder {
 
 func (e *encoder) entry(x Entry) *encoder {
 	return e.string(x.Path).uint(uint64(x.Kind)).uint(uint64(x.Mode)).int(x.Size).time(x.ModTime).
-		uint(uint64(x.UID)).uint(uint64(x.GID)).string(x.User).string(x.Group).string(x.Target)
+		uint(uint64(x.UID)).uint(uint64(x.GID)).string(x.User).string(x.Group).string(x.Target).uint(x.link).bool(x.fresh)
+}
+
+func (e *encoder) job(j job) *encoder {
+	return e.entry(*j.entry).int(j.from).int(j.to).int(j.basis).int(j.partial)
 }
 
 // decoder takes a payload apart. The first thing that is wrong sticks, and
@@ -128,7 +132,7 @@ func (d *decoder) time() time.Time {
 
 func (d *decoder) entry() Entry {
 	x := Entry{Path: d.string(), Kind: Kind(min(d.uint(), 255)), Mode: fs.FileMode(d.uint32()), Size: d.int(), ModTime: d.time(),
-		UID: d.uint32(), GID: d.uint32(), User: d.string(), Group: d.string(), Target: d.string()}
+		UID: d.uint32(), GID: d.uint32(), User: d.string(), Group: d.string(), Target: d.string(), link: d.uint(), fresh: d.bool()}
 	if d.err == nil {
 		d.err = checkEntry(x)
 	}
@@ -138,6 +142,11 @@ func (d *decoder) entry() Entry {
 	}
 	x.Mode &= mask
 	return x
+}
+
+func (d *decoder) job() job {
+	e := d.entry()
+	return job{entry: &e, from: d.int(), to: d.int(), basis: d.int(), partial: d.int()}
 }
 
 // rest is everything that has not been taken yet; it aliases the payload.

@@ -33,6 +33,8 @@ type grammar struct {
 
 	Status     statusCommand     `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
 	Wal        walCommand        `cmd:"" group:"Commands:" help:"Look at archived WAL: list it, show a file, verify it all."`
+	Copy       copyCommand       `cmd:"" group:"Commands:" help:"Copy a directory to or from another node, sending only what is missing there."`
+	Verify     verifyCopyCommand `cmd:"" name:"verifyCopy" group:"Commands:" help:"Compare a base copy with its backup manifest, before its first start."`
 	Env        envCommand        `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
 	Lab        labCommand        `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
 	Shipper    shipperCommand    `cmd:"" group:"Commands:" help:"Show or end the process that keeps the connections which WAL is shipped over."`
@@ -91,6 +93,7 @@ func (p *process) newParser(ctx context.Context, fixed *grammar, books []*engine
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(p, &fixed.globals),
+		kong.NamedMapper("size", kong.MapperFunc(decodeSize)),
 	}
 	flags = map[string]reflect.Value{}
 	for _, book := range books {
@@ -198,6 +201,17 @@ func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Ru
 	if err != nil && command.within != "" && !engine.HasBegun(err) {
 		fmt.Fprintln(p.err, notBegunMark)
 	}
+	return err
+}
+
+// decodeSize reads a flag that is a number of bytes.
+func decodeSize(c *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := c.Scan.PopValueInto("size", &text); err != nil {
+		return err
+	}
+	bytes, err := engine.ParseSize(text)
+	target.SetInt(bytes)
 	return err
 }
 

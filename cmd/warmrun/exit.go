@@ -44,12 +44,13 @@ func exitCode(err error) int {
 	var step *engine.StepError
 	var absent absentError
 	var param *engine.ParamError
+	var halfway halfwayError
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &usage), errors.As(err, &param):
 		return exitUsage
-	case errors.As(err, &step) && (step.PastReturn || len(step.Left) > 0):
+	case errors.As(err, &step) && (step.PastReturn || len(step.Left) > 0), errors.As(err, &halfway):
 		return exitOperator
 	case errors.As(err, &locked):
 		return exitLocked

@@ -45,9 +45,10 @@ type switchResult struct {
 	Timeline walcore.Timeline    `json:"timeline"`
 }
 
-// waitOptions name what must be in the archive: a segment, or the history of
-// a timeline.
+// waitOptions name what must be in the archive: a segment, with From all from
+// that one to it, or the history of a timeline.
 type waitOptions struct {
+	From    walcore.SegmentName `json:"from"`
 	Segment walcore.SegmentName `json:"segment"`
 	History walcore.Timeline    `json:"history"`
 	Timeout time.Duration       `json:"timeout"`
@@ -228,23 +229,39 @@ func drainArchiver(ctx context.Context, s *session, o timeoutOption) (backlogRes
 }
 
 func waitArchive(ctx context.Context, s *session, o waitOptions) (none, error) {
-	name := walcore.FileName(o.Segment)
-	if o.History > 0 {
-		name = o.History.HistoryName()
-	}
 	archive, err := walcore.OpenArchive(s.site.Self.Archive)
 	if err != nil {
 		return none{}, err
 	}
 	timeout := orDefault(o.Timeout, 10*time.Minute)
+	var missing walcore.FileName
 	err = until(ctx, timeout, func() (bool, error) {
-		return archive.Has(name)
+		var err error
+		missing, err = o.missing(archive)
+		return missing == "", err
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = hint.Wrap(fmt.Errorf("%s did not arrive in the archive on %s within %s", name, s.site.Self.Name, timeout),
+		err = hint.Wrap(fmt.Errorf("%s did not arrive in the archive on %s within %s", missing, s.site.Self.Name, timeout),
 			"the primary's server log says why archive_command fails")
 	}
 	return none{}, err
+}
+
+// missing is the first file that is waited for and is not there; "" when all
+// are.
+func (o waitOptions) missing(archive *walcore.Archive) (walcore.FileName, error) {
+	name := walcore.FileName(o.Segment)
+	switch {
+	case o.History > 0:
+		name = o.History.HistoryName()
+	case o.From != "":
+		segment, err := archive.FirstMissing(o.From, o.Segment)
+		return walcore.FileName(segment), err
+	}
+	if found, err := archive.Has(name); err != nil || !found {
+		return name, err
+	}
+	return "", nil
 }
 
 // until asks every 50 ms until the answer is yes, an error, or the time is up.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -286,6 +287,11 @@ func (s *session) self() standby.Node {
 // sql opens a session on a node's server, through its unix socket: peer
 // authentication works and nothing has to be opened in pg_hba.conf.
 func (s *session) sql(ctx context.Context, name cluster.NodeName) (*psql.Conn, error) {
+	return s.sqlIn(ctx, name, "")
+}
+
+// sqlIn is sql in another database than the node's own; "" is that one.
+func (s *session) sqlIn(ctx context.Context, name cluster.NodeName, database string) (*psql.Conn, error) {
 	node, err := s.site.Node(name)
 	if err != nil {
 		return nil, err
@@ -297,7 +303,7 @@ func (s *session) sql(ctx context.Context, name cluster.NodeName) (*psql.Conn, e
 	if !status.Running {
 		return nil, hint.Wrap(fmt.Errorf("no server is running on %s (%s)", name, node.PGData), "warmrun status shows what every node does")
 	}
-	target := psql.Target{SocketDir: status.SocketDir, Port: status.Port, User: node.User, Database: node.Database, ApplicationName: "warmrun"}
+	target := psql.Target{SocketDir: status.SocketDir, Port: status.Port, User: node.User, Database: cmp.Or(database, node.Database), ApplicationName: "warmrun"}
 	// Peer authentication takes us for who we are there.
 	if !s.site.IsSelf(name) {
 		client, err := s.client(ctx, name)

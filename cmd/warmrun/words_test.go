@@ -17,6 +17,8 @@ func TestDescribeCall(t *testing.T) {
 		{"pg_ctl.stop", []any{"db1", stopOptions{Drain: time.Minute}}, "stop the server on db1: no new connections, clients have 1m to finish, then a fast stop"},
 		{"pg_ctl.stop", []any{"db1", map[string]any{"drain": "60s", "timeout": engine.Unknown{From: "x"}}}, "stop the server on db1: no new connections, clients have 60s to finish, then a fast stop"},
 		{"archive.wait", []any{"db2", waitOptions{Segment: "000000010000000000000007"}}, "wait until the archive on db2 has segment 000000010000000000000007"},
+		{"archive.wait", []any{"db2", waitOptions{From: "000000010000000000000005", Segment: "000000010000000000000007"}},
+			"wait until the archive on db2 has every segment from 000000010000000000000005 through segment 000000010000000000000007"},
 		{"archive.wait", []any{"db2", waitOptions{History: 3}}, "wait until the archive on db2 has the history of timeline 3"},
 		{"archive.wait", []any{"db2", map[string]any{"history": engine.Unknown{From: "x"}, "timeout": "5m"}}, "wait until the archive on db2 has the history of timeline (the new one)"},
 		{"archive.set_active", []any{"db1", setActiveOptions{Active: true}}, "activate archiving on db1"},

@@ -16,7 +16,7 @@ function basecopy.checks(target)
       return true
     end },
     check { "the other side runs no server, and was no primary", function(c)
-      base.receivable(target(c))
+      copy.receivable(target(c))
       return true
     end },
     check { "with --start, the server on the other side can be started", function(c)
@@ -27,8 +27,26 @@ end
 
 function basecopy.copy(target)
   return step { "copy", undo = false, timeout = "168h", run = function(c)
-    return base.copy(c.node, { to = target(c), fast = c.params.fast, streams = c.params.streams, max_rate = c.params.max_rate })
+    return copy.base(c.node, {
+      to = target(c), fast = c.params.fast, streams = c.params.streams, max_rate = c.params.max_rate,
+      compress = c.params.compress, verbose = c.params.verbose,
+      allow_bad_pages = c.params.allow_bad_pages,
+    })
   end }
+end
+
+-- verify comes before configure, which changes files of the copy.
+function basecopy.verify(target)
+  return step { "verify", undo = false, timeout = "168h", when = function(c) return c.params.verify end, run = function(c)
+    local report = copy.verify(target(c), {})
+    say("%d files on %s are as they were copied", report.files, target(c))
+  end }
+end
+
+-- wal waits for all WAL that the copy needs: without any one segment of it the
+-- copy cannot be started.
+function basecopy.wal(c, node)
+  archive.wait(node, { from = c.results.copy.start_segment, segment = c.results.copy.stop_segment, timeout = c.params.wal_timeout })
 end
 
 function basecopy.configure(target)
@@ -51,6 +69,10 @@ function basecopy.params()
     fast = param.boolean { default = true, help = "begin with an immediate checkpoint instead of a spread one" },
     streams = param.integer { default = 4, help = "how many streams copy at once" },
     max_rate = param.size { default = "0", help = "bytes a second that the copy may take from the network, such as 50MB (0: all it can get)" },
+    compress = param.choice { choices = { "none", "s2", "zstd" }, default = "s2", help = "how the copy is packed on the wire" },
+    allow_bad_pages = param.boolean { default = false, help = "copy pages whose checksum is wrong as they are, and list them, instead of failing" },
+    verify = param.boolean { default = false, help = "read the whole copy there, and compare it with its backup manifest" },
+    verbose = param.boolean { default = false, help = "print the name of every file that is copied or deleted" },
     wal_timeout = param.duration { default = "10m", help = "how long the copy's last WAL may take to reach the archive there" },
   }
 end

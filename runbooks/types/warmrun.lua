@@ -53,11 +53,23 @@ function lsn(text) end
 ---@field ready integer
 ---@field oldest string
 
+---@class (exact) badPage
+---@field path string
+---@field block integer
+---@field stored integer
+---@field computed integer
+---@field database? string
+---@field relation? string
+
 ---@class (exact) baseOptions
 ---@field to? string
 ---@field fast? boolean
 ---@field streams? integer
 ---@field max_rate? integer
+---@field compress? string
+---@field tablespaces? table<string, string>
+---@field allow_bad_pages? boolean
+---@field verbose? boolean
 
 ---@class (exact) bringBackOptions
 ---@field partner? string
@@ -77,6 +89,10 @@ function lsn(text) end
 ---@field histories integer[]
 ---@field history? historyEntry[]
 ---@field want_history? integer
+
+---@class (exact) changedFile
+---@field path string
+---@field how string
 
 ---@class (exact) checkArchiveOptions
 ---@field source? string
@@ -115,9 +131,23 @@ function lsn(text) end
 ---@field max_locks_per_xact integer
 ---@field track_commit_timestamp boolean
 ---@field block_size integer
+---@field relation_blocks integer
 ---@field wal_block_size integer
 ---@field segment_size integer
 ---@field checksum_version integer
+
+---@class (exact) copyResult
+---@field files integer
+---@field dirs integer
+---@field transferred integer
+---@field deleted integer
+---@field literal integer
+---@field sent integer
+---@field received integer
+---@field total_size integer
+---@field elapsed number
+---@field changed changedFile[]
+---@field dry_run boolean
 
 ---@class (exact) cronOptions
 ---@field name? string
@@ -154,6 +184,11 @@ function lsn(text) end
 ---@field by? string
 ---@field epoch? integer
 ---@field at? string
+
+---@class (exact) finding
+---@field problem string
+---@field path string
+---@field detail? string
 
 ---@class (exact) flushed
 ---@field timeline integer
@@ -337,11 +372,46 @@ function lsn(text) end
 ---@field histories? boolean
 ---@field lenient? boolean
 
----@class (exact) pushOptions
+---@class (exact) pullTreeOptions
+---@field from? string
+---@field source? string
+---@field target? string
+---@field verbose? boolean
+---@field checksum? boolean
+---@field delete? boolean
+---@field delete_excluded? boolean
+---@field include? string[]
+---@field exclude? string[]
+---@field max_rate? integer
+---@field compress? string
+---@field streams? integer
+---@field in_place? boolean
+---@field hard_links? string
+---@field dry_run? boolean
+---@field live? boolean
+
+---@class (exact) pushTreeOptions
 ---@field to? string
 ---@field source? string
 ---@field target? string
+---@field verbose? boolean
+---@field checksum? boolean
 ---@field delete? boolean
+---@field delete_excluded? boolean
+---@field include? string[]
+---@field exclude? string[]
+---@field max_rate? integer
+---@field compress? string
+---@field streams? integer
+---@field in_place? boolean
+---@field hard_links? string
+---@field dry_run? boolean
+---@field live? boolean
+
+---@class (exact) range
+---@field timeline integer
+---@field start_lsn lsn
+---@field end_lsn lsn
 
 ---@class (exact) recoveryEndOptions
 ---@field fast? boolean
@@ -366,6 +436,9 @@ function lsn(text) end
 ---@field timeline integer
 ---@field history_file string
 ---@field changed integer
+---@field pages_judged integer
+---@field bad_pages? badPage[]
+---@field bad_page_count integer
 ---@field summary summary
 ---@field tablespaces tablespace[]
 
@@ -476,10 +549,20 @@ function lsn(text) end
 ---@field findings integer
 ---@field first string
 
+---@class (exact) verifyReport
+---@field dir string
+---@field manifest_version integer
+---@field system_identifier string
+---@field files integer
+---@field bytes integer
+---@field wal range[]
+---@field findings finding[]
+
 ---@class (exact) versionResult
 ---@field major number
 
 ---@class (exact) waitOptions
+---@field from? string
 ---@field segment? string
 ---@field history? integer
 ---@field timeout? duration
@@ -739,19 +822,6 @@ function archive.wait(node, options) end
 ---@return boolean
 function archive.working(node) end
 
----base copies
-base = {}
-
----take a base copy of the node's running server onto another node (change)
----@param node string
----@param options? baseOptions
----@return result
-function base.copy(node, options) end
-
----that a base copy may be written over the node (read)
----@param node string
-function base.receivable(node) end
-
 ---the nodes and their parts
 cluster = {}
 
@@ -796,8 +866,14 @@ function cluster.partner(node) end
 ---@return formerPair
 function cluster.primary_and_other() end
 
----copying files between nodes
+---copying directories between nodes, and base copies
 copy = {}
+
+---take a base copy of the node's running server onto another node (change)
+---@param node string
+---@param options? baseOptions
+---@return result
+function copy.base(node, options) end
 
 ---save the node's server log files on another node (change)
 ---@param node string
@@ -805,11 +881,26 @@ copy = {}
 ---@return summary
 function copy.logs(node, options) end
 
+---copy a directory of another node to the node (change)
+---@param node string
+---@param options? pullTreeOptions
+---@return copyResult
+function copy.pull(node, options) end
+
 ---copy a directory of the node to another node (change)
 ---@param node string
----@param options? pushOptions
----@return summary
+---@param options? pushTreeOptions
+---@return copyResult
 function copy.push(node, options) end
+
+---that a base copy may be written over the node (read)
+---@param node string
+function copy.receivable(node) end
+
+---compare a base copy on the node, from which no server was started, with its backup manifest (change)
+---@param node string
+---@return verifyReport
+function copy.verify(node) end
 
 ---what runs by itself
 cron = {}

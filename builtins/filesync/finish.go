@@ -1,0 +1,82 @@
+package filesync
+
+import (
+	"errors"
+	"io/fs"
+	"time"
+)
+
+// finishRequest tells the target that all parts of a file are there.
+type finishRequest struct {
+	ID    uint32
+	Entry Entry
+	Basis int64
+	Gone  bool // the file vanished from the source meanwhile
+	Stamp time.Time
+	Same  []span // parts that were left in the basis
+}
+
+func (f finishRequest) encode() []byte {
+	e := new(encoder).uint(uint64(f.ID)).entry(f.Entry).int(f.Basis).bool(f.Gone).time(f.Stamp).uint(uint64(len(f.Same)))
+	for _, s := range f.Same {
+		e.int(s.from).int(s.to)
+	}
+	return e.b
+}
+
+func decodeFinish(payload []byte) (finishRequest, error) {
+	d := decoder{b: payload}
+	f := finishRequest{ID: d.uint32(), Entry: d.entry(), Basis: d.int(), Gone: d.bool(), Stamp: d.time()}
+	for n := d.uint(); n > 0 && d.err == nil; n-- {
+		s := span{d.int(), d.int()}
+		if s.from < 0 || s.from >= s.to || s.to > f.Entry.Size {
+			d.fail("range")
+		}
+		f.Same = append(f.Same, s)
+	}
+	if d.err == nil && (f.Entry.Kind != File || f.Basis < -1) {
+		d.fail("file")
+	}
+	return f, d.finish()
+}
+
+// finish puts a file together whose parts have been written, by any stream,
+// and hands it over to be made durable.
+func (r *receiver) finish(f finishRequest) error {
+	temp := tempName(f.Entry.Path)
+	if f.Gone {
+		if err := r.tree.root.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return r.vanish(f.Entry.Path)
+	}
+	in := &incoming{job: job{entry: &f.Entry, to: f.Entry.Size, basis: f.Basis, partial: -1}, shared: true}
+	var same int64
+	for _, s := range f.Same {
+		same += s.to - s.from
+	}
+	var err error
+	if same == f.Entry.Size && f.Basis == f.Entry.Size {
+		err = r.openOld(in)
+	} else if err = r.assemble(in, f.Same); err == nil {
+		err = errors.Join(setLength(in.out, f.Entry.Size), in.closeOld())
+	}
+	if err != nil {
+		return errors.Join(in.fail(err), in.close())
+	}
+	return r.commit(in, f.Stamp)
+}
+
+// assemble opens what the parts were written to and brings those into it that
+// are the same as before.
+func (r *receiver) assemble(in *incoming, same []span) error {
+	if err := r.openOut(in); err != nil || in.temp == "" {
+		return err
+	}
+	for _, s := range same {
+		if err := r.fromOld(in, s.from, s.to); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,53 @@
+package filesync
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+)
+
+// markName is a file in the target's root that stands there while a copy with
+// Options.Resume is under way, and holds that option's value. It is the first
+// thing that such a copy makes and the last that it removes, so that what
+// changed later than it was changed by this copy, or by one before it that was
+// cut.
+const markName = ".warmrun-sync-begun"
+
+// beginCopy makes the mark durable, or takes up one that an earlier copy of the
+// same has left. From then on list tells what is as an earlier copy left it.
+func (r *receiver) beginCopy(name string) error {
+	if name == "" {
+		return nil
+	}
+	content, err := readSmall(r.tree.root, smallFile{Name: markName, Limit: maxSmallFile})
+	if err == nil && string(content) == name {
+		info, err := r.tree.root.Lstat(markName)
+		if err == nil {
+			r.begun = changeTime(info)
+		}
+		return err
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return r.writeSmall(smallFile{Name: markName, Perm: 0o600, Data: []byte(name)})
+}
+
+// isFresh reports whether a file is one that this copy's predecessor has dealt
+// with: it was changed after the mark was made. Only a complete one has its
+// source's time.
+func (r *receiver) isFresh(info fs.FileInfo) bool {
+	return !r.begun.IsZero() && changeTime(info).After(r.begun)
+}
+
+// changeTime is when anything about a file, its name included, was last
+// changed. Nobody can set it.
+func changeTime(info os.FileInfo) time.Time {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return time.Time{}
+	}
+	return time.Unix(st.Ctim.Unix())
+}

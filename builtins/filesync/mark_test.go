@@ -1,0 +1,111 @@
+package filesync
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// cutCopy makes a copy that fails at its last file, and leaves the target as a
+// cut one does. What comes shortly before that file may not have arrived.
+func cutCopy(t *testing.T, run func(from, to string, o Options) (Summary, error), from, to string, o Options) {
+	t.Helper()
+	for i := range 40 {
+		write(t, from, fmt.Sprintf("y-before-last/%d", i), noise(uint64(i), 60<<10))
+	}
+	must(t, os.Chtimes(filepath.Join(from, "y-before-last"), old, old))
+	must(t, os.RemoveAll(filepath.Join(from, "z-last")))
+	o.OnChange = nil
+	o.Select = func(all []Entry) []Entry {
+		return append(all, Entry{Path: "z-last", Kind: File, Size: 5, ModTime: old})
+	}
+	if _, err := run(from, to, o); err == nil {
+		t.Fatal("got no error from the copy that should be cut")
+	}
+	write(t, from, "z-last", []byte("last!"))
+}
+
+// TestResumeByName: what a cut copy of the same name has completed is not
+// compared again; everything else is.
+func TestResumeByName(t *testing.T) {
+	t.Parallel()
+	for _, c := range copiers {
+		run := func(from, to string, o Options) (Summary, error) {
+			far := newFarEnds(t)
+			defer far.wait.Wait()
+			return c.copy(t.Context(), far.dial, from, to, o)
+		}
+		for _, inPlace := range []bool{false, true} {
+			from, to := sampleTree(t), t.TempDir()
+			write(t, from, "z-last", []byte("last!"))
+			write(t, from, "early", []byte("right"))
+			write(t, to, "early", []byte("wrong")) // the same size and time
+			o := Options{Checksum: true, InPlace: inPlace, Delete: true, Streams: 1, Resume: "this one"}
+			cutCopy(t, run, from, to, o)
+			if _, err := os.Stat(filepath.Join(to, markName)); err != nil {
+				t.Fatalf("the cut copy left no mark: %v", err)
+			}
+			// Written by nobody in real life, which shows what is looked at.
+			must(t, os.WriteFile(filepath.Join(to, "dir/page"), noise(9, blockSize), 0o600))
+			must(t, os.Chtimes(filepath.Join(to, "dir/page"), old, old))
+			s, err := run(from, to, o)
+			must(t, err)
+			checkSame(t, to, from, "dir/page")
+			checkContent(t, to, "dir/page", noise(9, blockSize))
+			if s.Transferred > 41 {
+				t.Errorf("got %d files transferred, want the last ones", s.Transferred)
+			}
+			if _, err := os.Stat(filepath.Join(to, markName)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("got %v for the mark of a copy that is done, want none", err)
+			}
+			cutCopy(t, run, from, to, o)
+			o.Resume = "another one"
+			_, err = run(from, to, o)
+			must(t, err)
+			checkSame(t, to, from)
+		}
+	}
+}
+
+// TestResumeInspects: an inspector sees also what a cut copy had completed, and
+// what is written to meanwhile is copied.
+func TestResumeInspects(t *testing.T) {
+	t.Parallel()
+	from, to := sampleTree(t), t.TempDir()
+	write(t, from, "z-last", []byte("last!"))
+	run := func(from, to string, o Options) (Summary, error) {
+		far := newFarEnds(t)
+		defer far.wait.Wait()
+		return Push(t.Context(), far.dial, from, to, o)
+	}
+	o := Options{Checksum: true, InPlace: true, Resume: "this one", OnChange: LetPass}
+	cutCopy(t, run, from, to, o)
+	var mu sync.Mutex
+	done := map[string]*recorder{}
+	o.Select = func(all []Entry) []Entry {
+		patch(t, filepath.Join(from, "dir/deep/er/large"), 2<<20, []byte("changed"))
+		must(t, os.Remove(filepath.Join(from, "top")))
+		return all
+	}
+	o.Delete = true
+	o.Inspect = func(e Entry) Inspector {
+		mu.Lock()
+		defer mu.Unlock()
+		done[e.Path] = &recorder{}
+		return done[e.Path]
+	}
+	_, err := run(from, to, o)
+	must(t, err)
+	checkSame(t, to, from, "dir/deep/er/large")
+	for _, name := range []string{"dir/page", "dir/odd", "dir/deep/er/large", "empty", "z-last"} {
+		content, err := os.ReadFile(filepath.Join(from, name))
+		must(t, err)
+		checkContent(t, to, name, content)
+		if r := done[name]; r == nil || r.done != 1 || string(r.content) != string(content) {
+			t.Errorf("%s: was not seen, or not as it is on the target", name)
+		}
+	}
+}
