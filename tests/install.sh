@@ -60,13 +60,14 @@ look() {
 	esac
 }
 
-# The peers that shipping and restoring are compared with.
+# The peers that shipping, restoring and copying are compared with.
 look_bench() {
 	server_program pgbench || need postgresql-contrib postgresql-contrib "writes the WAL that is shipped (pgbench)"
 	system_program sshd || need openssh-server openssh-server "a real sshd to ship through"
 	system_program ssh || need openssh-client openssh-clients "the ssh client of rsync and pgbackrest"
 	system_program rsync || need rsync rsync "to compare with: 2warm ships with it"
 	system_program pgbackrest || need pgbackrest pgbackrest "to compare with"
+	server_program pg_basebackup || need postgresql-client postgresql-server "to compare with (pg_basebackup)"
 	for program in zstd lz4; do
 		system_program $program || need $program $program "unpacks archived segments, to compare them with their source ($program)"
 	done

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,7 +20,8 @@ import (
 //
 // The compiler's cache, the source tree and the file for -json may all be
 // closed to that user. So they are used while they can be, and what comes of it
-// is handed over as open files, which need no name and leave nothing behind.
+// is handed over as open files, which need no name and leave nothing behind. A
+// TUN device is root's only, and is handed over in the same way.
 const handedVar = "WARMRUN_BENCH_HANDED"
 
 // prepareHanded builds what is measured and opens what is written, unless that
@@ -65,6 +67,13 @@ func prepareHanded(ctx context.Context, o options) (err error) {
 			return fmt.Errorf("open %s: %w", f.path, err)
 		}
 		words = append(words, f.name+"="+strconv.Itoa(fd))
+	}
+	if slices.ContainsFunc(o.parts, func(p part) bool { return p.name == "delay" }) {
+		if fd, err := openDelay(); err == nil {
+			words = append(words, "tun="+strconv.Itoa(fd))
+		} else if err := os.Setenv(noDelayVar, err.Error()); err != nil {
+			return err
+		}
 	}
 	return os.Setenv(handedVar, strings.Join(words, " "))
 }

@@ -14,44 +14,71 @@ import (
 )
 
 // link is the way to "the other node" for one contestant: an OpenSSH server of
-// its own on loopback, and a proxy in front of it that counts.
+// its own, and something in front of it that counts.
 type link struct {
 	b     *bench
 	dir   string
-	proxy *proxy
 	log   string
+	host  string // where clients connect
+	port  int
+	bytes func() int64 // what has passed so far, both ways
 }
 
-// newLink starts both. They end with the bench.
+// newLink starts a server on loopback, with a proxy in front. They end with the
+// bench.
 func (b *bench) newLink(ctx context.Context) (*link, error) {
+	l, port, err := b.serveSSH(ctx, "127.0.0.1")
+	if err != nil {
+		return nil, err
+	}
+	p, err := startProxy(net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return nil, err
+	}
+	b.proxies = append(b.proxies, p)
+	l.host, l.port, l.bytes = "127.0.0.1", p.port(), p.bytes
+	return l, l.writeClient()
+}
+
+// newSlowLink starts a server that is reached through the delay. Nothing
+// stands in front of it, so TCP goes from end to end.
+func (b *bench) newSlowLink(ctx context.Context, d *delay) (*link, error) {
+	l, port, err := b.serveSSH(ctx, delayHere)
+	if err != nil {
+		return nil, err
+	}
+	l.host, l.port, l.bytes = delayThere, port, d.bytes.Load
+	return l, l.writeClient()
+}
+
+// serveSSH makes the keys and starts the server.
+func (b *bench) serveSSH(ctx context.Context, address string) (*link, int, error) {
 	b.links++
 	l := &link{b: b, dir: b.path(fmt.Sprintf("ssh%d", b.links))}
 	l.log = filepath.Join(l.dir, "sshd.log")
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	for _, key := range []string{"host_key", "key"} {
 		if _, err := b.output(ctx, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(l.dir, key)); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
 	port, err := freePort()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if err := l.startSSHD(ctx, port); err != nil {
-		return nil, err
-	}
-	if l.proxy, err = startProxy(net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err != nil {
-		return nil, err
-	}
-	b.proxies = append(b.proxies, l.proxy)
-	host, err := os.ReadFile(filepath.Join(l.dir, "host_key.pub"))
+	return l, port, l.startSSHD(ctx, address, port)
+}
+
+// writeClient writes what clients need to know of the server.
+func (l *link) writeClient() error {
+	key, err := os.ReadFile(filepath.Join(l.dir, "host_key.pub"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	known := fmt.Sprintf("[127.0.0.1]:%d %s", l.proxy.port(), host)
-	return l, errors.Join(
+	known := fmt.Sprintf("[%s]:%d %s", l.host, l.port, key)
+	return errors.Join(
 		write(l.knownHosts(), known, 0o600),
 		write(l.clientConfig(), l.config(""), 0o600))
 }
@@ -62,8 +89,8 @@ func (l *link) clientConfig() string { return filepath.Join(l.dir, "ssh_config")
 
 // config is an ssh_config for OpenSSH's client; the node is called "peer".
 func (l *link) config(more string) string {
-	return fmt.Sprintf("Host *\nHostName 127.0.0.1\nPort %d\nUser %s\nIdentityFile %s\nIdentitiesOnly yes\nUserKnownHostsFile %s\nBatchMode yes\nLogLevel ERROR\n%s\n",
-		l.proxy.port(), l.b.user, l.key(), l.knownHosts(), more)
+	return fmt.Sprintf("Host *\nHostName %s\nPort %d\nUser %s\nIdentityFile %s\nIdentitiesOnly yes\nUserKnownHostsFile %s\nBatchMode yes\nLogLevel ERROR\n%s\n",
+		l.host, l.port, l.b.user, l.key(), l.knownHosts(), more)
 }
 
 // bestSettings are OpenSSH's fastest: a cheap key exchange, and the cipher that
@@ -73,10 +100,10 @@ const bestSettings = "KexAlgorithms curve25519-sha256\nCiphers aes128-gcm@openss
 // startSSHD runs the server as this ordinary user, so it needs neither PAM nor
 // root. DEBUG1 makes it say which cipher was agreed upon, at about 60 lines for
 // a connection.
-func (l *link) startSSHD(ctx context.Context, port int) error {
-	config := fmt.Sprintf("ListenAddress 127.0.0.1\nPort %d\nHostKey %s\nAuthorizedKeysFile %s.pub\nPidFile none\nUsePAM no\nStrictModes no\n"+
+func (l *link) startSSHD(ctx context.Context, address string, port int) error {
+	config := fmt.Sprintf("ListenAddress %s\nPort %d\nHostKey %s\nAuthorizedKeysFile %s.pub\nPidFile none\nUsePAM no\nStrictModes no\n"+
 		"PasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\nLogLevel DEBUG1\nMaxStartups 100\n",
-		port, filepath.Join(l.dir, "host_key"), l.key())
+		address, port, filepath.Join(l.dir, "host_key"), l.key())
 	path := filepath.Join(l.dir, "sshd_config")
 	if err := write(path, config, 0o600); err != nil {
 		return err
@@ -89,7 +116,7 @@ func (l *link) startSSHD(ctx context.Context, port int) error {
 		return err
 	}
 	for range 1000 {
-		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		conn, err := net.Dial("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 		if err == nil {
 			return conn.Close()
 		}
@@ -146,7 +173,7 @@ func (l *link) wire() int64 {
 	if l == nil {
 		return 0
 	}
-	return l.proxy.bytes()
+	return l.bytes()
 }
 
 // findSSHD is the absolute path, without which sshd cannot execute itself

@@ -1,10 +1,14 @@
-// Command bench measures shipping and restoring WAL, side by side with what
-// else does that: rsync over ssh as 2warm runs it, rsync over a held connection,
-// pgbackrest, cp, and pg_standby where an older PostgreSQL has it.
+// Command bench measures shipping and restoring WAL, and copying, side by side
+// with what else does that: rsync over ssh as 2warm runs it, rsync with the best
+// settings that it has, pgbackrest, pg_basebackup, cp, and pg_standby where an
+// older PostgreSQL has it.
 //
 //	go run ./tests/bench [-part archive,restore] [-quick] [-json FILE]
 //
-// Everything is real: a PostgreSQL server writes the WAL, an OpenSSH server
+// The parts of WAL are archive, delivered, restore, wake, commit and cleanup;
+// those of copies are base, delta, delay, files and resume; memory has both.
+//
+// Everything is real: a PostgreSQL server writes what is moved, an OpenSSH server
 // receives it, every result is compared with its source. The contestants take
 // turns within each round, so that a busy machine is busy for all of them; what
 // counts is the ratio of their medians, never a time.
@@ -14,10 +18,13 @@
 //   - part: one table of the report, and what measures it.
 //   - contestant: one way to do what the part measures; warmrun is one of them.
 //   - round: every contestant once, in an order that changes from round to round.
-//   - load: what kind of WAL the segments hold.
+//   - load: what kind of WAL the segments hold, or what kind of data a copy does.
+//   - transfer: one way to copy a tree, which is a contestant of those parts.
 //
 // Started by root it becomes an ordinary user first, because neither server
-// should be root's. It leaves no process and no file behind.
+// should be root's. It leaves no process and no file behind. Only root can have
+// the long link of the part delay; the bench is then in a network namespace of
+// its own.
 package main
 
 import (
@@ -49,8 +56,13 @@ func parts() []part {
 		{"restore", "a restore call from the local archive", restorePart},
 		{"wake", "from durable in the archive to restored", wakePart},
 		{"commit", "from commit to visible on the hot standby", commitPart},
-		{"memory", "peak memory of agent, shipper and restore", memoryPart},
+		{"memory", "peak memory of agent, shipper, restore and copies", memoryPart},
 		{"cleanup", "restore with %r in an archive of 200,000 segments", cleanupPart},
+		{"base", "a first base copy: rsync, pgbackrest, pg_basebackup", basePart},
+		{"delta", "a second one, when 1 % of the pages have changed", deltaPart},
+		{"delay", "a copy over a link of 100 ms (only as root): rsync", delayPart},
+		{"files", "200,000 files of 8 kB: rsync", filesPart},
+		{"resume", "a copy that was killed at 90 %, run again: rsync", resumePart},
 	}
 }
 

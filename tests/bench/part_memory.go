@@ -12,7 +12,7 @@ import (
 )
 
 // memoryPart: the most memory that each of warmrun's processes held at once,
-// over a batch of each load. Files that are mapped or cached are not the
+// over a batch of each load, and then over copies. Files that are mapped or cached are not the
 // process's own, but what the kernel calls resident counts in full.
 func memoryPart(ctx context.Context, b *bench) error {
 	w, err := b.source(ctx)
@@ -57,7 +57,7 @@ func memoryPart(ctx context.Context, b *bench) error {
 	if len(peaks["shipper"]) == 0 {
 		b.say("there is no shipper process in this build")
 	}
-	return nil
+	return copyMemory(ctx, b)
 }
 
 // shipWatched ships a batch and returns the peaks of the processes seen

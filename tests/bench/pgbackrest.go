@@ -39,7 +39,7 @@ func (b *bench) newBackrest(ctx context.Context, dir, pgdata, standby string) (*
 			"log-level-file=off\nlog-level-console=warn\ncompress-type=lz4\nprocess-max=2\n", dir, side)
 	}
 	db := common("db") + fmt.Sprintf("archive-async=y\ncmd-ssh=%s\nrepo1-host=127.0.0.1\nrepo1-host-port=%d\nrepo1-host-user=%s\nrepo1-host-config=%s\n[%s]\npg1-path=%s\n",
-		ssh, l.proxy.port(), b.user, r.repoConf, stanza, pgdata)
+		ssh, l.port, b.user, r.repoConf, stanza, pgdata)
 	repo := common("repo") + fmt.Sprintf("repo1-path=%s\n[%s]\npg1-path=%s\n", r.repo(), stanza, standby)
 	err = errors.Join(
 		write(ssh, fmt.Sprintf("#!/bin/sh\nexec ssh -F %s \"$@\"\n", l.clientConfig()), 0o755),

@@ -21,18 +21,22 @@ type row struct {
 	Fsync    string `json:"fsync,omitempty"`
 	Cipher   string `json:"cipher,omitempty"`
 	Compress string `json:"compression,omitempty"`
-	// Wire is how many bytes crossed the wire for each segment, both ways.
+	// Wire is how many bytes crossed the wire, both ways: for each segment, or
+	// for a whole copy.
 	Wire int64 `json:"wire_bytes,omitempty"`
 	// Values are the rounds' results in Unit.
-	Values  []float64 `json:"values"`
-	Unit    string    `json:"unit"`
-	Median  float64   `json:"median"`
-	P99     float64   `json:"p99,omitempty"`
-	CPU     float64   `json:"cpu_ms,omitempty"` // median per segment, both ends
-	Ratio   float64   `json:"warmrun_ratio,omitempty"`
-	withP99 bool
-	higher  bool // a higher value is better
-	cpus    []float64
+	Values   []float64 `json:"values"`
+	Unit     string    `json:"unit"`
+	Median   float64   `json:"median"`
+	P99      float64   `json:"p99,omitempty"`
+	CPU      float64   `json:"cpu_ms,omitempty"`       // median per segment, both ends
+	CPUPerGB float64   `json:"cpu_s_per_gb,omitempty"` // of a copy, median, both ends
+	Ratio    float64   `json:"warmrun_ratio,omitempty"`
+	withP99  bool
+	higher   bool // a higher value is better
+	cpus     []float64
+	gbCPUs   []float64
+	copied   bool // a copy, not a segment
 }
 
 // us is the contestant that the others are compared with.
@@ -45,7 +49,7 @@ func finish(rows []row) {
 	var ours *row
 	for i := range rows {
 		r := &rows[i]
-		r.Median, r.CPU = median(r.Values), median(r.cpus)
+		r.Median, r.CPU, r.CPUPerGB = median(r.Values), median(r.cpus), median(r.gbCPUs)
 		if r.withP99 {
 			r.P99 = percentile(r.Values, 99)
 		}
@@ -106,16 +110,20 @@ type column struct {
 }
 
 func columns(rows []row) []column {
-	unit := rows[0].Unit
+	unit, wire := rows[0].Unit, "wire/seg"
+	if rows[0].copied {
+		wire = "wire"
+	}
 	all := []column{
 		{"", true, func(r row) string { return r.Who }},
 		{"fsync", true, func(r row) string { return r.Fsync }},
 		{"cipher", true, func(r row) string { return r.Cipher }},
 		{"compression", true, func(r row) string { return r.Compress }},
-		{"wire/seg", false, func(r row) string { return size(r.Wire) }},
+		{wire, false, func(r row) string { return size(r.Wire) }},
 		{unit, false, func(r row) string { return number(r.Median) }},
 		{"p99", false, func(r row) string { return number(r.P99) }},
 		{"CPU ms/seg", false, func(r row) string { return number(r.CPU) }},
+		{"CPU s/GB", false, func(r row) string { return number(r.CPUPerGB) }},
 		{"n", false, func(r row) string { return fmt.Sprint(len(r.Values)) }},
 		{"warmrun", false, func(r row) string {
 			if r.Ratio == 0 {

@@ -31,6 +31,11 @@ func (b *bench) newSite(ctx context.Context, dir, pgdataA, pgdataB, archiveTable
 	if err != nil {
 		return nil, err
 	}
+	return b.siteOver(l, dir, pgdataA, pgdataB, archiveTable)
+}
+
+// siteOver is newSite over a link that is there.
+func (b *bench) siteOver(l *link, dir, pgdataA, pgdataB, archiveTable string) (*site, error) {
 	s := &site{b: b, link: l, homeA: filepath.Join(dir, "a"), homeB: filepath.Join(dir, "b"), binary: filepath.Join(dir, "a", "bin", "warmrun")}
 	s.archive = filepath.Join(s.homeB, "archive")
 	program, err := os.ReadFile(b.path("warmrun"))
@@ -40,8 +45,8 @@ func (b *bench) newSite(ctx context.Context, dir, pgdataA, pgdataB, archiveTable
 	var toml strings.Builder
 	fmt.Fprintf(&toml, "[cluster]\nname = 'bench'\n[archive]\n%s\n", archiveTable)
 	for _, n := range []struct{ name, home, pgdata string }{{"a", s.homeA, pgdataA}, {"b", s.homeB, pgdataB}} {
-		fmt.Fprintf(&toml, "[[node]]\nname = '%s'\nhost = '127.0.0.1'\npgdata = '%s'\nhome = '%s'\n", n.name, n.pgdata, n.home)
-		fmt.Fprintf(&toml, "[node.ssh]\nuser = '%s'\nport = %d\nidentity_file = '%s'\nknown_hosts = '%s'\n", b.user, l.proxy.port(), l.key(), l.knownHosts())
+		fmt.Fprintf(&toml, "[[node]]\nname = '%s'\nhost = '%s'\npgdata = '%s'\nhome = '%s'\nuser = '%s'\n", n.name, l.host, n.pgdata, n.home, sqlUser)
+		fmt.Fprintf(&toml, "[node.ssh]\nuser = '%s'\nport = %d\nidentity_file = '%s'\nknown_hosts = '%s'\n", b.user, l.port, l.key(), l.knownHosts())
 	}
 	for _, n := range []struct{ name, home string }{{"a", s.homeA}, {"b", s.homeB}} {
 		err = errors.Join(err,
