@@ -10,7 +10,7 @@ STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 BENCH_PARTS := archive delivered restore wake commit memory cleanup base delta delay files resume
 
-.PHONY: help build demo test unit kills copy-kills matrix lint bench $(BENCH_PARTS:%=bench-%) install-demo install-test install-bench clean
+.PHONY: help build demo test unit kills copy-kills matrix types lint bench $(BENCH_PARTS:%=bench-%) install-demo install-test install-bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench: install-bench ## WAL shipping, restoring and copying beside rsync, pgback
 # bench-delta, bench-delay (as root), bench-files, bench-resume.
 $(BENCH_PARTS:%=bench-%): bench-%: install-bench
 	go run ./tests/bench -part $* $(BENCH)
+
+types: ## what editors and linters know of runbooks, and runbooks/REFERENCE.md, from the registry of operations
+	go run ./cmd/warmrun runbook types runbooks
 
 copy-kills: ## a copy whose two sides are killed 200 times, and ends right
 	KILLS=200 go test -count=1 -timeout 60m -v -run TestKills ./builtins/filesync

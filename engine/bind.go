@@ -173,6 +173,7 @@ func (v *vm) invokeGo(L *lua.LState, s *signature, args []reflect.Value) (result
 			panic(&goPanic{value: r, fn: s.fullName(), where: v.position(L), stack: debug.Stack()})
 		}
 	}()
+	defer v.inHost()()
 	ctx := L.Context()
 	untouched := func() {}
 	if v.place == running && v.plan == nil || v.place == reversing {

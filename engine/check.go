@@ -75,7 +75,7 @@ func judge(ctx context.Context, v *vm, def *checkDef, c lua.LValue) *CheckFailur
 		if f == nil || attempt >= def.retries || ctx.Err() != nil || f.Err != nil && !retryable(f.Err) {
 			return f
 		}
-		if !pause(ctx, def.delay) {
+		if !v.book.host.pause(ctx, def.delay) {
 			return f
 		}
 	}

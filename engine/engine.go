@@ -106,6 +106,9 @@ type Source struct {
 	Shipped bool
 	// Shadows is true for a site's own text in the place of a shipped one.
 	Shadows bool
+	// Library is true for a text that was required, Extension for one that
+	// extends a runbook. Both are set by the engine.
+	Library, Extension bool
 }
 
 // Host is what the surrounding program provides.
@@ -119,13 +122,24 @@ type Host struct {
 	// read-only handles with their json names. A key with a nil value exists
 	// and is nil; any other name is an error in the runbook.
 	Vars map[string]any
+	// VarDocs has half a sentence about each of them, for the reference.
+	VarDocs map[string]string
 	// Confirm asks the operator. Nil means that nobody can be asked: runs
 	// with a question then need RunOptions.AssumeYes.
 	Confirm func(ctx context.Context, question string) (bool, error)
 	// Library finds the text for require. Nil means there is none.
 	Library func(name string) (Source, error)
+	// Extensions finds the texts that extend a runbook, in their order. Nil means
+	// there are none.
+	Extensions func(runbook string) ([]Source, error)
 	// Node resolves a parameter of kind node. Nil keeps the text.
 	Node func(name string) (any, error)
+	// Secret reads what a parameter of kind secret names, such as a file: the
+	// text itself is never an argument. Nil means that there are no secrets.
+	Secret func(name string) (Secret, error)
+	// Pause waits between two tries, and is false when ctx ends first. Nil waits
+	// for real.
+	Pause func(ctx context.Context, d time.Duration) bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -135,4 +149,11 @@ func (h Host) now() time.Time {
 		return time.Now()
 	}
 	return h.Now()
+}
+
+func (h Host) pause(ctx context.Context, d time.Duration) bool {
+	if h.Pause != nil {
+		return h.Pause(ctx, d)
+	}
+	return pause(ctx, d)
 }

@@ -188,6 +188,7 @@ func testFuncs(w *world) []Func {
 			}
 			return fmt.Sprintf("%s mode=%s timeout=%s retries=%d upto=%s also=%q quick=%s", n, o.Mode, o.Timeout, o.Retries, o.Upto, o.Also, quick), nil
 		}},
+		{Name: "keyword", Args: []string{"local"}, Fn: func(context.Context, string) error { return nil }},
 		{Name: "many", Fn: func(context.Context) (string, int, error) { return "two", 2, nil }},
 		{Name: "big", Fn: func(context.Context) (uint64, error) { return 1<<63 + 1, nil }},
 		{Name: "print", Args: []string{"text"}, Fn: func(ctx context.Context, text string) error {
@@ -224,4 +225,12 @@ func runStep(t *testing.T, host Host, body string) (any, string, error) {
 		return nil, out.String(), err
 	}
 	return result.Steps[0].Value, out.String(), err
+}
+
+// takeSecret is a function that a secret may be given to.
+func takeSecret(to *string) any {
+	return func(_ context.Context, s Secret) error {
+		*to = s.Reveal()
+		return nil
+	}
 }

@@ -15,7 +15,7 @@ import (
 //	  next = "triggerStandby", description = "as long as it takes",
 //	  params = {
 //	    drain = param.duration { default = "60s", help = "how long to wait" },
-//	    -- kinds: string, integer, boolean, duration, size, choice, node
+//	    -- kinds: string, integer, boolean, duration, size, choice, node, lsn, time, secret
 //	    -- keys: default, help, required, and choices for a choice
 //	  },
 //	  checks = {
@@ -25,7 +25,8 @@ import (
 //	  steps = {
 //	    step { "name",
 //	      run = function(c) return result end,             -- required
-//	      undo = function(c) end,                          -- must bear running when there is nothing to undo
+//	      undo = function(c) end,                          -- must bear running when there is nothing to undo;
+//	                                                       -- false: what it does needs no undo
 //	      done_if = function(c) return done, result end,   -- true: run is not called
 //	      when = function(c) return wanted end,            -- false: the step is skipped
 //	      confirm = "question?",                           -- or a function that returns one, or nil
@@ -41,6 +42,8 @@ type definition struct {
 	book   Runbook
 	checks []*checkDef
 	steps  []*stepDef
+	// finally are the steps at the end of every run that has begun one.
+	finally []*stepDef
 	// callLine is where runbook { was written.
 	callLine int
 }
@@ -64,6 +67,10 @@ type stepDef struct {
 	confirmFn               *lua.LFunction
 	leaves                  *lua.LFunction
 	timeout, delay          time.Duration
+	// extension: it comes from an extension; replaced: in the place of one of the
+	// runbook's own; follows: after that step.
+	extension, replaced bool
+	follows             string
 }
 
 // defaultDelay lies between two tries where retries is given without delay.
@@ -79,10 +86,11 @@ var (
 // openForm adds the words that a runbook is made of.
 func (v *vm) openForm() {
 	v.globals.RawSetString("runbook", v.function(v.makeRunbook))
+	v.globals.RawSetString("extension", v.function(v.makeExtension))
 	v.globals.RawSetString("step", v.function(v.makeStep))
 	v.globals.RawSetString("check", v.function(v.makeCheck))
 	kinds := v.newTable()
-	for _, kind := range paramKinds {
+	for _, kind := range v.book.host.paramKinds() {
 		kinds.RawSetString(kind, v.function(func(L *lua.LState) int { return v.draftParam(L, kind) }))
 	}
 	v.globals.RawSetString("param", v.freeze("param", kinds))
@@ -102,10 +110,16 @@ func (v *vm) makeStep(L *lua.LState) int {
 	p := v.part(L, "step")
 	s := &stepDef{file: p.at.file}
 	s.Name, s.Line = p.name("step"), p.at.line
-	s.run, s.undo, s.doneIf, s.when = p.function("run"), p.function("undo"), p.function("done_if"), p.function("when")
+	s.run, s.doneIf, s.when = p.function("run"), p.function("done_if"), p.function("when")
+	if p.get("undo") != lua.LFalse {
+		s.undo = p.function("undo")
+	}
 	s.Irreversible, s.Mark = p.flag("irreversible"), p.text("mark")
 	s.timeout, s.delay, s.Retries = p.duration("timeout"), p.duration("delay"), p.count("retries")
 	s.Hint, s.leaves = p.text("hint"), p.function("leaves")
+	if p.get("on_error") != lua.LNil {
+		s.OnError = p.oneOf("on_error", "", []string{onErrorFail, onErrorWarn})
+	}
 	switch confirm := p.get("confirm").(type) {
 	case *lua.LNilType:
 	case lua.LString:
@@ -183,11 +197,11 @@ func (v *vm) makeRunbook(L *lua.LState) int {
 		p.mistake("steps", "%s has no steps", p.what)
 	}
 	for _, s := range d.steps {
-		b.Steps = append(b.Steps, s.StepInfo)
+		if s.OnError != "" {
+			p.mistakeOf(s, "step %s: on_error is for the steps of extensions", s.Name)
+		}
 	}
-	for _, c := range d.checks {
-		b.Checks = append(b.Checks, c.CheckInfo)
-	}
+	d.list()
 	v.def = d
 	return v.push(L, d)
 }

@@ -11,15 +11,21 @@ import (
 type handed struct {
 	params  map[string]any
 	results func(step string) (lua.LValue, bool) // false: no such step
+	// outcome and failure tell the steps of finally how the run has ended.
+	// Without them both are nil.
+	outcome, failure lua.LValue
 }
 
+// fieldsOfC are those of c that do not come from the host.
+var fieldsOfC = []string{"name", "params", "results", "outcome", "error"}
+
 // c makes the argument of the functions of a runbook: c.name, c.params,
-// c.results and the host's variables, none of which can be changed, and in
+// c.results, c.outcome and c.error, and the host's variables, none of which can be changed, and in
 // which a misspelt name is an error.
 func (v *vm) c(h handed) lua.LValue {
 	book := &v.def.book
 	host := v.book.host
-	known := append(sortedKeys(host.Vars), "name", "params", "results")
+	known := append(sortedKeys(host.Vars), fieldsOfC...)
 	params := v.proxy(func(L *lua.LState, key lua.LValue) lua.LValue {
 		value, ok := h.params[key.String()]
 		if !ok {
@@ -42,6 +48,10 @@ func (v *vm) c(h handed) lua.LValue {
 			return params
 		case "results":
 			return results
+		case "outcome":
+			return orNil(h.outcome)
+		case "error":
+			return orNil(h.failure)
 		}
 		value, ok := host.Vars[key.String()]
 		if !ok {
@@ -49,6 +59,14 @@ func (v *vm) c(h handed) lua.LValue {
 		}
 		return v.shown(value)
 	}, "c")
+}
+
+// orNil is a value that may be missing.
+func orNil(value lua.LValue) lua.LValue {
+	if value == nil {
+		return lua.LNil
+	}
+	return value
 }
 
 // shown is a value of the host: structs are handles, and what can be changed

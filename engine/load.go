@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,15 +23,20 @@ const loadTimeout = 5 * time.Second
 // book is what the Lua states of one runbook share: its texts, compiled once
 // and pinned, and what reflection said about the host's functions.
 type book struct {
-	host Host
-	main *chunk
+	host   Host
+	main   *chunk
+	limits limits
 
-	mu     sync.Mutex
-	libs   map[string]*chunk
-	order  []string // names of libs in the order of their loading
-	tried  []Source // what libs were made of, also those that failed
-	sigs   map[string]*signature
-	values map[reflect.Type]bool
+	mu         sync.Mutex
+	extensions []*chunk
+	extended   bool // the host was asked for them
+	libs       map[string]*chunk
+	order      []string // names of libs in the order of their loading
+	tried      []Source // what libs were made of, also those that failed
+	sigs       map[string]*signature
+	values     map[reflect.Type]bool
+	// failing, where it is set, is told of every line that calls fail.
+	failing func(where string)
 }
 
 // Load reads, runs and validates the file of a runbook. That has no effect on
@@ -42,7 +48,7 @@ func Load(ctx context.Context, src Source, host Host) (*Runbook, error) {
 	if err != nil {
 		return nil, src.advise(err)
 	}
-	b := &book{host: host, main: main, libs: map[string]*chunk{}, sigs: map[string]*signature{}}
+	b := &book{limits: usualLimits, host: host, main: main, libs: map[string]*chunk{}, sigs: map[string]*signature{}}
 	b.values = valueTypes(host)
 	v, err := b.instance(ctx, false)
 	if err != nil {
@@ -108,7 +114,7 @@ func (b *book) instance(ctx context.Context, planning bool) (*vm, error) {
 		return nil, fmt.Errorf("%s: the file must end in return runbook { ... }, and returns %s",
 			b.main.source.file(), v.withArticle(value))
 	}
-	return v, nil
+	return v, b.extend(ctx, v)
 }
 
 // loadError makes sure that an error names the file.
@@ -137,6 +143,7 @@ func (b *book) library(name string) (*chunk, error) {
 	if err != nil {
 		return nil, err
 	}
+	src.Library = true
 	b.tried = append(b.tried, src)
 	c, err := compile(src)
 	if err != nil {
@@ -154,7 +161,7 @@ func (b *book) chunkOf(file string) *chunk {
 	if b.main.source.file() == file {
 		return b.main
 	}
-	for _, c := range b.libs {
+	for _, c := range append(slices.Collect(maps.Values(b.libs)), b.extensions...) {
 		if c.source.file() == file {
 			return c
 		}
@@ -177,14 +184,17 @@ func (b *book) signature(module string, f Func) (*signature, error) {
 	return s, nil
 }
 
-// Sources are the runbook's own text and those of the files it has required,
-// in the order of their loading.
+// Sources are the runbook's own text, those of the files it has required in the
+// order of their loading, and its extensions.
 func (r *Runbook) Sources() []Source {
 	r.book.mu.Lock()
 	defer r.book.mu.Unlock()
 	out := []Source{r.book.main.source}
 	for _, name := range r.book.order {
 		out = append(out, r.book.libs[name].source)
+	}
+	for _, c := range r.book.extensions {
+		out = append(out, c.source)
 	}
 	return out
 }

@@ -149,7 +149,7 @@ func TestBadRunbooks(t *testing.T) {
 		{"bad parameter name", head + "params = {\n[\"Big One\"] = param.string {} }, " + steps,
 			`demo.lua:2: "Big One" cannot be a parameter's name: small letters, digits and _`},
 		{"parameter is text", head + "params = {\n a = \"x\" }, " + steps,
-			`demo.lua:2: params in runbook demo: write NAME = param.KIND { ... }, with a kind of string, integer, boolean, duration, size, choice, node`},
+			`demo.lua:2: params in runbook demo: write NAME = param.KIND { ... }, with a kind of string, integer, boolean, duration, size, choice, node, time, secret, lsn`},
 		{"parameter is a step", head + "params = {\n a = " + goodStep + " }, " + steps, `demo.lua:2: parameter a is not a param.KIND { ... }`},
 
 		{"unknown global", "local x = psq.exec\n" + head + steps, `demo.lua:1: unknown name psq, did you mean psql?`},

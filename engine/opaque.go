@@ -16,7 +16,7 @@ type opaqueType struct {
 
 func (v *vm) openOpaques() error {
 	v.opaques = map[reflect.Type]*opaqueType{}
-	for _, o := range v.book.host.Opaques {
+	for _, o := range append([]Opaque{secretOpaque()}, v.book.host.Opaques...) {
 		if o.Type == nil || o.Name == "" {
 			return fmt.Errorf("opaque type %q has no name or no Go type", o.Name)
 		}

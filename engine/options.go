@@ -120,7 +120,7 @@ func (v *vm) openHandles() error {
 	}
 	config.MethodNames = func(reflect.Type, reflect.Method) []string { return nil }
 	for name, value := range v.book.host.Vars {
-		if name == "params" || name == "results" || name == "name" {
+		if contains(fieldsOfC, name) {
 			return fmt.Errorf("c.%s is the engine's own and cannot come from the host", name)
 		}
 		switch t := reflect.TypeOf(value); {

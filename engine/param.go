@@ -5,13 +5,24 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
-var paramKinds = []string{"string", "integer", "boolean", "duration", "size", "choice", "node"}
+// paramKinds are the kinds of parameters; each opaque type that can be parsed
+// is one more.
+func (h Host) paramKinds() []string {
+	kinds := []string{"string", "integer", "boolean", "duration", "size", "choice", "node", "time", "secret"}
+	for _, o := range h.Opaques {
+		if o.Parse != nil {
+			kinds = append(kinds, o.Name)
+		}
+	}
+	return kinds
+}
 
 // paramDraft is a parameter before its name is known: the name is the key
 // under which the runbook has it.
@@ -45,7 +56,7 @@ func (p *part) params() []Param {
 		ud, ok := item.(*lua.LUserData)
 		if !isName || !ok {
 			p.mistake("params."+key.String(), "params in %s: write NAME = param.KIND { ... }, with a kind of %s",
-				p.what, strings.Join(paramKinds, ", "))
+				p.what, strings.Join(p.v.book.host.paramKinds(), ", "))
 		}
 		draft, ok := ud.Value.(*paramDraft)
 		if !ok {
@@ -92,7 +103,7 @@ func (d *paramDraft) finish(L *lua.LState, name string) Param {
 		p.wrong("default", value, "a text")
 	}
 	out.Default, out.HasDefault = value.String(), true
-	if _, err := out.parse(out.Default, Host{}); err != nil {
+	if _, err := out.parse(out.Default, Host{Opaques: p.v.book.host.Opaques}); err != nil {
 		p.mistake("default", "default in parameter %s: %s", name, err)
 	}
 	return out
@@ -117,8 +128,9 @@ func (p *part) choices() []string {
 }
 
 // parse reads an argument of the parameter. What a runbook sees: strings,
-// durations and choices are texts, integers and sizes (in bytes) are numbers,
-// booleans are booleans, and a node is what Host.Node makes of it.
+// durations and choices are texts, times are texts of RFC 3339, integers and
+// sizes (in bytes) are numbers, booleans are booleans, a node is what Host.Node
+// makes of it, a secret is a Secret, and an opaque type has its own values.
 func (p Param) parse(text string, host Host) (any, error) {
 	switch p.Type {
 	case "integer":
@@ -151,8 +163,32 @@ func (p Param) parse(text string, host Host) (any, error) {
 		if host.Node != nil {
 			return host.Node(text)
 		}
+	case "time":
+		return parseTime(text)
+	case "secret":
+		if host.Secret != nil {
+			return host.Secret(text)
+		}
+	}
+	for _, o := range host.Opaques {
+		if o.Name == p.Type && o.Parse != nil {
+			return o.Parse(strings.TrimSpace(text))
+		}
 	}
 	return text, nil
+}
+
+// parseTime reads a moment as people and PostgreSQL write it. One without its
+// zone is refused, because the nodes may be in different ones. The result is
+// exact to the digit that was given.
+func parseTime(text string) (string, error) {
+	const plain = "2006-01-02 15:04:05"
+	for _, layout := range []string{time.RFC3339, plain + "Z07:00", plain + "Z07", plain + " -0700", plain + " UTC"} {
+		if t, err := time.Parse(layout, strings.TrimSpace(text)); err == nil {
+			return t.Format(time.RFC3339Nano), nil
+		}
+	}
+	return "", fmt.Errorf("%q is not a time with its zone: want one such as 2024-05-01T12:00:00Z or \"2024-05-01 14:00:00+02\"", text)
 }
 
 // arguments checks what a run was called with. Keys are names or flags

@@ -35,7 +35,9 @@ func (p *part) mistake(key, format string, args ...any) {
 }
 
 func (p *part) get(key string) lua.LValue {
-	p.known = append(p.known, key)
+	if !contains(p.known, key) {
+		p.known = append(p.known, key)
+	}
 	return p.table.RawGetString(key)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +57,8 @@ type PlannedStep struct {
 	// Irreversible is true for a step that cannot be undone. The line of no
 	// return lies before the first of them.
 	Irreversible bool `json:"irreversible,omitempty"`
+	// Finally is true for a step at the end of every run, done or failed.
+	Finally bool `json:"finally,omitempty"`
 	// Passes is true when a runbook within the step passes the line.
 	Passes bool `json:"passes,omitempty"`
 }
@@ -70,6 +73,7 @@ type planner struct {
 	step    *PlannedStep // the step being planned
 	outer   *planner     // the plan that this one is part of
 	changes bool         // a change has been recorded
+	ending  lua.LValue   // how the run will have ended, for the steps of finally
 }
 
 // Plan runs the checks and the reads of every step for real and lists the
@@ -95,16 +99,28 @@ func (r *Runbook) Plan(ctx context.Context, args map[string]string) (*Plan, erro
 	if err := p.checks(ctx); err != nil {
 		return nil, err
 	}
-	for _, def := range v.def.steps {
-		if err := p.planStep(ctx, def); err != nil {
-			return nil, err
-		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
+	if err := p.steps(ctx); err != nil {
+		return nil, err
 	}
 	p.tellOuter()
 	return p.plan, nil
+}
+
+func (p *planner) steps(ctx context.Context) error {
+	defs := p.vm.def.steps
+	for i, def := range slices.Concat(defs, p.vm.def.finally) {
+		if i == len(defs) {
+			p.ending = p.vm.unknown("how the run ends")
+		}
+		if err := p.planStep(ctx, def); err != nil {
+			return err
+		}
+		p.step.Finally = i >= len(defs)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // tellOuter passes on what matters to the plan around this one.
@@ -139,7 +155,7 @@ func (p *planner) checks(ctx context.Context) error {
 }
 
 func (p *planner) c() lua.LValue {
-	return p.vm.c(handed{params: p.params, results: func(step string) (lua.LValue, bool) {
+	return p.vm.c(handed{params: p.params, outcome: p.ending, failure: p.ending, results: func(step string) (lua.LValue, bool) {
 		for _, s := range p.vm.def.steps {
 			if s.Name == step {
 				if value, planned := p.results[step]; planned {

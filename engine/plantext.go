@@ -97,6 +97,9 @@ func (s *PlannedStep) remark() string {
 	if s.Outcome != "" {
 		return ": " + string(s.Outcome)
 	}
+	if s.Finally {
+		return " (at the end of every run, done or failed)"
+	}
 	return ""
 }
 

@@ -6,12 +6,13 @@ import (
 	"github.com/yuin/gopher-lua/ast"
 )
 
-// The rewriter turns comparisons and the tests of conditions into calls of
+// The rewriter turns comparisons, joins and the tests of conditions into calls of
 // hidden functions, before the text is compiled. Lua itself answers
 // `lsn == "0/3000000"` with false and takes every value but nil and false for
 // true; a metamethod cannot change either. Runbooks must not be fooled that
 // way: comparing an opaque value with a string is an error, and branching on a
-// result that a plan does not have ends the planning of that step.
+// result that a plan does not have ends the planning of that step. Joining texts
+// is bounded on the way: a text that doubles takes all memory within a second.
 
 // Names of the hidden functions. No identifier in a source text can be spelt
 // like them.
@@ -23,6 +24,7 @@ const (
 	hiddenLe   = "\x00le"
 	hiddenGt   = "\x00gt"
 	hiddenGe   = "\x00ge"
+	hiddenJoin = "\x00join"
 )
 
 // maxNesting bounds how deeply statements and expressions nest, because the
@@ -180,7 +182,7 @@ func (w *rewriter) expr(e ast.Expr) (ast.Expr, error) {
 		}
 		return hiddenCall(relational(x.Operator), x.Lhs, x.Rhs), nil
 	case *ast.StringConcatOpExpr:
-		return e, w.pair(&x.Lhs, &x.Rhs)
+		return w.join(x)
 	case *ast.ArithmeticOpExpr:
 		return e, w.pair(&x.Lhs, &x.Rhs)
 	case *ast.UnaryMinusOpExpr:
@@ -193,6 +195,42 @@ func (w *rewriter) expr(e ast.Expr) (ast.Expr, error) {
 		return e, w.block(x.Stmts)
 	}
 	return e, nil
+}
+
+// joinedAtOnce is how many texts one call joins, because a call needs a register
+// of the Lua machine for each.
+const joinedAtOnce = 50
+
+// join makes a call of a chain a .. b .. c, or several within each other.
+func (w *rewriter) join(x *ast.StringConcatOpExpr) (ast.Expr, error) {
+	var parts []ast.Expr
+	for rest := ast.Expr(x); rest != nil; {
+		next := rest
+		chain, more := rest.(*ast.StringConcatOpExpr)
+		rest = nil
+		if more {
+			next, rest = chain.Lhs, chain.Rhs
+		}
+		if err := w.replace(&next); err != nil {
+			return x, err
+		}
+		parts = append(parts, single(next))
+		if len(parts) == joinedAtOnce {
+			parts = []ast.Expr{hiddenCall(hiddenJoin, parts...)}
+		}
+	}
+	return hiddenCall(hiddenJoin, parts...), nil
+}
+
+// single makes one value of what may stand for several.
+func single(e ast.Expr) ast.Expr {
+	switch x := e.(type) {
+	case *ast.FuncCallExpr:
+		x.AdjustRet = true
+	case *ast.Comma3Expr:
+		x.AdjustRet = true
+	}
+	return e
 }
 
 func (w *rewriter) pair(a, b *ast.Expr) error {

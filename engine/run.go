@@ -25,6 +25,8 @@ type runner struct {
 	tried   []*trial
 	// tookBack are the steps that were undone, in that order.
 	tookBack []string
+	// ending and failure are how the run has ended, for the steps of finally.
+	ending, failure lua.LValue
 }
 
 // trial is a step that has been begun.
@@ -151,6 +153,7 @@ func (r *runner) all(ctx context.Context) (err error) {
 	}
 	if err == nil {
 		err = r.steps(ctx)
+		r.finally(ctx, err)
 	}
 	end := Event{Kind: RunEnded, Outcome: Done}
 	if err != nil {
@@ -179,7 +182,7 @@ func (r *runner) event(e Event) error {
 
 // c is the argument for the functions of the runbook.
 func (r *runner) c() lua.LValue {
-	return r.vm.c(handed{params: r.params, results: func(step string) (lua.LValue, bool) {
+	return r.vm.c(handed{params: r.params, outcome: r.ending, failure: r.failure, results: func(step string) (lua.LValue, bool) {
 		for _, s := range r.vm.def.steps {
 			if s.Name == step {
 				return r.vm.toLua(r.results[step]), true

@@ -18,6 +18,9 @@ type Runbook struct {
 	Params []Param     `json:"params"`
 	Checks []CheckInfo `json:"checks"`
 	Steps  []StepInfo  `json:"steps"`
+	// Finally are the steps at the end of every run that has begun one, done
+	// or failed. Extensions add them.
+	Finally []StepInfo `json:"finally,omitempty"`
 
 	book *book
 }
@@ -25,7 +28,8 @@ type Runbook struct {
 // Param is one declared parameter, in the order of the file.
 type Param struct {
 	Name string `json:"name"`
-	// Type is string, integer, boolean, duration, size, choice or node.
+	// Type is string, integer, boolean, duration, size, choice, node, time,
+	// secret or the name of an opaque type that has a text form.
 	Type    string `json:"type"`
 	Default string `json:"default,omitempty"`
 	Help    string `json:"help,omitempty"`
@@ -59,6 +63,8 @@ type StepInfo struct {
 	Timeout   string `json:"timeout,omitempty"`
 	Retries   int    `json:"retries,omitempty"`
 	Hint      string `json:"hint,omitempty"`
+	// OnError is "warn" or "fail" for a step that an extension has added.
+	OnError string `json:"on_error,omitempty"`
 }
 
 // Source is the text that the runbook was loaded from.

@@ -27,7 +27,7 @@ func newVM(b *book, planning bool) (*vm, error) {
 	v := &vm{
 		L: L, book: b, planning: planning,
 		loaded: map[string]lua.LValue{}, goErrors: map[string]error{},
-		frozen: map[*lua.LTable]bool{}, globals: L.CreateTable(0, 64), env: L.CreateTable(0, 0),
+		frozen: map[*lua.LTable]bool{}, members: map[string]*lua.LTable{}, globals: L.CreateTable(0, 64), env: L.CreateTable(0, 0),
 	}
 	L.Panic = v.raise
 	v.openUnknown()
@@ -128,6 +128,7 @@ func (v *vm) openLibraries() {
 // freeze gives a table to scripts for reading only. A name that it does not
 // have is an error and not nil.
 func (v *vm) freeze(name string, table *lua.LTable) *lua.LTable {
+	v.members[name] = table
 	return v.proxy(func(L *lua.LState, key lua.LValue) lua.LValue {
 		value := table.RawGet(key)
 		if value == lua.LNil {

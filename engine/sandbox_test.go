@@ -21,29 +21,31 @@ func TestNoWayOut(t *testing.T) {
 		}
 	}
 	for body, want := range map[string]string{
-		`return string.dump(function() end)`:  `string has no function dump`,
-		`return getmetatable("").__index`:     `attempt to index a non-table object(boolean)`,
-		`setmetatable("", {})`:                `table expected, got string`,
-		`setmetatable(1, {})`:                 `table expected, got number`,
-		`setmetatable(c, {})`:                 `cannot change a protected metatable`,
-		`setmetatable(pg_ctl, nil)`:           `cannot change a protected metatable`,
-		`rawset(pg_ctl, "stop", 1)`:           `this table cannot be changed`,
-		`rawset(c, "node", 1)`:                `this table cannot be changed`,
-		`table.insert(string, 1)`:             `this table cannot be changed`,
-		`table.sort(c)`:                       `this table cannot be changed`,
-		`table.remove(c.results)`:             `this table cannot be changed`,
-		`string.format = nil`:                 `string cannot be changed`,
-		`string.format("%s")`:                 `format: no value for %s, which is number 1`,
-		`string.format("%d", "x")`:            `format: %d wants a number, got a string`,
-		`string.format("%y", 1)`:              `format: %y is not known`,
-		`string.format("%", 1)`:               `format: the text ends within %`,
-		`string.format("%999s", 1)`:           `format: %999s is not a directive`,
-		`string.rep("x", 1e9)`:                `string.rep: the result would be longer than`,
-		`math.random(0)`:                      `math.random: nothing lies between 1 and 0`,
-		`getmetatable(c).__index = nil`:       `attempt to index a non-table object(boolean)`,
-		`getmetatable(lsn("0/1")).__eq = nil`: `attempt to index a non-table object(boolean)`,
-		`require "../../etc/passwd"`:          `there is no library`,
-		`runbook { api = 1 }`:                 `a file describes one runbook`,
+		`return string.dump(function() end)`:         `string has no function dump`,
+		`return getmetatable("").__index`:            `attempt to index a non-table object(boolean)`,
+		`setmetatable("", {})`:                       `table expected, got string`,
+		`setmetatable(1, {})`:                        `table expected, got number`,
+		`setmetatable(c, {})`:                        `cannot change a protected metatable`,
+		`setmetatable(pg_ctl, nil)`:                  `cannot change a protected metatable`,
+		`rawset(pg_ctl, "stop", 1)`:                  `this table cannot be changed`,
+		`rawset(c, "node", 1)`:                       `this table cannot be changed`,
+		`table.insert(string, 1)`:                    `this table cannot be changed`,
+		`table.sort(c)`:                              `this table cannot be changed`,
+		`table.remove(c.results)`:                    `this table cannot be changed`,
+		`string.format = nil`:                        `string cannot be changed`,
+		`string.format("%s")`:                        `format: no value for %s, which is number 1`,
+		`string.format("%d", "x")`:                   `format: %d wants a number, got a string`,
+		`string.format("%y", 1)`:                     `format: %y is not known`,
+		`string.format("%", 1)`:                      `format: the text ends within %`,
+		`string.format("%999s", 1)`:                  `format: %999s is not a directive`,
+		`string.rep("x", 1e9)`:                       `string.rep: the result would be longer than`,
+		`local s = "x" while true do s = s .. s end`: `the text would be longer than 16777216 bytes`,
+		`return "a" .. nil`:                          `demo.lua:3: cannot perform concat operation between string and nil`,
+		`math.random(0)`:                             `math.random: nothing lies between 1 and 0`,
+		`getmetatable(c).__index = nil`:              `attempt to index a non-table object(boolean)`,
+		`getmetatable(lsn("0/1")).__eq = nil`:        `attempt to index a non-table object(boolean)`,
+		`require "../../etc/passwd"`:                 `there is no library`,
+		`runbook { api = 1 }`:                        `a file describes one runbook`,
 		`local t = setmetatable({}, { __metatable = 1 }) setmetatable(t, {})`: `cannot change a protected metatable`,
 	} {
 		_, _, err := runStep(t, (&world{}).host(), body)
@@ -58,6 +60,7 @@ func TestLibraries(t *testing.T) {
 		`("abc"):upper() .. #"xy"`: "ABC2",
 		`string.format("%5.2f|%-4s|%04d|%x|%%|%q", 3.14159, "a", 7, 255, 'x"y')`: ` 3.14|a   |0007|ff|%|"x\"y"`,
 		`string.format("%g %s %s", 1/3, nil, true)`:                              "0.333333 nil true",
+		`1 .. 2 .. "a" .. setmetatable({}, { __concat = function(a, b) return (type(a) == "table" and "T" or a) .. (type(b) == "table" and "T" or b) end }) .. "z"`: "12aTz",
 		`string.rep("ab", 3)`:                                 "ababab",
 		`table.concat({ 1, "b", 2.5 }, ",")`:                  "1,b,2.5",
 		`table.concat({ "a", "b", "c" }, "-", 2, 3)`:          "b-c",
@@ -77,6 +80,14 @@ func TestLibraries(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %v, %v, want %v", expr, got, err, want)
 		}
+	}
+}
+
+// TestLongJoin: a chain of .. may be as long as a person likes.
+func TestLongJoin(t *testing.T) {
+	got, _, err := runStep(t, Host{}, "local x = 'y' return #("+strings.Repeat("x .. ", 500)+"x)")
+	if err != nil || got != int64(501) {
+		t.Errorf("got %v, %v, want 501", got, err)
 	}
 }
 
@@ -202,5 +213,40 @@ func TestNoMemoryLimitOfTheLibrary(t *testing.T) {
 		if !strings.HasSuffix(file, "_test.go") && strings.Contains(string(text), "SetMx(") {
 			t.Errorf("%s calls SetMx", file)
 		}
+	}
+}
+
+// TestLimits: a loop that calls nothing and a table without end are ended, also
+// within pcall, and the program goes on.
+func TestLimits(t *testing.T) {
+	for body, want := range map[string]string{
+		`while true do end`: "has computed for 50ms without calling anything",
+		`while true do pcall(function() while true do end end) end`:                                 "has computed for 50ms without calling anything",
+		`local t = {} while true do t[#t + 1] = ("x"):rep(1000000) .. #t end`:                       "has taken more than 64 MB of memory",
+		`local t = {} while true do pcall(function() t[#t + 1] = ("x"):rep(1000000) .. #t end) end`: "has taken more than 64 MB of memory",
+	} {
+		r := mustLoad(t, bookText("steps = { step { \"one\", retries = 5, run = function(c)\n"+body+"\nend } }"), (&world{}).host())
+		r.book.limits = limits{compute: 10 * time.Minute, memory: 64 << 20}
+		if strings.Contains(want, "computed") {
+			r.book.limits = limits{compute: 50 * time.Millisecond, memory: 1 << 40}
+		}
+		result, err := r.Run(t.Context(), nil, RunOptions{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", body, err, want)
+			continue
+		}
+		if got := result.Steps[0].Attempts; got != 1 {
+			t.Errorf("%s: tried %d times, and nothing can have changed", body, got)
+		}
+	}
+}
+
+// TestLimitsLeaveTheHostAlone: what takes its time is a function of the host.
+func TestLimitsLeaveTheHostAlone(t *testing.T) {
+	w := &world{hook: func(context.Context, string) error { time.Sleep(3 * watchPause); return nil }}
+	r := mustLoad(t, bookText("steps = { step { \"one\", run = function(c) pg_ctl.start(c.node) pg_ctl.start(c.node) return 1 end } }"), w.host())
+	r.book.limits.compute = watchPause
+	if _, err := r.Run(t.Context(), nil, RunOptions{}); err != nil {
+		t.Error(err)
 	}
 }

@@ -48,11 +48,7 @@ func compile(src Source) (c *chunk, err error) {
 	if len(src.Text) > maxSourceSize {
 		return nil, fmt.Errorf("%s: longer than %d bytes", src.file(), maxSourceSize)
 	}
-	text := src.Text
-	if strings.HasPrefix(text, "#!") {
-		text = "--" + text
-	}
-	stmts, err := parse.Parse(strings.NewReader(text), src.file())
+	stmts, err := parse.Parse(strings.NewReader(plainText(src)), src.file())
 	if err != nil {
 		return nil, syntaxError(src, err)
 	}
@@ -65,6 +61,14 @@ func compile(src Source) (c *chunk, err error) {
 		return nil, syntaxError(src, err)
 	}
 	return &chunk{source: src, proto: proto, tables: walk.tables}, nil
+}
+
+// plainText is the text without the meaning of a first line for the shell.
+func plainText(src Source) string {
+	if strings.HasPrefix(src.Text, "#!") {
+		return "--" + src.Text
+	}
+	return src.Text
 }
 
 func syntaxError(src Source, err error) error {

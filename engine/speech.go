@@ -70,6 +70,9 @@ func (v *vm) failWith(L *lua.LState) int {
 	if v.place == loading {
 		v.mistake(L, "fail may only be called inside a step or check")
 	}
+	if v.book.failing != nil {
+		v.book.failing(v.position(L))
+	}
 	table, ok := L.Get(1).(*lua.LTable)
 	if !ok {
 		v.fail(L, &failure{text: v.sentence(L, 1)})

@@ -38,6 +38,10 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 	r.ended(entry, took)
 	unrecorded := r.event(Event{Kind: StepEnded, Step: def.Name, Outcome: entry.Outcome, Attempt: entry.Attempts,
 		Value: entry.Value, Error: entry.Error})
+	if err != nil && def.OnError == onErrorWarn && ctx.Err() == nil && r.ending == nil {
+		r.out.always("    the run goes on: step %s of an extension only warns", def.Name)
+		err = nil
+	}
 	if err == nil {
 		err = unrecorded
 	}
@@ -186,7 +190,7 @@ func (r *runner) attempts(ctx context.Context, t *trial) (any, int, error) {
 		if err := r.event(Event{Kind: StepRetried, Step: t.def.Name, Attempt: attempt, Error: err.Error()}); err != nil {
 			return nil, attempt, err
 		}
-		if !pause(ctx, t.def.delay) {
+		if !r.rb.book.host.pause(ctx, t.def.delay) {
 			return nil, attempt, context.Cause(ctx)
 		}
 	}
@@ -196,7 +200,8 @@ func (r *runner) attempts(ctx context.Context, t *trial) (any, int, error) {
 func retryable(err error) bool {
 	var internal *InternalError
 	var message *luaMessage
-	return !errors.As(err, &internal) && !errors.As(err, &message)
+	var limit *limitError
+	return !errors.As(err, &internal) && !errors.As(err, &message) && !errors.As(err, &limit)
 }
 
 func (r *runner) attempt(ctx context.Context, t *trial) (any, error) {

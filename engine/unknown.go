@@ -75,6 +75,7 @@ func (v *vm) openOperators() {
 		L.Push(L.Get(1))
 		return 1
 	}))
+	v.globals.RawSetString(hiddenJoin, v.L.NewFunction(v.join))
 	for name, holds := range map[string]func(*lua.LState, lua.LValue, lua.LValue) bool{
 		hiddenEq: v.equal,
 		hiddenNe: func(L *lua.LState, a, b lua.LValue) bool { return !v.equal(L, a, b) },
@@ -91,6 +92,43 @@ func (v *vm) openOperators() {
 			return 1
 		}))
 	}
+}
+
+// join is the operator .. with a bound, for all the texts of a chain.
+func (v *vm) join(L *lua.LState) int {
+	joined := L.Get(1)
+	for i := 2; i <= L.GetTop(); i++ {
+		joined = v.joinTwo(L, joined, L.Get(i))
+	}
+	L.Push(joined)
+	return 1
+}
+
+func (v *vm) joinTwo(L *lua.LState, a, b lua.LValue) lua.LValue {
+	v.known(a)
+	v.known(b)
+	if lua.LVCanConvToString(a) && lua.LVCanConvToString(b) {
+		left, right := lua.LVAsString(a), lua.LVAsString(b)
+		if len(left)+len(right) > maxText {
+			v.mistake(L, "the text would be longer than %d bytes", maxText)
+		}
+		return lua.LString(left + right)
+	}
+	// Values that have a way of their own to be joined.
+	op := L.GetMetaField(a, "__concat")
+	if op == lua.LNil {
+		op = L.GetMetaField(b, "__concat")
+	}
+	if op == lua.LNil {
+		v.mistake(L, "cannot perform concat operation between %s and %s", a.Type(), b.Type())
+	}
+	L.Push(op)
+	L.Push(a)
+	L.Push(b)
+	L.Call(2, 1)
+	joined := L.Get(-1)
+	L.Pop(1)
+	return joined
 }
 
 func (v *vm) equal(L *lua.LState, a, b lua.LValue) bool {

@@ -51,8 +51,10 @@ func (v *vm) plain(value lua.LValue, depth int) (any, error) {
 			return nil, unknownArgument{u}
 		}
 		switch x.Value.(type) {
-		case *stepDef, *checkDef, *paramDraft, *definition:
+		case *stepDef, *checkDef, *paramDraft, *definition, *extensionDef:
 			return nil, fmt.Errorf("a part of a runbook is not a value")
+		case Secret:
+			return nil, errSecretKept
 		}
 		return x.Value, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -60,10 +61,12 @@ type vm struct {
 	// goErrors remembers Go errors by their text: pcall gives a script the
 	// text, and a script that raises it again raises the same error.
 	goErrors map[string]error
+	since    atomic.Int64 // when Lua began to run, in Unix nanoseconds; 0: it does not
 	decoders map[reflect.Type]*optionDecoder
 	structs  map[reflect.Type]*lua.LTable // metatables of result tables
 	handles  map[reflect.Type]*lua.LTable
-	frozen   map[*lua.LTable]bool // tables that scripts cannot change
+	frozen   map[*lua.LTable]bool   // tables that scripts cannot change
+	members  map[string]*lua.LTable // what the tables of functions hold, by their names
 }
 
 // exec runs the text of a runbook or library file and gives its first result.
@@ -86,6 +89,7 @@ func (v *vm) call(ctx context.Context, at place, fn *lua.LFunction, args ...lua.
 	if cancel != nil {
 		defer cancel()
 	}
+	ctx, unwatch := v.watched(ctx)
 	thread.SetContext(ctx)
 	thread.Panic = v.raise
 	defer func() {
@@ -93,6 +97,7 @@ func (v *vm) call(ctx context.Context, at place, fn *lua.LFunction, args ...lua.
 		if r := recover(); r != nil {
 			values, err = nil, v.recovered(ctx, r)
 		}
+		unwatch()
 	}()
 	thread.Push(fn)
 	for _, arg := range args {

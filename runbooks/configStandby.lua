@@ -24,7 +24,7 @@ return runbook {
   },
 
   steps = {
-    step { "prepare", run = function(c)
+    step { "prepare", undo = false, run = function(c)
       local ready = standby.prepare(c.node, { erase = c.params.erase })
       say("Standby system is ready, shipped archives will appear in %s", ready.archive)
       return ready

@@ -27,7 +27,7 @@ return runbook {
     basecopy.copy(target),
     basecopy.verify(target),
 
-    step { "wal", timeout = "168h", run = function(c)
+    step { "wal", undo = false, timeout = "168h", run = function(c)
       archive.wait(c.partner, { segment = c.results.copy.stop_segment, timeout = c.params.wal_timeout })
       relay.run(c.partner, { to = c.dr })
       basecopy.wal(c, c.dr)

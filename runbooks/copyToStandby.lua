@@ -33,7 +33,7 @@ return runbook {
     basecopy.copy(target),
     basecopy.verify(target),
 
-    step { "wal", timeout = "168h", run = function(c)
+    step { "wal", undo = false, timeout = "168h", run = function(c)
       -- A history that was written while archiving was not active is here only.
       archive.pull(target(c), { from = c.node, histories = true })
       basecopy.wal(c, target(c))

@@ -16,8 +16,8 @@ return runbook {
   },
 
   steps = {
-    step { "here", run = function(c) cluster.install_here(c.node) end },
-    step { "there", timeout = "1h", run = function(c)
+    step { "here", undo = false, run = function(c) cluster.install_here(c.node) end },
+    step { "there", undo = false, timeout = "1h", run = function(c)
       for _, node in ipairs(cluster.others(c.node)) do
         cluster.distribute(node)
       end

@@ -41,11 +41,11 @@ return runbook {
       return rivals.fence(c.node, { accept_split = c.params.accept_split })
     end },
 
-    step { "salvage", timeout = "24h", run = function(c)
+    step { "salvage", undo = false, timeout = "24h", run = function(c)
       return rivals.salvage(c.node)
     end },
 
-    step { "collect", timeout = "24h", run = function(c)
+    step { "collect", undo = false, timeout = "24h", run = function(c)
       return rivals.collect(c.node)
     end },
 

@@ -52,18 +52,18 @@ return runbook {
   },
 
   steps = {
-    step { "logs", run = function(c)
+    step { "logs", undo = false, run = function(c)
       say("Saving primary log files to the standby")
       copy.logs(c.node, { to = c.partner })
     end },
 
-    step { "checkpoint", timeout = "1h", run = function(c)
+    step { "checkpoint", undo = false, timeout = "1h", run = function(c)
       say("Executing pre-flush checkpoint")
       psql.exec(c.node, "CHECKPOINT")
       say("CHECKPOINT")
     end },
 
-    step { "drain", run = function(c)
+    step { "drain", undo = false, run = function(c)
       say("Waiting for archiver flush to complete")
       local switched = archive.switch(c.node)
       say("Switched WAL at %s", switched.lsn)
@@ -90,14 +90,14 @@ return runbook {
       undo = function(c) archive.set_active(c.node, { active = true }) end,
     },
 
-    step { "flush", timeout = "1h", retries = 2, delay = "2s", run = function(c)
+    step { "flush", undo = false, timeout = "1h", retries = 2, delay = "2s", run = function(c)
       say("Flushing archive WAL files to standby")
       local flushed = standby.flush(c.node, { to = c.partner })
       say("%s has every WAL record through the shutdown checkpoint, up to %s", c.partner, flushed.end_lsn)
       return flushed
     end },
 
-    step { "relay", when = function(c) return c.dr ~= nil and c.params.relay end, run = function(c)
+    step { "relay", undo = false, when = function(c) return c.dr ~= nil and c.params.relay end, run = function(c)
       relay.try(c.partner, { to = c.dr })
     end },
 

@@ -25,7 +25,7 @@ return runbook {
   },
 
   steps = {
-    step { "lower", run = function(c)
+    step { "lower", undo = false, run = function(c)
       local left = fence.take_back(c.node, { accept_split = c.params.accept_split })
       if #left.cuts == 0 then
         say("No archive that could be asked is fenced against %s", c.node)

@@ -10,7 +10,7 @@ return runbook {
   lock = "node",
 
   steps = {
-    step { "relay", timeout = "24h", run = function(c)
+    step { "relay", undo = false, timeout = "24h", run = function(c)
       if not c.dr then
         say("No disaster recovery node is configured; nothing to relay")
       elseif c.dr == c.node then

@@ -8,3 +8,9 @@ import "embed"
 //
 //go:embed *.lua lib/*.lua
 var Files embed.FS
+
+// Examples holds, below examples/, what a site may copy: runbooks as NAME.lua,
+// extensions as RUNBOOK.d/NAME.lua. The first line of each says what it is for.
+//
+//go:embed examples
+var Examples embed.FS

@@ -20,9 +20,9 @@ return runbook {
 
   steps = {
     -- A run that was killed between its fence and its promotion.
-    step { "fence", run = function(c) fence.lift(c.node) end },
+    step { "fence", undo = false, run = function(c) fence.lift(c.node) end },
 
-    step { "start", run = function(c)
+    step { "start", undo = false, run = function(c)
       if cluster.is_primary(c.node) and pg_ctl.status(c.node).ready == "ready" then
         say("%s runs as the primary already; nothing was done", c.node)
         if not archive.active(c.node) then

@@ -51,7 +51,7 @@ return runbook {
       runbooks.run(c.results.roles.primary, "copyToStandby", { start = true })
     end },
 
-    step { "catchup", timeout = "24h", when = function(c) return not c.results.roles.follows end, run = function(c)
+    step { "catchup", undo = false, timeout = "24h", when = function(c) return not c.results.roles.follows end, run = function(c)
       local roles = c.results.roles
       local switched = archive.switch(roles.primary)
       standby.follows(roles.other, { lsn = switched.lsn, timeout = "1h" })

@@ -79,12 +79,12 @@ return runbook {
       runbooks.run(c.results.roles.standby, "triggerStandby", { archiving = true, handover = true })
     end },
 
-    step { "follow", timeout = "3h", run = function(c)
+    step { "follow", undo = false, timeout = "3h", run = function(c)
       local pair = c.results.roles
       follow.rejoin(pair.primary, pair.standby, c.results.prove)
     end },
 
-    step { "relay", when = function(c) return c.dr ~= nil end, run = function(c)
+    step { "relay", undo = false, when = function(c) return c.dr ~= nil end, run = function(c)
       relay.try(c.results.roles.primary, { to = c.dr })
     end },
   },

@@ -55,7 +55,7 @@ var rules = []rule{
 		third: []string{xSSH}},
 	{part: "runbooks"},
 	{part: "cmd", ours: []string{"walcore", "engine", "builtins", "runbooks"},
-		third: []string{"github.com/alecthomas/kong", "github.com/cheggaaa/pb/v3", xSys, xTerm}},
+		third: []string{"github.com/alecthomas/kong", "github.com/cheggaaa/pb/v3", "github.com/rogpeppe/go-internal/diff", xSys, xTerm}},
 	{part: "tests/bench", ours: []string{"walcore", "builtins"}, third: []string{xSys, compression}},
 	{part: "tests", ours: []string{"walcore", "engine", "builtins", "runbooks"},
 		third: []string{xSys, xSync, xSSH, compression, "github.com/jackc/pgx/v5"}},

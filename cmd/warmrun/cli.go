@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,21 +31,24 @@ type globals struct {
 type grammar struct {
 	globals
 
-	Status  statusCommand     `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
-	Wal     walCommand        `cmd:"" group:"Commands:" help:"Look at archived WAL: list it, show a file, verify it all."`
-	Copy    copyCommand       `cmd:"" group:"Commands:" help:"Copy a directory to or from another node, sending only what is missing there."`
-	Verify  verifyCopyCommand `cmd:"" name:"verifyCopy" group:"Commands:" help:"Compare a base copy with its backup manifest, before its first start."`
-	Env     envCommand        `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
-	Lab     labCommand        `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
-	Shipper shipperCommand    `cmd:"" group:"Commands:" help:"Show or end the process that keeps the connections which WAL is shipped over."`
-	Trust   trustCommand      `cmd:"" group:"Commands:" help:"Make a key that may ship WAL to another node and do nothing else, and let it in there."`
-	Version versionCommand    `cmd:"" group:"Commands:" help:"Print the version."`
+	Status     statusCommand     `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
+	Wal        walCommand        `cmd:"" group:"Commands:" help:"Look at archived WAL: list it, show a file, verify it all."`
+	Copy       copyCommand       `cmd:"" group:"Commands:" help:"Copy a directory to or from another node, sending only what is missing there."`
+	Verify     verifyCopyCommand `cmd:"" name:"verifyCopy" group:"Commands:" help:"Compare a base copy with its backup manifest, before its first start."`
+	Env        envCommand        `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
+	Lab        labCommand        `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
+	Shipper    shipperCommand    `cmd:"" group:"Commands:" help:"Show or end the process that keeps the connections which WAL is shipped over."`
+	Runbook    runbookCommands   `cmd:"" group:"Commands:" help:"Look at the runbooks, change the site's own, and find mistakes in them."`
+	Trust      trustCommand      `cmd:"" group:"Commands:" help:"Make a key that may ship WAL to another node and do nothing else, and let it in there."`
+	Completion completionCommand `cmd:"" group:"Commands:" help:"Print what bash or zsh needs to complete commands, flags, nodes and runbooks."`
+	Version    versionCommand    `cmd:"" group:"Commands:" help:"Print the version."`
 
 	Archive   archiveCommand   `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Ship one WAL file: archive_command = 'warmrun archive %p %f'."`
 	Restore   restoreCommand   `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Restore one WAL file: restore_command = 'warmrun restore %f %p %r'."`
 	PgStandby pgStandbyCommand `cmd:"" name:"pg_standby" passthrough:"" group:"Called by PostgreSQL and by other nodes:" help:"Restore with pg_standby's own arguments, waiting until the file is there."`
 	Agent     agentCommand     `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Receive WAL for this node's archive on standard input, over ssh."`
 
+	Complete  completeCommand  `cmd:"" hidden:"" group:"Commands:" help:"What may stand where the cursor is, for a shell."`
 	Lock      lockCommand      `cmd:"" hidden:"" group:"Commands:" help:"Hold this node's lock for a run on another node, on standard input."`
 	Call      callCommand      `cmd:"" hidden:"" group:"Commands:" help:"Run one operation for another node."`
 	SyncAgent syncAgentCommand `cmd:"" hidden:"" group:"Commands:" name:"sync-agent" help:"The far end of a copy, on standard input."`
@@ -78,9 +82,9 @@ func (p *process) dispatch(ctx context.Context) error {
 	return p.parseAndRun(ctx, books)
 }
 
-// parseAndRun builds the grammar with the runbooks in it and runs the command.
-func (p *process) parseAndRun(ctx context.Context, books []*engine.Runbook) error {
-	var fixed grammar
+// newParser builds the grammar with the runbooks in it. flags are where those of
+// each runbook are read into.
+func (p *process) newParser(ctx context.Context, fixed *grammar, books []*engine.Runbook) (parser *kong.Kong, flags map[string]reflect.Value, err error) {
 	options := []kong.Option{
 		kong.Name("warmrun"),
 		kong.Description("PostgreSQL warm standbys: archive, restore, copy, switch over and fail over, by runbooks you can read."),
@@ -91,16 +95,25 @@ func (p *process) parseAndRun(ctx context.Context, books []*engine.Runbook) erro
 		kong.Bind(p, &fixed.globals),
 		kong.NamedMapper("size", kong.MapperFunc(decodeSize)),
 	}
-	flags := map[string]reflect.Value{}
+	flags = map[string]reflect.Value{}
 	for _, book := range books {
 		flags[book.Name] = reflect.New(flagsOf(book))
 		options = append(options, kong.DynamicCommand(book.Name, book.Summary+".", "Runbooks:", flags[book.Name].Interface()))
 	}
-	parser, err := kong.New(&fixed, options...)
+	if parser, err = kong.New(fixed, options...); err != nil {
+		return nil, nil, err
+	}
+	parser.Model.HelpFlag.Help = "Show this help."
+	return parser, flags, nil
+}
+
+// parseAndRun runs the command.
+func (p *process) parseAndRun(ctx context.Context, books []*engine.Runbook) error {
+	var fixed grammar
+	parser, flags, err := p.newParser(ctx, &fixed, books)
 	if err != nil {
 		return err
 	}
-	parser.Model.HelpFlag.Help = "Show this help."
 	selected, err := parse(parser, p.args)
 	if errors.Is(err, errHelpShown) {
 		return nil
@@ -180,6 +193,9 @@ func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Ru
 	loaded, err := loadRunbook(ctx, s, book.Name)
 	if err != nil {
 		return err
+	}
+	if warning, err := movedWarning(s.site, book.Name); err != nil || warning != "" {
+		fmt.Fprintf(p.err, "warmrun: %s\n", cmp.Or(warning, fmt.Sprint(err)))
 	}
 	err = p.runRunbook(ctx, s, loaded, command)
 	if err != nil && command.within != "" && !engine.HasBegun(err) {

@@ -112,6 +112,9 @@ func (s *session) environment() environment {
 func (e *environment) lookAtRunbooks(site *cluster.Site) error {
 	names, err := ownRunbooks(site.Global("runbooks"))
 	for _, name := range names {
+		if strings.HasPrefix(name, basesDir+"/") || strings.HasPrefix(name, typesDir+"/") {
+			continue
+		}
 		if _, err := fs.Stat(runbooks.Files, filepath.ToSlash(name)); err == nil {
 			e.Overrides = append(e.Overrides, name)
 			continue

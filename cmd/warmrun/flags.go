@@ -3,10 +3,32 @@ package main
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/walcore/hint"
 )
+
+// checkFlags refuses a parameter whose flag every command has already.
+func checkFlags(book *engine.Runbook) error {
+	taken := []string{"help", "plan"}
+	t := reflect.TypeFor[globals]()
+	for i := range t.NumField() {
+		name := t.Field(i).Tag.Get("name")
+		if name == "" {
+			name = strings.ToLower(t.Field(i).Name)
+		}
+		taken = append(taken, name)
+	}
+	for _, param := range book.Params {
+		if slices.Contains(taken, param.Flag()) {
+			return hint.Wrap(fmt.Errorf("%s: parameter %s would be --%s, which every command has", book.Source().Path, param.Name, param.Flag()),
+				"nothing was run; give the parameter another name")
+		}
+	}
+	return nil
+}
 
 // flagsOf makes the struct that kong reads a runbook's flags from.
 func flagsOf(book *engine.Runbook) reflect.Type {
@@ -46,6 +68,9 @@ func paramHelp(param engine.Param) string {
 	if help != "" {
 		help = strings.ToUpper(help[:1]) + help[1:]
 	}
+	if param.Type == "secret" {
+		help += "; a file that only this account can read, below the home directory unless it begins with /"
+	}
 	switch {
 	case param.Required:
 		help += " (required)"
@@ -60,6 +85,9 @@ func paramHelp(param engine.Param) string {
 func placeholder(param engine.Param) string {
 	if len(param.Choices) > 0 {
 		return strings.Join(param.Choices, "|")
+	}
+	if param.Type == "secret" {
+		return "FILE"
 	}
 	return strings.ToUpper(param.Type)
 }

@@ -76,7 +76,7 @@ func operations() []operation {
 	for _, part := range [][]operation{
 		pgctlOperations(), psqlOperations(), archiveOperations(), standbyOperations(), lineageOperations(), bringBackOperations(),
 		clusterOperations(), copyOperations(), rivalOperations(), unfenceOperations(), relayOperations(), chainOperations(),
-		statusOperations(), sshOperations(), trustOperations(), runbookOperations(),
+		statusOperations(), sshOperations(), shellOperations(), httpOperations(), trustOperations(), runbookOperations(),
 	} {
 		all = append(all, part...)
 	}
@@ -97,6 +97,9 @@ func modules(s *session) []engine.Module {
 		"fence":    "refusing an old primary's WAL past a cut",
 		"status":   "what the nodes do and how far they are",
 		"ssh":      "commands on other nodes",
+		"shell":    "commands on any node, this one too",
+		"http":     "telling other systems",
+		"cron":     "what runs by itself",
 		"trust":    "keys that may ship WAL and do nothing else",
 		"runbooks": "other runbooks, here or on another node",
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,9 @@ func runNestedHere(ctx context.Context, s *session, name string, args map[string
 	}
 	if err := checkRunsOn(ctx, s, book); err != nil {
 		return "", engine.NotBegun(err)
+	}
+	if warning, err := movedWarning(s.site, name); err != nil || warning != "" {
+		say(ctx, s, "%s", cmp.Or(warning, fmt.Sprint(err)))
 	}
 	_, err = book.Run(ctx, args, engine.RunOptions{AssumeYes: true})
 	return "", err

@@ -41,6 +41,9 @@ func findSource(site *cluster.Site, name, dir string) (engine.Source, error) {
 	return engine.Source{Name: name, Path: name + ".lua", Text: string(shipped), Shipped: true}, nil
 }
 
+// testMark ends the names of files that test a runbook.
+const testMark = "_test"
+
 // runbookNames lists the shipped runbooks and the site's own.
 func runbookNames(site *cluster.Site) ([]string, error) {
 	found := map[string]bool{}
@@ -55,7 +58,9 @@ func runbookNames(site *cluster.Site) ([]string, error) {
 		}
 	}
 	for _, path := range append(shipped, own...) {
-		found[strings.TrimSuffix(filepath.Base(path), ".lua")] = true
+		if name := strings.TrimSuffix(filepath.Base(path), ".lua"); !strings.HasSuffix(name, testMark) {
+			found[name] = true
+		}
 	}
 	names := make([]string, 0, len(found))
 	for name := range found {
@@ -71,7 +76,11 @@ func loadRunbook(ctx context.Context, s *session, name string) (*engine.Runbook,
 	if err != nil {
 		return nil, err
 	}
-	return engine.Load(ctx, source, s.host())
+	book, err := engine.Load(ctx, source, s.host())
+	if err != nil {
+		return nil, err
+	}
+	return book, checkFlags(book)
 }
 
 // host is what runbooks of this session can see and call.
@@ -91,8 +100,15 @@ func (s *session) host() engine.Host {
 		Opaques: []engine.Opaque{lsnType()},
 		Out:     s.out,
 		Vars:    vars,
-		Confirm: s.confirm(),
-		Library: func(name string) (engine.Source, error) { return findSource(s.site, name, "lib") },
+		VarDocs: map[string]string{
+			"node":    "the name of the node that the runbook runs on",
+			"partner": "the name of the other node of the pair",
+			"dr":      "the name of the DR node",
+		},
+		Confirm:    s.confirm(),
+		Library:    func(name string) (engine.Source, error) { return findSource(s.site, name, "lib") },
+		Extensions: func(name string) ([]engine.Source, error) { return findExtensions(s.site, name) },
+		Secret:     func(name string) (engine.Secret, error) { return readSecret(s.site, name) },
 		Node: func(name string) (any, error) {
 			node, err := s.site.Node(cluster.NodeName(name))
 			return string(node.Name), err

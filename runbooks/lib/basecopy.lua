@@ -26,7 +26,7 @@ function basecopy.checks(target)
 end
 
 function basecopy.copy(target)
-  return step { "copy", timeout = "168h", run = function(c)
+  return step { "copy", undo = false, timeout = "168h", run = function(c)
     return copy.base(c.node, {
       to = target(c), fast = c.params.fast, streams = c.params.streams, max_rate = c.params.max_rate,
       compress = c.params.compress, verbose = c.params.verbose,
@@ -37,7 +37,7 @@ end
 
 -- verify comes before configure, which changes files of the copy.
 function basecopy.verify(target)
-  return step { "verify", timeout = "168h", when = function(c) return c.params.verify end, run = function(c)
+  return step { "verify", undo = false, timeout = "168h", when = function(c) return c.params.verify end, run = function(c)
     local report = copy.verify(target(c), {})
     say("%d files on %s are as they were copied", report.files, target(c))
   end }
@@ -50,14 +50,14 @@ function basecopy.wal(c, node)
 end
 
 function basecopy.configure(target)
-  return step { "configure", run = function(c)
+  return step { "configure", undo = false, run = function(c)
     standby.configure(target(c), {})
     say("%s is a standby now; its archive has all WAL that the copy needs", target(c))
   end }
 end
 
 function basecopy.start(target)
-  return step { "start", when = function(c) return c.params.start end, run = function(c)
+  return step { "start", undo = false, when = function(c) return c.params.start end, run = function(c)
     pg_ctl.start(target(c))
     say("Standby server on %s started", target(c))
   end }

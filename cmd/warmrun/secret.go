@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// maxSecret bounds a secret: a file that is longer is another one.
+const maxSecret = 64 << 10
+
+// readSecret reads the file that a parameter of kind secret names: below the
+// home directory unless it begins with a slash. A file that others can read is
+// refused, as ssh refuses such a key. The end of the line is not part of it.
+func readSecret(site *cluster.Site, name string) (engine.Secret, error) {
+	path := name
+	if !filepath.IsAbs(path) {
+		if site == nil {
+			return engine.Secret{}, fmt.Errorf("the secret %s: without a home directory its path must begin with a slash", name)
+		}
+		path = filepath.Join(site.Home, path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return engine.Secret{}, fmt.Errorf("read a secret: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return engine.Secret{}, err
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
+		return engine.Secret{}, hint.Wrap(fmt.Errorf("the secret in %s can be read by others (mode %04o)", path, info.Mode().Perm()),
+			"chmod 600 %s; where others have seen it, make another one", path)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return engine.Secret{}, err
+	}
+	secret := strings.TrimRight(string(text), "\r\n")
+	if secret == "" || len(text) > maxSecret {
+		return engine.Secret{}, errors.New(path + " holds no secret: it is empty, or longer than one can be")
+	}
+	return engine.NewSecret(secret), nil
+}

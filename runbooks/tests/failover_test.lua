@@ -1,0 +1,38 @@
+return test {
+  runbook = "failover",
+  answers = {
+    ["pg_ctl.status"] = { running = true },
+    ["pg_ctl.may_control"] = true,
+    ["rivals.check"] = { ok = true },
+    ["rivals.fence"] = { "db2" },
+    ["rivals.salvage"] = { complete = true },
+    ["rivals.loss"] = { exact = true, sentence = "nothing is lost" },
+    ["standby.recovery_end"] = { timeline = 1, cut = lsn("0/C0000A0") },
+    ["fence.raise"] = { timeline = 1, lsn = lsn("0/C0000A0") },
+    ["standby.replay_archive"] = {},
+    ["archive.outlook"] = { lines = { "db2 waits for its WAL" } },
+  },
+
+  case { "the primary's host is alive", sweep = true,
+    calls = { "rivals.fence db1", "rivals.salvage db1", "rivals.collect db1", "rivals.loss db1", "fence.raise db1 {by=failover, lsn=0/C0000A0, timeline=1}",
+      "standby.replay_archive db1", "runbooks.run db1 triggerStandby" },
+    says = { "nothing is lost", "switchback rebuilds it", "db2 waits for its WAL" },
+    expect = function(run) assert(run.asked[1] == "Promote db1?", "it did not ask") end },
+
+  case { "on the DR node", vars = { node = "dr", partner = "db1" }, says = { "dr is the primary now. When db1 is back" } },
+
+  case { "a standby that is stopped", answers = { ["pg_ctl.status"] = { running = false } }, sweep = true, calls = { "pg_ctl.start db1", "fence.raise db1" } },
+  case { "fast", params = { fast = true }, never = { "standby.replay_archive" }, calls = { "runbooks.run db1 triggerStandby" } },
+
+  case { "no standby", answers = { ["standby.promotable"] = fails "db1 is a primary" }, fails = "db1 is a primary", never = { "rivals.fence" } },
+  case { "it cannot be started", answers = { ["pg_ctl.status"] = { running = false }, ["pg_ctl.may_control"] = false }, fails = "its server runs, or can be started", never = { "rivals.fence" } },
+  case { "another node accepts writes", answers = { ["rivals.check"] = fails "db2 is running and accepts writes" }, fails = "db2 is running", never = { "rivals.fence" } },
+
+  case { "the operator says no", agree = false, fails = "the operator said no", hint = "nobody was promoted; run failover again to go on", never = { "fence.raise", "runbooks.run" } },
+  case { "the loss cannot be told", answers = { ["rivals.loss"] = fails "unreadable" }, fails = "unreadable", never = { "runbooks.run" } },
+  case { "the fence cannot be raised", answers = { ["fence.raise"] = fails "no archive took it" }, fails = "no archive", undone = { "fence" }, never = { "fence.lower", "runbooks.run" } },
+  case { "the archive is not replayed", answers = { ["standby.replay_archive"] = fails "stuck at 0/B0" }, fails = "stuck", undone = { "fence" },
+    calls = { "fence.lower db1 {by=failover, lsn=0/C0000A0, timeline=1}" }, never = { "runbooks.run" } },
+  case { "refused by triggerStandby", answers = { ["runbooks.run"] = fails { "db2 came back", begun = false } }, fails = "db2 came back", undone = { "fence" }, passed = false },
+  case { "lost in the promotion", answers = { ["runbooks.run"] = no_return(fails "not within 1h") }, fails = "not within 1h", passed = true, never = { "fence.lower" } },
+}
