@@ -30,6 +30,7 @@ import (
 //	      when = function(c) return wanted end,            -- false: the step is skipped
 //	      confirm = "question?",                           -- or a function that returns one, or nil
 //	      irreversible = true,                             -- excludes undo
+//	      repeatable = true,                               -- may be run again after it was interrupted halfway
 //	      mark = "the outage begins",                      -- a line drawn before the step, in plans and runs
 //	      timeout = "30m", retries = 2, delay = "1s",      -- for each try of run
 //	      hint = "what to do when it fails" },
@@ -104,6 +105,7 @@ func (v *vm) makeStep(L *lua.LState) int {
 	s.Name, s.Line = p.name("step"), p.at.line
 	s.run, s.undo, s.doneIf, s.when = p.function("run"), p.function("undo"), p.function("done_if"), p.function("when")
 	s.Irreversible, s.Mark = p.flag("irreversible"), p.text("mark")
+	s.Repeatable = p.flag("repeatable")
 	s.timeout, s.delay, s.Retries = p.duration("timeout"), p.duration("delay"), p.count("retries")
 	s.Hint, s.leaves = p.text("hint"), p.function("leaves")
 	switch confirm := p.get("confirm").(type) {
