@@ -48,6 +48,8 @@ type Summary struct {
 	State State `json:"state"`
 	// Step is the last step that was begun, or empty.
 	Step string `json:"step,omitempty"`
+	// StepEnded: that step has ended.
+	StepEnded bool `json:"step_ended,omitempty"`
 	// Past: the line of no return was passed.
 	Past bool `json:"past_no_return,omitempty"`
 	// Back: it was undoing, or has undone.
@@ -66,7 +68,9 @@ func (h History) Summary() Summary {
 		case RunResumed:
 			s.State, s.Error, s.Left = Interrupted, "", nil
 		case StepBegan:
-			s.Step, began = e.Step, true
+			s.Step, s.StepEnded, began = e.Step, false, true
+		case StepEnded:
+			s.StepEnded = true
 		case NoReturnPassed:
 			s.Past = true
 		case GaveUp:
@@ -152,7 +156,10 @@ func (r *runner) recall(h *History) error {
 	if r.before.back {
 		return nil
 	}
-	return r.settleable(h)
+	if err := r.settleable(h); err != nil {
+		return err
+	}
+	return r.canAsk() // before anything is on record
 }
 
 // recallEnd makes a step that ended part of the result. One that was

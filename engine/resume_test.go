@@ -301,6 +301,31 @@ func TestUnsettledStep(t *testing.T) {
 	}
 }
 
+// TestResumedRunThatAsks: a run that will ask somebody who is not there stays as
+// it was.
+func TestResumedRunThatAsks(t *testing.T) {
+	text := bookText(`steps = {
+  step { "one", run = function(c) site.set("a") end, undo = function(c) site.unset("a") end, repeatable = true },
+  step { "two", confirm = "Go on?", run = function(c) site.set("b") end },
+}`)
+	s := &ground{set: map[string]bool{}, journals: map[string][][]byte{}}
+	r := mustLoad(t, text, s.host())
+	for _, e := range []Event{{Kind: RunBegan}, {Kind: StepBegan, Step: "one"}, {Kind: StepEnded, Step: "one", Outcome: Done, Changed: true}} {
+		e.Runbook = "demo"
+		line, err := r.EncodeEvent(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.journals["top"] = append(s.journals["top"], line)
+	}
+	if err := s.run(t.Context(), text, "top", &History{}); err == nil || !strings.Contains(err.Error(), "asks a question") {
+		t.Errorf("got %v", err)
+	}
+	if got := len(s.journals["top"]); got != 3 || s.now() != "" {
+		t.Errorf("%d lines are in the journal, want 3; set: %s", got, s.now())
+	}
+}
+
 // TestExactValues: what a step returned comes back from the journal as it was.
 func TestExactValues(t *testing.T) {
 	r := mustLoad(t, bookText(`steps = { step { "one", run = function(c) end } }`), (&world{}).host())

@@ -254,3 +254,20 @@ func parseLine(line []byte, n int) (entry []byte, ok bool) {
 func checks(sum, rest []byte) bool {
 	return string(sum) == fmt.Sprintf("%08x", crc32.Checksum(rest, castagnoli))
 }
+
+// Parse reads the entries of a whole journal, as Lines gives it.
+func Parse(lines []byte) ([][]byte, error) {
+	entries, size, err := parse(lines, 0)
+	if err == nil && size != len(lines) {
+		err = fmt.Errorf("entry %d is damaged", len(entries)+1)
+	}
+	return entries, err
+}
+
+// Format is Parse backwards.
+func Format(entries [][]byte) (lines []byte) {
+	for i, entry := range entries {
+		lines = appendLine(lines, i+1, entry)
+	}
+	return lines
+}
