@@ -57,6 +57,7 @@ func parts() []part {
 		{"wake", "from durable in the archive to restored", wakePart},
 		{"commit", "from commit to visible on the hot standby", commitPart},
 		{"memory", "peak memory of agent, shipper, restore and copies", memoryPart},
+		{"runbook", "a step with its journal, and loading runbooks", runbookPart},
 		{"cleanup", "restore with %r in an archive of 200,000 segments", cleanupPart},
 		{"base", "a first base copy: rsync, pgbackrest, pg_basebackup", basePart},
 		{"delta", "a second one, when 1 % of the pages have changed", deltaPart},
