@@ -76,7 +76,7 @@ func operations() []operation {
 	for _, part := range [][]operation{
 		pgctlOperations(), psqlOperations(), archiveOperations(), standbyOperations(), lineageOperations(), bringBackOperations(),
 		clusterOperations(), copyOperations(), rivalOperations(), unfenceOperations(), relayOperations(), chainOperations(),
-		statusOperations(), sshOperations(), trustOperations(), runbookOperations(),
+		statusOperations(), sshOperations(), trustOperations(), runbookOperations(), runsOperations(),
 	} {
 		all = append(all, part...)
 	}
@@ -98,6 +98,7 @@ func modules(s *session) []engine.Module {
 		"status":   "what the nodes do and how far they are",
 		"ssh":      "commands on other nodes",
 		"trust":    "keys that may ship WAL and do nothing else",
+		"runs":     "the runs of runbooks that a node knows",
 		"runbooks": "other runbooks, here or on another node",
 	}
 	var out []engine.Module

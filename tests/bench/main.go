@@ -1,7 +1,7 @@
 // Command bench measures shipping and restoring WAL, and copying, side by side
 // with what else does that: rsync over ssh as 2warm runs it, rsync with the best
 // settings that it has, pgbackrest, pg_basebackup, cp, and pg_standby where an
-// older PostgreSQL has it.
+// older PostgreSQL has it. Also what a step of a runbook costs.
 //
 //	go run ./tests/bench [-part archive,restore] [-quick] [-json FILE]
 //
