@@ -8,7 +8,7 @@ GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w -X m
 # itself needs.
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-BENCH_PARTS := archive delivered restore wake commit memory cleanup base delta delay files resume
+BENCH_PARTS := archive delivered restore wake commit memory cleanup base delta delay files resume runbook
 
 .PHONY: help build demo test unit kills copy-kills matrix types lint bench $(BENCH_PARTS:%=bench-%) install-demo install-test install-bench clean
 
@@ -33,12 +33,12 @@ kills: ## a thousand processes that die while WAL is shipped, and no row lost
 matrix: install-test ## base copies, restoring and pg_control on PostgreSQL 10 to 18, which are fetched
 	go test -tags matrix -count=1 -timeout 60m -run Matrix ./walcore ./builtins/basebackup
 
-bench: install-bench ## WAL shipping, restoring and copying beside rsync, pgbackrest, pg_basebackup and cp; BENCH=-quick for few rounds; one part: bench-archive, bench-delivered, bench-restore, bench-wake, bench-commit, bench-memory, bench-cleanup, bench-base, bench-delta, bench-delay, bench-files, bench-resume
+bench: install-bench ## WAL shipping, restoring and copying beside rsync, pgbackrest, pg_basebackup and cp; BENCH=-quick for few rounds; one part: bench-archive, bench-delivered, bench-restore, bench-wake, bench-commit, bench-memory, bench-cleanup, bench-base, bench-delta, bench-delay, bench-files, bench-resume, bench-runbook
 	go run ./tests/bench $(BENCH)
 
 # One part alone: make bench-archive, bench-delivered, bench-restore, bench-wake,
 # bench-commit, bench-memory, bench-cleanup, and for copies bench-base,
-# bench-delta, bench-delay (as root), bench-files, bench-resume.
+# bench-delta, bench-delay (as root), bench-files, bench-resume; bench-runbook.
 $(BENCH_PARTS:%=bench-%): bench-%: install-bench
 	go run ./tests/bench -part $* $(BENCH)
 

@@ -177,7 +177,9 @@ func (v *vm) invokeGo(L *lua.LState, s *signature, args []reflect.Value) (result
 	ctx := L.Context()
 	untouched := func() {}
 	if v.place == running && v.plan == nil || v.place == reversing {
-		untouched = touched(ctx, s.Effect)
+		if untouched, err = touched(ctx, s, v.place == running); err != nil {
+			return nil, err
+		}
 	}
 	out := s.fn.Call(append([]reflect.Value{reflect.ValueOf(ctx)}, args...))
 	if failure, ok := out[s.results].Interface().(error); ok && failure != nil {

@@ -71,6 +71,9 @@ type Func struct {
 	// plans (Planning tells). Its first result is then a string, the lines to
 	// add to the plan.
 	Plans bool
+	// Resumes marks a function that can be called again in a step that was
+	// interrupted, because what it calls has a journal of its own (CallsRun).
+	Resumes bool
 }
 
 // Module is a named group of functions: a global table in Lua.

@@ -238,3 +238,35 @@ func TestLintReadsExtensions(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// A run that is resumed does not take what a step of an extension warned of for
+// its own failure, and what comes finally comes at each of its ends.
+func TestExtensionResumed(t *testing.T) {
+	w := &world{}
+	w.hook = func(_ context.Context, call string) error {
+		if strings.HasPrefix(call, "exec db2 RELOAD") {
+			return errors.New("broken")
+		}
+		return nil
+	}
+	r := mustLoad(t, extended, extendedHost(w, extension(pausing)))
+	var events []Event
+	full, kept := errors.New("disk full"), true
+	_, err := r.Run(t.Context(), nil, RunOptions{Observe: func(e Event) error {
+		if kept = kept && e.Step != "resume"; !kept {
+			return full
+		}
+		events = append(events, e)
+		return nil
+	}})
+	if !errors.Is(err, full) {
+		t.Fatalf("got %v", err)
+	}
+	w.calls = nil
+	if _, err := r.Run(t.Context(), nil, RunOptions{History: &History{Events: events}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"exec db2 RESUME []", "exec log done nil []"}; !slices.Equal(w.calls, want) {
+		t.Errorf("got  %q\nwant %q", w.calls, want)
+	}
+}

@@ -15,6 +15,8 @@ func (r *runner) finally(ctx context.Context, failure error) {
 	if failure != nil {
 		r.ending, r.failure = lua.LString(Failed), lua.LString(failure.Error())
 	}
+	r.closing = true
+	defer func() { r.closing = false }()
 	for _, def := range r.vm.def.finally {
 		if !r.out.quiet {
 			r.out.begin(def.Name, "  [finally]")

@@ -31,6 +31,7 @@ import (
 //	      when = function(c) return wanted end,            -- false: the step is skipped
 //	      confirm = "question?",                           -- or a function that returns one, or nil
 //	      irreversible = true,                             -- excludes undo
+//	      repeatable = true,                               -- may be run again after it was interrupted halfway
 //	      mark = "the outage begins",                      -- a line drawn before the step, in plans and runs
 //	      timeout = "30m", retries = 2, delay = "1s",      -- for each try of run
 //	      hint = "what to do when it fails" },
@@ -115,6 +116,7 @@ func (v *vm) makeStep(L *lua.LState) int {
 		s.undo = p.function("undo")
 	}
 	s.Irreversible, s.Mark = p.flag("irreversible"), p.text("mark")
+	s.Repeatable = p.flag("repeatable")
 	s.timeout, s.delay, s.Retries = p.duration("timeout"), p.duration("delay"), p.count("retries")
 	s.Hint, s.leaves = p.text("hint"), p.function("leaves")
 	if p.get("on_error") != lua.LNil {

@@ -85,6 +85,7 @@ func stepKeys() []FieldRef {
 		{Name: "timeout", Type: "duration", Optional: true, Doc: "for each try of run"},
 		{Name: "retries", Type: "integer", Optional: true, Doc: "how often run is tried again after an error"},
 		{Name: "delay", Type: "duration", Optional: true, Doc: "how long to wait before each of these (default: 1s)"},
+		{Name: "repeatable", Type: "boolean", Optional: true, Doc: "true: it may be run again when a run is resumed that was interrupted within it"},
 		{Name: "mark", Type: "string", Optional: true, Doc: "a line that is drawn before the step, in plans and runs"},
 		{Name: "hint", Type: "string", Optional: true, Doc: "what to do when it fails"},
 		{Name: "leaves", Type: "fun(c: context): string?", Optional: true, Doc: "what stays behind when the run fails, and what to type about it"},

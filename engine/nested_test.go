@@ -98,9 +98,9 @@ func TestNestedRunIsUndoneWithItsStep(t *testing.T) {
 	diff(t, "output", out, `==> flush  [1/2]
     ==> checks
         ok      is primary
-    ==> block  [1/2]  done in 0.2 s
-    ==> stop  [2/2]  done in 0.2 s
-    done in 1.5 s
+    ==> block  [1/2]  done in 0.3 s
+    ==> stop  [2/2]  done in 0.3 s
+    done in 1.8 s
 ==> trigger  [2/2]
     failed after 0.2 s: no answer
 ==> undo flush

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"bytes"
+	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -71,6 +73,7 @@ func TestSecretsStayHidden(t *testing.T) {
 		`fail("%s", c.params.token)`,
 		`error(c.params.token)`,
 		`test.take_secret(c.params.token)`,
+		`test.tell_secret(c.params.token)`,
 		`test.echo(c.params.token)`,
 		`psql.exec(c.node, "SELECT $1", c.params.token)`,
 	} {
@@ -78,7 +81,10 @@ func TestSecretsStayHidden(t *testing.T) {
 		host := w.host()
 		taken := ""
 		host.Modules[2].Funcs = append(host.Modules[2].Funcs, Func{Name: "take_secret", Effect: Change, Args: []string{"secret"},
-			Fn: takeSecret(&taken)})
+			Fn: takeSecret(&taken)},
+			Func{Name: "tell_secret", Effect: Change, Args: []string{"secret"}, Fn: func(_ context.Context, s Secret) error {
+				return fmt.Errorf("GET /?key=%s: Basic %s", s.Reveal(), base64.StdEncoding.EncodeToString([]byte(s.Reveal())))
+			}})
 		host.Secret = func(string) (Secret, error) { return NewSecret(word), nil }
 		r := mustLoad(t, bookText(`params = { token = param.secret { required = true } }, steps = { step { "one", run = function(c) `+body+` end } }`), host)
 		var out bytes.Buffer
@@ -90,7 +96,7 @@ func TestSecretsStayHidden(t *testing.T) {
 			t.Errorf("%s: plan: %v", body, planErr)
 		}
 		shown := fmt.Sprintf("%s %+v %#v %v %s %v", &out, events, result, err, plan.Text(), w.calls)
-		if strings.Contains(shown, word) {
+		if strings.Contains(shown, word) || strings.Contains(shown, base64.StdEncoding.EncodeToString([]byte(word))) {
 			t.Errorf("%s shows the secret: %s", body, shown)
 		}
 		if strings.Contains(body, "take_secret") && (err != nil || taken != word) {

@@ -27,6 +27,14 @@ type RunOptions struct {
 	StopUndo <-chan struct{}
 	// UndoTimeout bounds the undo of each step; 0 means 10 minutes.
 	UndoTimeout time.Duration
+	// History makes this the continuation of a run that ended early, as the
+	// journal tells of it; see there.
+	History *History
+	// SettleNested brings a run that a step has called through CallsRun to an
+	// end, undone: before anything else of this run is undone, where the step
+	// was interrupted, and in the place of a step's own undo. The error is
+	// ErrPastReturn where that run can only go forward.
+	SettleNested func(context.Context, NestedRun) error
 
 	announceAfter time.Duration // see heading; 0 is the usual
 }
@@ -40,12 +48,21 @@ const (
 	CheckEnded  EventKind = "check ended"
 	StepBegan   EventKind = "step began"
 	StepRetried EventKind = "step retried"
+	// ChangeBegan comes before the first call of a step's try that may change
+	// something. A step that was interrupted before it can be run again.
+	ChangeBegan EventKind = "change began"
+	// NestedCalled comes before a step calls a run that has a journal of its own.
+	NestedCalled EventKind = "nested run called"
 	// NoReturnPassed comes before the irreversible work, not after it.
 	NoReturnPassed EventKind = "no return"
 	StepEnded      EventKind = "step ended"
-	UndoBegan      EventKind = "undo began"
-	UndoEnded      EventKind = "undo ended"
-	RunEnded       EventKind = "run ended"
+	// GaveUp comes before the first undo: from here on the run goes back.
+	GaveUp    EventKind = "gave up"
+	UndoBegan EventKind = "undo began"
+	UndoEnded EventKind = "undo ended"
+	RunEnded  EventKind = "run ended"
+	// RunResumed begins the continuation of a run that ended early.
+	RunResumed EventKind = "run resumed"
 )
 
 // Event is one entry of a run's history.
@@ -61,6 +78,26 @@ type Event struct {
 	// Value is a step's result in the form that encoding/json takes.
 	Value any    `json:"value,omitempty"`
 	Error string `json:"error,omitempty"`
+	// Func is what a step is about to call.
+	Func string `json:"func,omitempty"`
+	// Nested is the run that a step is about to call.
+	Nested *NestedRun `json:"nested,omitempty"`
+	// Changed: the step has called what may change something. Refused: it was
+	// turned down before it had changed anything.
+	Changed bool `json:"changed,omitempty"`
+	Refused bool `json:"refused,omitempty"`
+	// Left are the steps that a run has left not undone.
+	Left []string `json:"left,omitempty"`
+}
+
+// NestedRun is a run of another runbook that a step has called, and that has a
+// journal of its own.
+type NestedRun struct {
+	// Key tells the calls of one run apart: the same for the same call when the
+	// step is run again after it was interrupted.
+	Key     string `json:"key"`
+	Node    string `json:"node"`
+	Runbook string `json:"runbook"`
 }
 
 // Outcome is how a step or a check ended.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -17,6 +18,7 @@ type runner struct {
 	opts    RunOptions
 	out     *printer
 	parent  *scope // the step of another run that this run is part of
+	apart   bool   // it has a journal of its own
 	path    string
 	params  map[string]any
 	results map[string]any
@@ -25,8 +27,12 @@ type runner struct {
 	tried   []*trial
 	// tookBack are the steps that were undone, in that order.
 	tookBack []string
-	// ending and failure are how the run has ended, for the steps of finally.
+	// ending and failure are how the run has ended, for the steps of finally;
+	// closing says that these are being run.
 	ending, failure lua.LValue
+	closing         bool
+	// before is what the journal tells, where the run goes on from it.
+	before *recalled
 }
 
 // trial is a step that has been begun.
@@ -40,6 +46,13 @@ type trial struct {
 	// the order of their ending.
 	inner []*runner
 	entry int // index in the result, where finished
+	// recorded: the journal has that it may have changed something.
+	recorded bool
+	attempt  int // the number of the try, from 1
+	calls    int // of runs with a journal of their own, within this try
+	// past is what the journal tells of the step, where it was begun before the
+	// run was interrupted.
+	past *pastStep
 }
 
 // Run checks and runs the runbook. Arguments are texts by parameter name.
@@ -71,6 +84,11 @@ func (r *Runbook) Run(ctx context.Context, args map[string]string, opts RunOptio
 	run := &runner{rb: r, vm: v, opts: opts, params: values, path: r.Name, results: map[string]any{}}
 	run.inherit(ctx)
 	run.result = &Result{Runbook: r.Name, Params: texts, Began: r.book.host.now(), Next: r.Next}
+	if opts.History != nil {
+		if err := run.recall(opts.History); err != nil {
+			return nil, NotBegun(err)
+		}
+	}
 	err = run.all(ctx)
 	run.result.Ended = r.book.host.now()
 	if err != nil && !run.begun() {
@@ -89,7 +107,9 @@ func (r *runner) inherit(ctx context.Context) {
 		o.AssumeYes = o.AssumeYes || around.AssumeYes
 		o.Quiet = o.Quiet || around.Quiet
 		o.Terminal = o.Terminal || around.Terminal
-		r.path = outer.run.path + "/" + outer.at.name() + "/" + r.rb.Name
+		if r.apart = o.Observe != nil; !r.apart {
+			r.path = outer.run.path + "/" + outer.at.name() + "/" + r.rb.Name
+		}
 		if o.Out == nil {
 			o.Out = outer.out
 		}
@@ -101,6 +121,9 @@ func (r *runner) inherit(ctx context.Context) {
 		}
 		if o.StopUndo == nil {
 			o.StopUndo = around.StopUndo
+		}
+		if o.SettleNested == nil {
+			o.SettleNested = around.SettleNested
 		}
 		if o.UndoTimeout == 0 {
 			o.UndoTimeout = around.UndoTimeout
@@ -133,7 +156,7 @@ func (r *runner) canAsk() error {
 		return nil
 	}
 	for _, s := range r.vm.def.steps {
-		if s.Asks {
+		if s.Asks && !r.before.begun(s.Name) {
 			return hint.Wrap(fmt.Errorf("step %s of %s asks a question and there is no terminal to answer it", s.Name, r.rb.Name),
 				"agree beforehand with --yes")
 		}
@@ -142,22 +165,33 @@ func (r *runner) canAsk() error {
 }
 
 func (r *runner) all(ctx context.Context) (err error) {
-	if err := r.event(Event{Kind: RunBegan}); err != nil {
+	began := Event{Kind: RunBegan}
+	if r.before != nil {
+		began.Kind = RunResumed
+	}
+	if err := r.event(began); err != nil {
 		return err
 	}
 	defer r.out.to.show()
-	err = r.checks(ctx)
-	if err == nil {
-		// After the checks: what they find matters more than who is there to answer.
-		err = r.canAsk()
+	switch {
+	case r.before != nil && r.before.back:
+		err = r.goBack(ctx)
+		if !errors.Is(err, errUnsettled) {
+			r.finally(ctx, err)
+		}
+	default:
+		err = r.forward(ctx)
 	}
-	if err == nil {
-		err = r.steps(ctx)
-		r.finally(ctx, err)
+	if errors.Is(err, errUnsettled) {
+		return err // nothing was done, and the run stays open
 	}
 	end := Event{Kind: RunEnded, Outcome: Done}
 	if err != nil {
 		end.Outcome, end.Error = Failed, err.Error()
+	}
+	var failure *StepError
+	if errors.As(err, &failure) {
+		end.Left = failure.Left
 	}
 	if unrecorded := r.event(end); unrecorded != nil && err == nil {
 		err = unrecorded
@@ -168,14 +202,35 @@ func (r *runner) all(ctx context.Context) (err error) {
 	return err
 }
 
+// forward makes the checks, unless a step was begun before, and runs the steps.
+func (r *runner) forward(ctx context.Context) error {
+	if r.before == nil || len(r.before.steps) == 0 {
+		if err := r.checks(ctx); err != nil {
+			return err
+		}
+	}
+	// After the checks: what they find matters more than who is there to answer.
+	if err := r.canAsk(); err != nil {
+		return err
+	}
+	err := r.steps(ctx)
+	if !errors.Is(err, errUnsettled) {
+		r.finally(ctx, err)
+	}
+	return err
+}
+
+// errUnrecorded is in errors of a run whose observer fails: it must not go on.
+var errUnrecorded = errors.New("cannot be recorded")
+
 // event tells the observer.
 func (r *runner) event(e Event) error {
-	if r.opts.Observe == nil {
-		return nil
+	if r.opts.Observe == nil || r.closing {
+		return nil // the steps of finally are run at each end, and are not on record
 	}
 	e.At, e.Runbook = r.rb.book.host.now(), r.path
 	if err := r.opts.Observe(e); err != nil {
-		return fmt.Errorf("the run cannot be recorded: %w", err)
+		return fmt.Errorf("the run %w: %w", errUnrecorded, err)
 	}
 	return nil
 }
@@ -194,6 +249,9 @@ func (r *runner) c() lua.LValue {
 
 func (r *runner) steps(ctx context.Context) error {
 	for i, def := range r.vm.def.steps {
+		if r.before.ended(def.Name) {
+			continue
+		}
 		if err := ctx.Err(); err != nil {
 			return r.giveUp(ctx, def, context.Cause(ctx))
 		}

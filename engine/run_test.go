@@ -512,6 +512,7 @@ demo step ended a done
 demo step began b
 demo step retried b no
 demo step ended b failed no
+demo gave up b no
 demo undo began a
 demo undo ended a undone
 demo run ended failed step b: no`)

@@ -55,6 +55,9 @@ type StepInfo struct {
 	Name         string `json:"name"`
 	Line         int    `json:"line"`
 	Irreversible bool   `json:"irreversible,omitempty"`
+	// Repeatable: run may be called again after it was interrupted halfway, and
+	// nobody knows where. So may one with retries.
+	Repeatable bool `json:"repeatable,omitempty"`
 	// Mark is a line to draw before the step.
 	Mark      string `json:"mark,omitempty"`
 	HasUndo   bool   `json:"undo,omitempty"`

@@ -59,14 +59,22 @@ func NoReturn(ctx context.Context) error {
 	return s.run.passNoReturn(step)
 }
 
-// touched notes that a step calls something that changes the world. The
-// function that it gives takes that back.
-func touched(ctx context.Context, effect Effect) (untouched func()) {
+// touched notes that a step calls something that changes the world, and where
+// the step is run and not undone puts it on record before the first such call. The function that it gives takes the
+// note back.
+func touched(ctx context.Context, sig *signature, record bool) (untouched func(), err error) {
 	s := scopeOf(ctx)
-	if s.at == nil || effect != Change {
-		return func() {}
+	if s.at == nil || sig.Effect != Change {
+		return func() {}, nil
 	}
 	before := s.at.changed
 	s.at.changed = true
-	return func() { s.at.changed = before }
+	if record && !sig.Resumes && !s.at.recorded {
+		if err := s.run.event(Event{Kind: ChangeBegan, Step: s.at.def.Name, Func: sig.fullName()}); err != nil {
+			s.at.changed = before
+			return nil, NotBegun(err)
+		}
+		s.at.recorded = true
+	}
+	return func() { s.at.changed = before }, nil
 }

@@ -16,15 +16,21 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 	began := r.rb.book.host.now()
 	body := r.out.body()
 	defer body.endLine()
-	t := &trial{def: def}
+	t := r.before.trial(def.Name)
+	if t == nil {
+		t = &trial{def: def}
+	}
 	ctx = withScope(ctx, &scope{out: body, run: r, at: t})
 	entry := StepResult{Name: def.Name}
-	outcome, value, err := r.settled(ctx, def)
+	outcome, value, err := r.settled(ctx, t)
 	if err == nil && outcome == "" {
-		r.tried = append(r.tried, t)
+		if t.past == nil {
+			r.tried = append(r.tried, t)
+		}
 		outcome = Done
 		value, entry.Attempts, err = r.attempts(ctx, t)
 	}
+	err = r.withoutSecrets(err) // of its conditions
 	body.endLine()
 	took := r.rb.book.host.now().Sub(began)
 	entry.Outcome, entry.Seconds, entry.Value = outcome, took.Seconds(), value
@@ -37,8 +43,8 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 	t.finished, t.turnedDown = err == nil, !HasBegun(err)
 	r.ended(entry, took)
 	unrecorded := r.event(Event{Kind: StepEnded, Step: def.Name, Outcome: entry.Outcome, Attempt: entry.Attempts,
-		Value: entry.Value, Error: entry.Error})
-	if err != nil && def.OnError == onErrorWarn && ctx.Err() == nil && r.ending == nil {
+		Value: entry.Value, Error: entry.Error, Changed: t.changed, Refused: t.turnedDown})
+	if err != nil && def.OnError == onErrorWarn && ctx.Err() == nil && !r.closing && !errors.Is(err, errUnrecorded) {
 		r.out.always("    the run goes on: step %s of an extension only warns", def.Name)
 		err = nil
 	}
@@ -65,7 +71,11 @@ func (r *runner) ended(entry StepResult, took time.Duration) {
 
 // settled asks whether the step has to run at all: when, then done_if, then
 // the operator. done_if may return the step's result after true.
-func (r *runner) settled(ctx context.Context, def *stepDef) (Outcome, any, error) {
+func (r *runner) settled(ctx context.Context, t *trial) (Outcome, any, error) {
+	def := t.def
+	if t.past != nil {
+		return r.settledAgain(ctx, t)
+	}
 	if def.when != nil {
 		wanted, _, err := r.condition(ctx, def, "when", def.when)
 		if err != nil {
@@ -181,12 +191,13 @@ func (r *runner) attempts(ctx context.Context, t *trial) (any, int, error) {
 			return nil, 0, err
 		}
 	}
-	for attempt := 1; ; attempt++ {
+	for attempt := t.firstTry(); ; attempt++ {
+		t.attempt, t.calls = attempt, 0
 		value, err := r.attempt(ctx, t)
-		if err == nil || attempt > t.def.Retries || ctx.Err() != nil || !retryable(err) {
+		if err == nil || attempt >= t.lastTry() || ctx.Err() != nil || !retryable(err) {
 			return value, attempt, err
 		}
-		fmt.Fprintf(Output(ctx), "try %d of %d failed: %s; again in %s\n", attempt, t.def.Retries+1, err, t.def.delay)
+		fmt.Fprintf(Output(ctx), "try %d of %d failed: %s; again in %s\n", attempt, t.lastTry(), err, t.def.delay)
 		if err := r.event(Event{Kind: StepRetried, Step: t.def.Name, Attempt: attempt, Error: err.Error()}); err != nil {
 			return nil, attempt, err
 		}
@@ -212,7 +223,7 @@ func (r *runner) attempt(ctx context.Context, t *trial) (any, error) {
 	}
 	values, err := r.vm.call(ctx, running, t.def.run, r.c())
 	if err != nil {
-		return nil, explained(ctx, err)
+		return nil, r.withoutSecrets(explained(ctx, err))
 	}
 	if len(values) == 0 {
 		return nil, nil

@@ -32,13 +32,20 @@ func (r *runner) giveUp(ctx context.Context, def *stepDef, err error) error {
 		failure.Left, failure.UndoErr = under(def.Name, inner.Left), inner.UndoErr
 		failure.TookBack, failure.Leaves = under(def.Name, inner.TookBack), inner.Leaves
 	}
+	// A run that can no longer be recorded is undone all the same.
+	unrecorded := r.event(Event{Kind: GaveUp, Step: def.Name, Error: err.Error()})
+	r.takeAllBack(ctx, failure, unrecorded)
+	return failure
+}
+
+// takeAllBack undoes the run, and completes its failure.
+func (r *runner) takeAllBack(ctx context.Context, failure *StepError, unrecorded error) {
 	failure.Leaves = append(failure.Leaves, r.leaves(ctx)...)
 	left, undoErr := r.undo(ctx)
 	failure.TookBack = append(failure.TookBack, r.tookBack...)
 	failure.Left = append(failure.Left, left...)
-	failure.UndoErr = errors.Join(failure.UndoErr, undoErr)
+	failure.UndoErr = errors.Join(failure.UndoErr, undoErr, unrecorded)
 	failure.Undone = len(failure.Left) == 0
-	return failure
 }
 
 // leaves asks the steps that have changed something what they leave behind when
@@ -78,7 +85,7 @@ func (r *runner) undo(ctx context.Context) (left []string, err error) {
 	var failures []error
 	for i := len(r.tried) - 1; i >= 0; i-- {
 		t := r.tried[i]
-		if t.def.undo == nil && len(t.inner) == 0 || t.refused() {
+		if !t.undoable() || t.refused() {
 			continue
 		}
 		if r.stopped() {
@@ -131,6 +138,9 @@ func (r *runner) undoStep(ctx context.Context, t *trial) (left []string, err err
 func (r *runner) takeBack(ctx context.Context, t *trial) (left []string, err error) {
 	body := newIndenter(&lenient{to: r.out.to}, "    ")
 	defer body.endLine()
+	if t.def.undo == nil && t.past != nil {
+		return r.takeBackNested(ctx, t, body)
+	}
 	if t.def.undo == nil {
 		return r.takeBackInner(ctx, t, body)
 	}
@@ -138,7 +148,7 @@ func (r *runner) takeBack(ctx context.Context, t *trial) (left []string, err err
 	defer cancel()
 	ctx = withScope(ctx, &scope{out: body, run: r, at: t})
 	if _, err := r.vm.call(ctx, reversing, t.def.undo, r.c()); err != nil {
-		return []string{t.def.Name}, explained(ctx, err)
+		return []string{t.def.Name}, r.withoutSecrets(explained(ctx, err))
 	}
 	return nil, nil
 }
@@ -171,6 +181,9 @@ func (r *runner) takeBackInner(ctx context.Context, t *trial, body *indenter) (l
 	var failures []error
 	for i := len(t.inner) - 1; i >= 0; i-- {
 		inner := t.inner[i]
+		if t.past != nil && inner.apart {
+			continue // its journal has seen to that
+		}
 		inner.out.to = newHeading(body, r.opts.announceAfter)
 		rest, err := inner.undo(ctx)
 		left = append(left, under(t.def.Name, rest)...)

@@ -179,6 +179,11 @@ stds.warmrun = {
     runbooks = { fields = {
       "run",
     } },
+    runs = { fields = {
+      "facts",
+      "journal",
+      "unfinished",
+    } },
     shell = { fields = {
       "read",
       "run",

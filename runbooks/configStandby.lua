@@ -28,6 +28,6 @@ return runbook {
       local ready = standby.prepare(c.node, { erase = c.params.erase })
       say("Standby system is ready, shipped archives will appear in %s", ready.archive)
       return ready
-    end },
+    end, repeatable = true },
   },
 }

@@ -31,7 +31,7 @@ return runbook {
       archive.wait(c.partner, { segment = c.results.copy.stop_segment, timeout = c.params.wal_timeout })
       relay.run(c.partner, { to = c.dr })
       basecopy.wal(c, c.dr)
-    end },
+    end, repeatable = true },
 
     basecopy.configure(target),
     basecopy.start(target),

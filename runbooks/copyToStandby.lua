@@ -28,6 +28,7 @@ return runbook {
           archive.set_active(c.node, { active = false })
         end
       end,
+      repeatable = true,
     },
 
     basecopy.copy(target),
@@ -37,7 +38,7 @@ return runbook {
       -- A history that was written while archiving was not active is here only.
       archive.pull(target(c), { from = c.node, histories = true })
       basecopy.wal(c, target(c))
-    end },
+    end, repeatable = true },
 
     basecopy.configure(target),
     basecopy.start(target),

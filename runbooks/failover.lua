@@ -39,15 +39,15 @@ return runbook {
     -- The old primary must not come back writable while its WAL is read.
     step { "old primary", leaves = left.fenced("old primary"), run = function(c)
       return rivals.fence(c.node, { accept_split = c.params.accept_split })
-    end },
+    end, repeatable = true },
 
     step { "salvage", undo = false, timeout = "24h", run = function(c)
       return rivals.salvage(c.node)
-    end },
+    end, repeatable = true },
 
     step { "collect", undo = false, timeout = "24h", run = function(c)
       return rivals.collect(c.node)
-    end },
+    end, repeatable = true },
 
     step { "loss",
       run = function(c)
@@ -61,7 +61,8 @@ return runbook {
       confirm = function(c) return "Promote " .. c.node .. "?" end,
       run = function(c)
         if not pg_ctl.status(c.node).running then pg_ctl.start(c.node) end
-      end },
+      end,
+      repeatable = true },
 
     -- One history from here on: whatever the old primary may still ship past
     -- this point is refused in every archive that could be told.
@@ -73,7 +74,8 @@ return runbook {
       undo = function(c)
         local cut = c.results.fence
         if cut then fence.lower(c.node, { timeline = cut.timeline, lsn = cut.lsn, by = "failover" }) end
-      end },
+      end,
+      repeatable = true },
 
     step { "replay", when = function(c) return not c.params.fast end, timeout = "24h", run = function(c)
       standby.replay_archive(c.node, { timeout = c.params.replay_timeout })

@@ -55,20 +55,20 @@ return runbook {
     step { "logs", undo = false, run = function(c)
       say("Saving primary log files to the standby")
       copy.logs(c.node, { to = c.partner })
-    end },
+    end, repeatable = true },
 
     step { "checkpoint", undo = false, timeout = "1h", run = function(c)
       say("Executing pre-flush checkpoint")
       psql.exec(c.node, "CHECKPOINT")
       say("CHECKPOINT")
-    end },
+    end, repeatable = true },
 
     step { "drain", undo = false, run = function(c)
       say("Waiting for archiver flush to complete")
       local switched = archive.switch(c.node)
       say("Switched WAL at %s", switched.lsn)
       archive.drain(c.node, { timeout = c.params.ship_timeout })
-    end },
+    end, repeatable = true },
 
     step { "stop", mark = "the outage begins: clients cannot write from here",
       timeout = "1h",
@@ -78,6 +78,7 @@ return runbook {
         say("Server shutdown normally")
       end,
       undo = function(c) standby.bring_back(c.node, { partner = c.partner, undo = true }) end,
+      repeatable = true,
     },
 
     -- From here no service manager can bring this node back as a second
@@ -88,6 +89,7 @@ return runbook {
         archive.set_active(c.node, { active = false })
       end,
       undo = function(c) archive.set_active(c.node, { active = true }) end,
+      repeatable = true,
     },
 
     step { "flush", undo = false, timeout = "1h", retries = 2, delay = "2s", run = function(c)
@@ -99,7 +101,7 @@ return runbook {
 
     step { "relay", undo = false, when = function(c) return c.dr ~= nil and c.params.relay end, run = function(c)
       relay.try(c.partner, { to = c.dr })
-    end },
+    end, repeatable = true },
 
     step { "advice", run = function(c)
       say("%s is stopped and will start only as a standby.", c.node)

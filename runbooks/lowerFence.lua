@@ -31,6 +31,6 @@ return runbook {
         say("No archive that could be asked is fenced against %s", c.node)
       end
       return left
-    end },
+    end, repeatable = true },
   },
 }

@@ -20,6 +20,6 @@ return runbook {
       else
         return relay.run(c.node, { to = c.dr })
       end
-    end },
+    end, repeatable = true },
   },
 }

@@ -20,7 +20,7 @@ return runbook {
 
   steps = {
     -- A run that was killed between its fence and its promotion.
-    step { "fence", undo = false, run = function(c) fence.lift(c.node) end },
+    step { "fence", undo = false, run = function(c) fence.lift(c.node) end, repeatable = true },
 
     step { "start", undo = false, run = function(c)
       if cluster.is_primary(c.node) and pg_ctl.status(c.node).ready == "ready" then
@@ -32,6 +32,6 @@ return runbook {
       end
       standby.bring_back(c.node, { partner = c.partner, accept_split = c.params.accept_split })
       say("%s accepts writes again and ships its WAL to %s", c.node, c.partner)
-    end },
+    end, repeatable = true },
   },
 }

@@ -55,7 +55,7 @@ return runbook {
       local roles = c.results.roles
       local switched = archive.switch(roles.primary)
       standby.follows(roles.other, { lsn = switched.lsn, timeout = "1h" })
-    end },
+    end, repeatable = true },
 
     step { "switch", timeout = "6h", when = function(c) return not c.params.rebuild_only end, run = function(c)
       runbooks.run(c.node, "switchover", { drain = c.params.drain })

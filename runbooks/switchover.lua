@@ -73,6 +73,7 @@ return runbook {
         return fence.raise(c.results.roles.standby, { timeline = point.timeline, lsn = point.end_lsn, by = "switchover" })
       end,
       undo = function(c) fence.lower(c.results.roles.standby, { timeline = c.results.prove.timeline, lsn = c.results.prove.end_lsn, by = "switchover" }) end,
+      repeatable = true,
     },
 
     step { "promote", timeout = "3h", run = function(c)
@@ -82,10 +83,10 @@ return runbook {
     step { "follow", undo = false, timeout = "3h", run = function(c)
       local pair = c.results.roles
       follow.rejoin(pair.primary, pair.standby, c.results.prove)
-    end },
+    end, repeatable = true },
 
     step { "relay", undo = false, when = function(c) return c.dr ~= nil end, run = function(c)
       relay.try(c.results.roles.primary, { to = c.dr })
-    end },
+    end, repeatable = true },
   },
 }

@@ -41,7 +41,7 @@ return runbook {
   steps = {
     step { "fence", leaves = left.fenced("fence"), run = function(c)
       return rivals.fence(c.node, { accept_split = c.params.accept_split })
-    end },
+    end, repeatable = true },
 
     step { "archiving",
       run = function(c)
@@ -51,11 +51,12 @@ return runbook {
         local before = c.results.archiving
         if before then archive.set_active(c.node, { active = before.was }) end
       end,
+      repeatable = true,
     },
 
     step { "start", leaves = left.started, when = function(c) return not pg_ctl.status(c.node).running end, run = function(c)
       pg_ctl.start(c.node)
-    end },
+    end, repeatable = true },
 
     -- One history from here on: whatever an old primary may still ship past
     -- this point is refused in every archive that could be told. A switchover or
@@ -69,15 +70,16 @@ return runbook {
         local cut = c.results.cut
         if cut then fence.lower(c.node, { timeline = cut.timeline, lsn = cut.lsn, by = "triggerStandby" }) end
       end,
+      repeatable = true,
     },
 
     step { "trigger", irreversible = true, timeout = "2h", run = function(c)
       local trigger = standby.trigger(c.node, { fast = c.params.fast })
       say("Server now triggered to start")
-      standby.promote(c.node, { timeout = c.params.timeout })
+      if not cluster.is_primary(c.node) then standby.promote(c.node, { timeout = c.params.timeout }) end
       standby.clear_trigger(c.node)
       say("Recovery is complete and the server running; %s has been removed.", trigger.path)
-    end },
+    end, repeatable = true },
 
     step { "verify", mark = "the outage ends: clients can write again, on this node", retries = 10, delay = "1s", run = function(c)
       local now = standby.opened(c.node)

@@ -81,7 +81,8 @@ func (s *state) hangUp() {
 	s.asBefore(s.DB1, s.DB2)
 }
 
-// callerKilled: the run on db1 that db2 had called undoes itself.
+// callerKilled: the run on db1 that db2 had called undoes itself. What db2 has
+// to do with it is then undone, too.
 func (s *state) callerKilled() {
 	run := s.draining()
 	if err := run.process.Kill(); err != nil {
@@ -92,6 +93,9 @@ func (s *state) callerKilled() {
 		_, err := s.DB1.TrySQL("SELECT 1")
 		return err == nil && active(s.DB1) && len(commandsOf(s.DB1, "flushPrimary")) == 0, nil
 	})
+	if result := s.goOnWith(s.DB2, "rollback", s.unfinished(s.DB2)); result.Code != 0 {
+		s.Errorf("%s\nwant the run undone", result)
+	}
 	s.asBefore(s.DB1, s.DB2)
 }
 
@@ -109,15 +113,26 @@ func (s *state) killedFlushed() {
 	run.end()
 	s.DB2.SQL("SELECT pg_wal_replay_resume()")
 	said := s.DB2.Must("status").Stdout
-	for _, want := range []string{"warmrun startPrimary on db1", "warmrun triggerStandby --archiving on db2"} {
+	for _, want := range []string{"warmrun startPrimary on db1", "warmrun triggerStandby --archiving on db2", "is unfinished; go on with it: warmrun runs resume "} {
 		if !strings.Contains(said, want) {
 			s.Errorf("status says\n%s\nwant %q", said, want)
 		}
 	}
+	s.abandoned(s.DB1)
 	s.DB1.Must("startPrimary")
 	s.asBefore(s.DB1, s.DB2)
 	if said := s.DB2.Must("status").Stdout; strings.Contains(said, "startPrimary") {
 		s.Errorf("status still says\n%s", said)
+	}
+}
+
+// abandoned gives the killed run up, which nothing else can begin beside.
+func (s *state) abandoned(n *cluster.Node) {
+	s.Helper()
+	id := s.unfinished(n)
+	s.refused(n, 5, "warmrun runs abandon "+id, "startPrimary")
+	if result := s.goOnWith(n, "abandon", "--yes", id); result.Code != 0 {
+		s.Fatalf("%s\nwant the run given up", result)
 	}
 }
 
@@ -140,6 +155,7 @@ func (s *state) killedFenced() {
 	if said := s.DB2.Must("status").Stdout; !strings.Contains(said, "go on with warmrun triggerStandby --archiving on db2") {
 		s.Errorf("status says\n%s\nwant it to name triggerStandby", said)
 	}
+	s.abandoned(s.DB1)
 	s.DR.Cut()
 	s.refused(s.DB1, 1, "ends at", "startPrimary", "--accept-split")
 	s.checkFenced(s.DB1)
@@ -149,7 +165,8 @@ func (s *state) killedFenced() {
 	s.asBefore(s.DB1, s.DB2)
 }
 
-// killedPromoting: the promotion on db2 has begun and is brought to its end.
+// killedPromoting: the promotion on db2 has begun and is brought to its end, and
+// then the run is.
 func (s *state) killedPromoting() {
 	mark := s.DB2.Path(s.DB2.Dir + "/promoting")
 	s.override(s.DB2, "triggerStandby", `      local trigger = standby.trigger`, `      ssh.run("db1", "touch `+mark+`; sleep 2")
@@ -174,4 +191,8 @@ func (s *state) killedPromoting() {
 	if s.DB2.Exists(s.DB2.Home + "/local/trigger") {
 		s.Error("the trigger file is left on db2")
 	}
+	if result := s.goOnWith(s.DB1, "resume", s.unfinished(s.DB1)); result.Code != 0 {
+		s.Errorf("%s\nwant the run at its end", result)
+	}
+	s.asBefore(s.DB2, s.DB1)
 }

@@ -40,6 +40,7 @@ type rule struct {
 var rules = []rule{
 	{part: "walcore/cluster", ours: []string{"walcore"}, third: []string{"github.com/pelletier/go-toml/v2"}},
 	{part: "walcore", third: []string{xSys, "github.com/fsnotify/fsnotify", compression, lz4, blake3, xxhash}},
+	{part: "engine/journal", ours: []string{"walcore/atomicfile"}, third: []string{xSys}},
 	{part: "engine", ours: []string{"walcore/atomicfile"},
 		third: []string{"github.com/yuin/gopher-lua", "layeh.com/gopher-luar"}},
 	{part: "builtins/remote", ours: []string{"walcore/cluster"},
@@ -112,7 +113,7 @@ func TestImportTableBites(t *testing.T) {
 		{"walcore/cluster", "github.com/pelletier/go-toml/v2", true},
 		{"engine", module + "/walcore/hint", true},
 		{"engine", module + "/walcore", false},
-		{"engine/journal", module + "/engine", true},
+		{"engine/journal", module + "/engine", false},
 		{"engine", "github.com/alecthomas/kong", false},
 		{"builtins/pgctl", module + "/walcore", true},
 		{"builtins/pgctl", module + "/walcore/ship", false},

@@ -69,6 +69,13 @@ func (s *state) inTurn(chapters ...chapter) {
 func newState(t *testing.T) *state {
 	t.Helper()
 	s := &state{T: t, Cluster: cluster.New(t, cluster.Options{})}
+	s.prepare()
+	return s
+}
+
+// prepare makes the cluster whole.
+func (s *state) prepare() {
+	s.Helper()
 	s.DB1.Must("distrib")
 	s.DB2.Must("configStandby")
 	s.DR.Must("configStandby")
@@ -77,7 +84,6 @@ func newState(t *testing.T) *state {
 	s.DB1.Must("copyToDR", "--start")
 	s.write(s.DB1)
 	s.follows(s.DB2, s.DB1)
-	return s
 }
 
 // write puts a row into the table: the node accepts writes.

@@ -74,7 +74,8 @@ func (s *state) pausedRun() {
 }
 
 // overtakenRun: a run that was stopped for so long that the other nodes took
-// its locks for a dead one's. Another run has gone through when it goes on.
+// its locks for a dead one's, and somebody has given it up. Another run has gone
+// through when it goes on.
 func (s *state) overtakenRun() {
 	first := s.pausing(s.DR)
 	for _, n := range []*cluster.Node{s.DB1, s.DB2} {
@@ -88,6 +89,7 @@ func (s *state) overtakenRun() {
 	if err := os.Rename(hidden, hidden+".away"); err != nil {
 		s.Fatal(err)
 	}
+	s.abandoned(s.DB1)
 	s.DB1.Must("switchover", "--drain", "0s")
 	s.asBefore(s.DB2, s.DB1)
 	s.goOn(first)

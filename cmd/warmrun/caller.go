@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
+
+	"github.com/warmrun/warmrun/engine"
 )
 
 // errCallerLost is why a run ends that was called by a run on another node.
@@ -20,6 +23,18 @@ type caller struct {
 	mu   sync.Mutex
 	lost bool
 	past bool
+	out  io.Writer // the standard error that it reads
+}
+
+// calledBy is the run around this one. Where that attends it, its end is the end
+// of ctx.
+func (p *process) calledBy(ctx context.Context, attended bool) (*caller, context.Context, func()) {
+	c := &caller{out: p.err}
+	if !attended {
+		return c, ctx, func() {}
+	}
+	ctx, leave := c.watch(ctx, p.in)
+	return c, ctx, leave
 }
 
 // watch ends ctx when the input ends before the line of no return was passed.
@@ -34,6 +49,22 @@ func (c *caller) watch(ctx context.Context, in io.Reader) (context.Context, func
 		}
 	}()
 	return ctx, func() { cancel(nil) }
+}
+
+// tell prints the mark of the line of no return for the calling run.
+func (c *caller) tell() error {
+	if _, err := fmt.Fprintln(c.out, noReturnMark); err != nil {
+		return err
+	}
+	return c.passNoReturn()
+}
+
+// observe tells the caller when the line is passed.
+func (c *caller) observe(e engine.Event) error {
+	if e.Kind != engine.NoReturnPassed {
+		return nil
+	}
+	return c.tell()
 }
 
 // gone notes that the caller is lost, and reports whether that ends the run.

@@ -22,6 +22,10 @@ type globals struct {
 	PGData string `name:"pgdata" help:"The data directory (default: $$PGDATA, then what the site says). With cluster.toml it must be the one given there." placeholder:"DIR" group:"Global flags:"`
 	Yes    bool   `short:"y" help:"Agree to every question." group:"Global flags:"`
 	Within string `hidden:""`
+	// As is the ID of a run that is part of the one in Within, and Again that it
+	// may have been begun before.
+	As    string `hidden:""`
+	Again bool   `hidden:""`
 	// Attended: the end of standard input is the end of the run around this one.
 	Attended bool `hidden:""`
 	Color    bool `hidden:""` // somebody looks at the terminal that the calling run writes to
@@ -32,6 +36,8 @@ type grammar struct {
 	globals
 
 	Status     statusCommand     `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
+	Run        runFileCommand    `cmd:"" group:"Commands:" help:"Run a plan that was saved with --plan --out, if all is still as it was then."`
+	Runs       runsCommand       `cmd:"" group:"Commands:" help:"List the runs of runbooks, go on with one that was interrupted, or undo it."`
 	Wal        walCommand        `cmd:"" group:"Commands:" help:"Look at archived WAL: list it, show a file, verify it all."`
 	Copy       copyCommand       `cmd:"" group:"Commands:" help:"Copy a directory to or from another node, sending only what is missing there."`
 	Verify     verifyCopyCommand `cmd:"" name:"verifyCopy" group:"Commands:" help:"Compare a base copy with its backup manifest, before its first start."`
@@ -174,7 +180,7 @@ func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Ru
 		return err
 	}
 	defer s.Close()
-	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within, attended: g.Attended, color: g.Color || isTerminal(p.out)}
+	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within, attended: g.Attended, as: g.As, again: g.Again, color: g.Color || isTerminal(p.out)}
 	for i, param := range book.Params {
 		if given := flags.FieldByName(fmt.Sprintf("Param%d", i)); !given.IsNil() {
 			command.args[param.Name] = fmt.Sprint(given.Elem().Interface())
@@ -190,7 +196,10 @@ func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Ru
 		}
 		command.args[name] = "true"
 	}
-	loaded, err := loadRunbook(ctx, s, book.Name)
+	if command.out = flags.FieldByName("Out").String(); command.out != "" && !command.plan {
+		return usageError{hint.Wrap(errors.New("--out saves a plan, and none is made"), "give --plan with it")}
+	}
+	loaded, err := loadRunbook(ctx, s, s.setting(), book.Name)
 	if err != nil {
 		return err
 	}
@@ -222,30 +231,6 @@ func hasBoolean(book *engine.Runbook, name string) bool {
 		}
 	}
 	return false
-}
-
-// booksFor loads the one runbook that is called, or all of them for help.
-func (p *process) booksFor(ctx context.Context, s *session, word string) ([]*engine.Runbook, error) {
-	names, err := runbookNames(s.site)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		if name == word {
-			book, err := loadRunbook(ctx, s, name)
-			return []*engine.Runbook{book}, err
-		}
-	}
-	var books []*engine.Runbook
-	for _, name := range names {
-		book, err := loadRunbook(ctx, s, name)
-		if err != nil {
-			fmt.Fprintf(p.err, "warmrun: runbook %s cannot be loaded: %v\n", name, err)
-			continue
-		}
-		books = append(books, book)
-	}
-	return books, nil
 }
 
 // session loads the site and opens a session on it.
@@ -323,7 +308,7 @@ func commands(picks func(name string, hidden bool) bool) []string {
 func firstWord(args []string) string {
 	for i := 0; i < len(args); i++ {
 		switch arg := args[i]; {
-		case arg == "--home" || arg == "--pgdata" || arg == "--within":
+		case arg == "--home" || arg == "--pgdata" || arg == "--within" || arg == "--as":
 			i++
 		case !strings.HasPrefix(arg, "-"):
 			return arg

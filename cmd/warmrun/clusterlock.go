@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/engine/journal"
 	"github.com/warmrun/warmrun/walcore/cluster"
 )
 
@@ -26,6 +27,11 @@ type clusterLock struct {
 	mu   sync.Mutex
 	here *lockFile
 	far  []*farLock
+	// run is the run whose journal the other nodes keep copies of, once it has one.
+	run     string
+	journal *journal.Journal
+	// unfinished are runs that nodes know to be so.
+	unfinished []string
 
 	stop chan struct{} // ends the heartbeat
 	beat sync.WaitGroup
@@ -73,15 +79,16 @@ func dialAll(ctx context.Context, s *session, nodes []cluster.Node) map[cluster.
 // take takes one node's part. Only the part of this node must be had.
 func (l *clusterLock) take(ctx context.Context, node cluster.Node, unreachable error) error {
 	if l.s.site.IsSelf(node.Name) {
-		here, err := lockHere(l.s, l.holder.Runbook)
+		here, err := takeLock(l.s.site, clusterLockName, l.holder)
 		l.here = here
-		return err
+		return lockedHere(l.s, err)
 	}
 	err := unreachable
 	if err == nil {
 		var far *farLock
 		if far, err = lockThere(ctx, l.s, node, l.holder); err == nil {
 			l.far = append(l.far, far)
+			l.unfinished = append(l.unfinished, far.unfinished...)
 			return nil
 		}
 	}
@@ -164,10 +171,56 @@ func (l *clusterLock) regain(ctx context.Context, lost *farLock) (*farLock, erro
 		return nil, l.passOver(ctx, node.Name, err)
 	}
 	if again.before == l.holder.Run {
+		l.copyWhole(again)
 		return again, nil
 	}
 	again.release()
 	return nil, lockedError{fmt.Errorf("the lock on %s was lost (%v), and run %s has come in between", node.Name, lost.lost, again.before)}
+}
+
+// follow sends the whole journal of the run to the locked nodes. From then on
+// copy keeps them up to date.
+func (l *clusterLock) follow(run string, j *journal.Journal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.run, l.journal = run, j
+	l.each(l.copyWhole)
+}
+
+func (l *clusterLock) copyWhole(far *farLock) {
+	if l.journal == nil {
+		return
+	}
+	lines, err := l.journal.Lines()
+	if err == nil {
+		err = far.copy(copyRequest{Copy: l.run, Whole: true, Lines: string(lines)})
+	}
+	l.complain(far, err)
+}
+
+// copy sends lines of the journal to the locked nodes, and returns when all that
+// answer have them on disk. A node that does not is passed over: check sends it
+// all when it is back.
+func (l *clusterLock) copy(lines []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.each(func(far *farLock) {
+		l.complain(far, far.copy(copyRequest{Copy: l.run, Lines: string(lines)}))
+	})
+}
+
+func (l *clusterLock) each(do func(*farLock)) {
+	var group sync.WaitGroup
+	for _, far := range l.far {
+		group.Go(func() { do(far) })
+	}
+	group.Wait()
+}
+
+func (l *clusterLock) complain(far *farLock, err error) {
+	if err != nil {
+		fmt.Fprintf(l.s.err, "warmrun: %s keeps no copy of this run's journal, and could not take it over: %v\n", far.node, oneLine(err))
+	}
 }
 
 // release gives all locks back.

@@ -85,7 +85,7 @@ func (s *session) listed(ctx context.Context, name string) (listed, error) {
 	for _, extension := range v.extensions {
 		entry.Extensions = append(entry.Extensions, extension.Path)
 	}
-	book, err := loadRunbook(ctx, s, name)
+	book, err := loadRunbook(ctx, s, s.setting(), name)
 	if err != nil {
 		entry.Error = oneLine(err)
 		return entry, nil
@@ -171,7 +171,7 @@ func (c *runbookLintCommand) Run(ctx context.Context, p *process, g *globals) er
 		if err != nil {
 			return err
 		}
-		for _, f := range engine.Lint(ctx, source, s.host()) {
+		for _, f := range engine.Lint(ctx, source, s.host(s.setting())) {
 			if !seen[f] { // of a library that several require
 				found = append(found, f)
 			}

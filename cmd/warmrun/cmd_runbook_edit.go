@@ -144,7 +144,7 @@ func (s *session) afterEdit(ctx context.Context, p *process, name string) error 
 	if err != nil {
 		return err
 	}
-	if found := engine.Lint(ctx, source, s.host()); len(found) > 0 {
+	if found := engine.Lint(ctx, source, s.host(s.setting())); len(found) > 0 {
 		return errors.Join(printFindings(p, found), hint.Wrap(fmt.Errorf("%s has mistakes", v.path),
 			"mend them: warmrun runbook edit %s; or give it up: warmrun runbook revert %[1]s", name))
 	}

@@ -74,7 +74,7 @@ func (s *session) test(ctx context.Context, file string) (engine.TestReport, err
 		return engine.TestReport{}, err
 	}
 	source := engine.Source{Path: file, Text: string(text)}
-	return engine.TestRunbook(ctx, source, s.host(), func(name string) (engine.Source, error) { return findSource(s.site, name, "") })
+	return engine.TestRunbook(ctx, source, s.host(s.setting()), func(name string) (engine.Source, error) { return findSource(s.site, name, "") })
 }
 
 func printReports(p *process, reports []engine.TestReport) error {

@@ -61,5 +61,5 @@ func typeFiles() ([]typeFile, error) {
 
 // registry is everything that runbooks can call.
 func registry() (engine.Reference, error) {
-	return newSession(nil, nil, nil).host().Reference()
+	return newSession(nil, nil, nil).host(setting{}).Reference()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/warmrun/warmrun/builtins/psql"
 	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/engine/journal"
 	"github.com/warmrun/warmrun/walcore/cluster"
 )
 
@@ -38,11 +39,29 @@ func (c *statusCommand) Run(ctx context.Context, p *process, g *globals) error {
 	group.Wait()
 	report := health.Gather(nodes...)
 	if !c.JSON {
-		return report.Render(foldTo(p.out), columnsOf(p.out))
+		return errors.Join(report.Render(foldTo(p.out), columnsOf(p.out)), c.tellUnfinished(p, s))
 	}
 	encoder := json.NewEncoder(p.out)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(report)
+}
+
+// tellUnfinished names the runs that nobody drives any more.
+func (c *statusCommand) tellUnfinished(p *process, s *session) error {
+	open, _, err := inTheWay(s.site)
+	if err != nil {
+		return err
+	}
+	for _, r := range open {
+		held, err := journal.Held(journalPath(s.site, r.Head.ID))
+		if err != nil {
+			return err
+		}
+		if !held {
+			fmt.Fprintf(foldTo(p.out), "\nrun %s is unfinished; %s\n", r.Head.ID, waysOut(r))
+		}
+	}
+	return nil
 }
 
 // How long status waits: for a connection, and for a node's whole answer. The

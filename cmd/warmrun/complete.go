@@ -92,7 +92,7 @@ func (p *process) completable(ctx context.Context, s *session, word string) ([]*
 		if word != "" && name != word {
 			continue
 		}
-		if book, err := loadRunbook(ctx, s, name); err == nil { // else it cannot be called
+		if book, err := loadRunbook(ctx, s, s.setting(), name); err == nil { // else it cannot be called
 			books = append(books, book)
 		}
 	}

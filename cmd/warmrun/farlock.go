@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,12 +19,16 @@ import (
 type farLock struct {
 	node   cluster.NodeName
 	stream io.ReadWriteCloser
-	before string        // the run that had the lock last
-	lines  chan []byte   // the answers; closed when there are no more
-	quit   chan struct{} // closed when nobody wants answers any more
+	before string // the run that had the lock last
+	// unfinished are the runs that have not ended, as far as the node knows.
+	unfinished []string
+	lines      chan []byte   // the answers; closed when there are no more
+	quit       chan struct{} // closed when nobody wants answers any more
 
 	mu   sync.Mutex // one question at a time
 	lost error      // why the lock may be gone
+	// noCopies: the node has said that it cannot keep a copy of the journal.
+	noCopies bool
 }
 
 // lockAnswer is how long a node may take for an answer about its lock.
@@ -82,7 +87,7 @@ func (l *farLock) begin(holder lockHolder) error {
 	if err := json.Unmarshal(line, &reply); err != nil {
 		return fmt.Errorf("%w: %w", errNoLock, err)
 	}
-	l.before = reply.Before
+	l.before, l.unfinished = reply.Before, reply.Unfinished
 	switch {
 	case reply.Holder != nil:
 		return &heldError{*reply.Holder}
@@ -117,6 +122,30 @@ func (l *farLock) alive() error {
 		_, l.lost = l.ask([]byte("\n"))
 	}
 	return l.lost
+}
+
+// copy has the node write lines of the run's journal, and waits until they are on
+// its disk. The error is the node's, which then is not asked again; a node that
+// does not answer has lost its lock, and check sees to that.
+func (l *farLock) copy(request copyRequest) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost != nil || l.noCopies {
+		return nil
+	}
+	text, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	var answer []byte
+	if answer, l.lost = l.ask(append(text, '\n')); l.lost != nil {
+		return nil
+	}
+	if said := strings.TrimSpace(string(answer)); said != "" {
+		l.noCopies = true
+		return errors.New(said)
+	}
+	return nil
 }
 
 // release releases the lock, and does not care how its process ended.

@@ -34,6 +34,7 @@ func checkFlags(book *engine.Runbook) error {
 func flagsOf(book *engine.Runbook) reflect.Type {
 	fields := []reflect.StructField{
 		{Name: "Plan", Type: reflect.TypeFor[bool](), Tag: `help:"Show what would be done, and do nothing."`},
+		{Name: "Out", Type: reflect.TypeFor[string](), Tag: `help:"With --plan: save the plan in this file, for warmrun run FILE." placeholder:"FILE"`},
 		{Name: "Words", Type: reflect.TypeFor[[]string](), Tag: reflect.StructTag(fmt.Sprintf(`arg:"" optional:"" name:"word" help:%q`, wordsHelp(book)))},
 	}
 	for i, param := range book.Params {

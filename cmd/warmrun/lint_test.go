@@ -19,7 +19,7 @@ func TestShippedRunbooksAreClean(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, f := range engine.Lint(t.Context(), source, s.host()) {
+		for _, f := range engine.Lint(t.Context(), source, s.host(s.setting())) {
 			t.Error(f)
 		}
 	}

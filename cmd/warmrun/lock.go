@@ -118,15 +118,22 @@ func readHolder(f *os.File) lockHolder {
 func lockHere(s *session, book string) (*lockFile, error) {
 	lock, err := takeLock(s.site, clusterLockName, holderOf(s, book))
 	var held *heldError
+	if errors.As(err, &held) && held.holder.Run == s.run && s.run != "" {
+		return nil, nil
+	}
+	return lock, lockedHere(s, err)
+}
+
+// lockedHere is why this node's part of the cluster lock cannot be had.
+func lockedHere(s *session, err error) error {
+	var held *heldError
 	switch {
 	case err == nil:
-		return lock, nil
-	case errors.As(err, &held) && held.holder.Run == s.run && s.run != "":
-		return nil, nil
+		return nil
 	case errors.As(err, &held):
-		return nil, heldBy(held.holder, s.site.Self.Name)
+		return heldBy(held.holder, s.site.Self.Name)
 	}
-	return nil, engine.NotBegun(fmt.Errorf("lock %s: %w", s.site.Self.Name, err))
+	return engine.NotBegun(fmt.Errorf("lock %s: %w", s.site.Self.Name, err))
 }
 
 // withLockHere does something under this node's part of the cluster lock.

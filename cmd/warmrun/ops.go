@@ -76,7 +76,7 @@ func operations() []operation {
 	for _, part := range [][]operation{
 		pgctlOperations(), psqlOperations(), archiveOperations(), standbyOperations(), lineageOperations(), bringBackOperations(),
 		clusterOperations(), copyOperations(), rivalOperations(), unfenceOperations(), relayOperations(), chainOperations(),
-		statusOperations(), sshOperations(), shellOperations(), httpOperations(), trustOperations(), runbookOperations(),
+		statusOperations(), sshOperations(), shellOperations(), httpOperations(), trustOperations(), runbookOperations(), runsOperations(),
 	} {
 		all = append(all, part...)
 	}
@@ -101,6 +101,7 @@ func modules(s *session) []engine.Module {
 		"http":     "telling other systems",
 		"cron":     "what runs by itself",
 		"trust":    "keys that may ship WAL and do nothing else",
+		"runs":     "the runs of runbooks that a node knows",
 		"runbooks": "other runbooks, here or on another node",
 	}
 	var out []engine.Module

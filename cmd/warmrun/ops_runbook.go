@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +19,7 @@ import (
 func runbookOperations() []operation {
 	return []operation{{module: "runbooks", bind: func(s *session) engine.Func {
 		return engine.Func{
-			Name: "run", Effect: engine.Change, Plans: true, Args: []string{"node", "name", "params"},
+			Name: "run", Effect: engine.Change, Plans: true, Resumes: true, Args: []string{"node", "name", "params"},
 			Doc: "run another runbook, on this node or another, as part of this one",
 			Fn: func(ctx context.Context, node, name string, params map[string]any) (string, error) {
 				return runNested(ctx, s, cluster.NodeName(node), name, params)
@@ -39,74 +38,97 @@ func runNested(ctx context.Context, s *session, node cluster.NodeName, name stri
 	if _, err := s.site.Node(node); err != nil {
 		return "", err
 	}
-	if s.site.IsSelf(node) {
-		return runNestedHere(ctx, s, name, args)
-	}
-	return runNestedThere(ctx, s, node, name, args)
-}
-
-func runNestedHere(ctx context.Context, s *session, name string, args map[string]string) (string, error) {
-	book, err := loadRunbook(ctx, s, name)
-	if err != nil {
-		return "", err
-	}
 	if engine.Planning(ctx) {
-		plan, err := book.Plan(ctx, args)
-		if err != nil {
-			return "", err
-		}
-		return plan.Nested(), nil
+		return planNested(ctx, s, node, name, args)
 	}
-	if err := checkRunsOn(ctx, s, book); err != nil {
-		return "", engine.NotBegun(err)
-	}
-	if warning, err := movedWarning(s.site, name); err != nil || warning != "" {
-		say(ctx, s, "%s", cmp.Or(warning, fmt.Sprint(err)))
-	}
-	_, err = book.Run(ctx, args, engine.RunOptions{AssumeYes: true})
-	return "", err
-}
-
-func runNestedThere(ctx context.Context, s *session, name cluster.NodeName, book string, args map[string]string) (string, error) {
-	node, err := s.site.Node(name)
+	key, again, err := engine.CallsRun(ctx, string(node), name)
 	if err != nil {
 		return "", err
 	}
-	client, err := s.client(ctx, name)
-	if err != nil {
-		return "", engine.NotBegun(fmt.Errorf("reach %s: %w", name, err))
+	outer := recorderOf(ctx)
+	call := nestedCall{name: name, id: outer.id + "." + key, args: args, again: again, passed: func() error { return engine.NoReturn(ctx) }}
+	if s.site.IsSelf(node) {
+		at := setting{view: viewOf(s.site), pinned: outer.at.pinned}
+		return "", nestedRun(ctx, s, at, call, engine.RunOptions{AssumeYes: true})
 	}
+	return "", runThere(ctx, s, node, call)
+}
+
+// planNested plans a runbook inside a step.
+func planNested(ctx context.Context, s *session, name cluster.NodeName, book string, args map[string]string) (string, error) {
+	if !s.site.IsSelf(name) {
+		var plan bytes.Buffer
+		words := append(runbookWords(book, args), "--plan", "--within", "plan")
+		_, err := commandThere(ctx, s, name, book, words, &plan, func() error { return nil })
+		return plan.String(), err
+	}
+	loaded, err := loadRunbook(ctx, s, s.setting(), book)
+	if err != nil {
+		return "", err
+	}
+	plan, err := loaded.Plan(ctx, args)
+	if err != nil {
+		return "", err
+	}
+	return plan.Nested(), nil
+}
+
+// runbookWords are the command line of a runbook.
+func runbookWords(book string, args map[string]string) []string {
 	words := []string{book}
 	for _, key := range sortedKeys(args) {
 		words = append(words, fmt.Sprintf("--%s=%s", engine.Param{Name: key}.Flag(), args[key]))
 	}
-	live := s.live(ctx)
-	var plan bytes.Buffer
-	if engine.Planning(ctx) {
-		words = append(words, "--plan", "--within", "plan")
-		live = &plan
-	} else {
-		words = append(words, "--yes", "--attended", "--within", s.run)
-		if s.color {
-			words = append(words, "--color")
-		}
+	return words
+}
+
+// runThere runs a runbook on another node.
+func runThere(ctx context.Context, s *session, node cluster.NodeName, call nestedCall) error {
+	words := append(runbookWords(call.name, call.args), s.asPart(call.id)...)
+	if call.again {
+		words = append(words, "--again")
 	}
-	passed := func() error { return engine.NoReturn(ctx) }
-	watch := &nestedOutput{rest: live, noReturn: passed}
+	notBegun, err := commandThere(ctx, s, node, call.name, words, s.live(ctx), call.passed)
+	if err != nil && (call.again || !notBegun) && mayHavePassed(ctx, s, call.name, err) {
+		err = errors.Join(err, call.passed())
+	}
+	return err
+}
+
+// asPart are the flags of a run that is part of this one.
+func (s *session) asPart(id string) []string {
+	words := []string{"--yes", "--attended", "--within", s.run, "--as", id}
+	if s.color {
+		words = append(words, "--color")
+	}
+	return words
+}
+
+// commandThere runs this program on another node as part of this run. The node's
+// own error and hint are the error; passed is called when it passes the line of
+// no return, and notBegun reports that it was refused before it had done
+// anything.
+func commandThere(ctx context.Context, s *session, name cluster.NodeName, what string, words []string, out io.Writer, passed func() error) (notBegun bool, err error) {
+	node, err := s.site.Node(name)
+	if err != nil {
+		return true, engine.NotBegun(err)
+	}
+	client, err := s.client(ctx, name)
+	if err != nil {
+		return true, engine.NotBegun(fmt.Errorf("reach %s: %w", name, err))
+	}
+	watch := &nestedOutput{rest: s.live(ctx), noReturn: passed}
 	err = client.Run(ctx, s.command(node, words...), remote.Streams{
-		Out: live, Err: watch, KeepOpen: true, Grace: nestedUndo, GiveUp: s.stopUndo,
+		Out: out, Err: watch, KeepOpen: true, Grace: nestedUndo, GiveUp: s.stopUndo,
 	})
-	err = explainNested(ctx, name, book, watch.complaints.String(), err)
+	err = explainNested(ctx, name, what, watch.complaints.String(), err)
 	if watch.notBegun {
 		err = engine.NotBegun(err)
 	}
 	if watch.err != nil {
 		err = errors.Join(err, watch.err)
 	}
-	if err != nil && !engine.Planning(ctx) && mayHavePassed(ctx, s, book, err) {
-		err = errors.Join(err, passed())
-	}
-	return plan.String(), err
+	return watch.notBegun, err
 }
 
 // nestedUndo is how long a nested run on another node may take to undo what it
@@ -130,7 +152,7 @@ func mayHavePassed(ctx context.Context, s *session, book string, err error) bool
 	if errors.As(err, &remote) {
 		return remote.code == exitOperator
 	}
-	loaded, loadErr := loadRunbook(ctx, s, book)
+	loaded, loadErr := loadRunbook(ctx, s, s.setting(), book)
 	if loadErr != nil {
 		return true
 	}

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime/debug"
+	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/runbooks"
@@ -18,8 +22,52 @@ import (
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
-// findSource finds a runbook's or library's text: the site's own first, then
-// the shipped one.
+// setting is what runbooks see of the world around them.
+type setting struct {
+	view runView
+	// pinned are the texts that a run was started with, as "lib/follow"; nil takes
+	// what the site has now.
+	pinned map[string]engine.Source
+}
+
+// setting is how things stand now.
+func (s *session) setting() setting {
+	if s.site == nil {
+		return setting{}
+	}
+	return setting{view: viewOf(s.site)}
+}
+
+// source finds a runbook's or library's text: the site's own first, then the
+// shipped one. Of a run's pinned texts none is the site's that was not there
+// when it began.
+func (at setting) source(site *cluster.Site, name, dir string) (engine.Source, error) {
+	if at.pinned == nil {
+		return findSource(site, name, dir)
+	}
+	if src, ok := at.pinned[filepath.Join(dir, name)]; ok {
+		return src, nil
+	}
+	return findSource(nil, name, dir)
+}
+
+// extensions finds what the site adds to a runbook.
+func (at setting) extensions(site *cluster.Site, name string) ([]engine.Source, error) {
+	if at.pinned == nil {
+		return findExtensions(site, name)
+	}
+	var found []engine.Source
+	for _, key := range slices.Sorted(maps.Keys(at.pinned)) {
+		if filepath.Dir(key) == name+".d" {
+			src := at.pinned[key]
+			src.Name = key
+			found = append(found, src)
+		}
+	}
+	return found, nil
+}
+
+// findSource finds a text that is not pinned.
 func findSource(site *cluster.Site, name, dir string) (engine.Source, error) {
 	if name == "" || strings.ContainsAny(name, "/\\.") {
 		return engine.Source{}, fmt.Errorf("%q is not the name of a runbook", name)
@@ -71,28 +119,60 @@ func runbookNames(site *cluster.Site) ([]string, error) {
 }
 
 // loadRunbook loads a runbook with everything that it may call.
-func loadRunbook(ctx context.Context, s *session, name string) (*engine.Runbook, error) {
-	source, err := findSource(s.site, name, "")
+func loadRunbook(ctx context.Context, s *session, at setting, name string) (*engine.Runbook, error) {
+	source, err := at.source(s.site, name, "")
 	if err != nil {
 		return nil, err
 	}
-	book, err := engine.Load(ctx, source, s.host())
+	book, err := engine.Load(ctx, source, s.host(at))
 	if err != nil {
 		return nil, err
 	}
 	return book, checkFlags(book)
 }
 
-// host is what runbooks of this session can see and call.
-func (s *session) host() engine.Host {
-	vars := map[string]any{"node": nil, "partner": nil, "dr": nil}
-	if s.site != nil {
-		vars["node"] = string(s.site.Self.Name)
-		if partner, ok := s.site.Partner(); ok {
-			vars["partner"] = string(partner.Name)
+// booksFor loads the one runbook that is called, or all of them for help.
+func (p *process) booksFor(ctx context.Context, s *session, word string) ([]*engine.Runbook, error) {
+	names, err := runbookNames(s.site)
+	if err != nil {
+		return nil, err
+	}
+	// The Lua states are garbage as soon as they are made, and small: to collect
+	// them in between takes longer than all the rest.
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
+	for _, name := range names {
+		if name == word {
+			book, err := loadRunbook(ctx, s, s.setting(), name)
+			return []*engine.Runbook{book}, err
 		}
-		if dr, ok := s.site.DR(); ok {
-			vars["dr"] = string(dr.Name)
+	}
+	return p.loadAll(ctx, s, names), nil
+}
+
+// loadAll loads runbooks at once, and names those that cannot be loaded.
+func (p *process) loadAll(ctx context.Context, s *session, names []string) (books []*engine.Runbook) {
+	loaded, errs := make([]*engine.Runbook, len(names)), make([]error, len(names))
+	var group sync.WaitGroup
+	for i, name := range names {
+		group.Go(func() { loaded[i], errs[i] = loadRunbook(ctx, s, s.setting(), name) })
+	}
+	group.Wait()
+	for i, name := range names {
+		if errs[i] != nil {
+			fmt.Fprintf(p.err, "warmrun: runbook %s cannot be loaded: %v\n", name, errs[i])
+			continue
+		}
+		books = append(books, loaded[i])
+	}
+	return books
+}
+
+// host is what runbooks of this session can see and call.
+func (s *session) host(at setting) engine.Host {
+	vars := map[string]any{"node": nil, "partner": nil, "dr": nil}
+	for name, node := range map[string]string{"node": at.view.Node, "partner": at.view.Partner, "dr": at.view.DR} {
+		if node != "" {
+			vars[name] = node
 		}
 	}
 	return engine.Host{
@@ -106,8 +186,8 @@ func (s *session) host() engine.Host {
 			"dr":      "the name of the DR node",
 		},
 		Confirm:    s.confirm(),
-		Library:    func(name string) (engine.Source, error) { return findSource(s.site, name, "lib") },
-		Extensions: func(name string) ([]engine.Source, error) { return findExtensions(s.site, name) },
+		Library:    func(name string) (engine.Source, error) { return at.source(s.site, name, "lib") },
+		Extensions: func(name string) ([]engine.Source, error) { return at.extensions(s.site, name) },
 		Secret:     func(name string) (engine.Secret, error) { return readSecret(s.site, name) },
 		Node: func(name string) (any, error) {
 			node, err := s.site.Node(cluster.NodeName(name))

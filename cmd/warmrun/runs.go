@@ -18,63 +18,109 @@ import (
 type runCommand struct {
 	args   map[string]string
 	plan   bool
+	out    string // the file that the plan is saved in
 	within string // the run that called this one from another node
 	// attended: the run around this one holds standard input open.
 	attended bool
-	color    bool
+	as       string // the ID that the run has as a part of that one
+	again    bool   // it may have been begun before
+	// holds is asked under the locks, before the checks; nil asks nothing.
+	holds func(context.Context) error
+	color bool
 }
 
 // runRunbook runs or plans a loaded runbook.
 func (p *process) runRunbook(ctx context.Context, s *session, book *engine.Runbook, c runCommand) error {
-	if c.plan {
-		plan, err := book.Plan(ctx, c.args)
-		if err != nil {
-			return explainStep(err, book)
-		}
-		text := plan.Text()
-		if c.within != "" {
-			text = plan.Nested()
-		}
-		if _, err = fmt.Fprint(p.out, fold(text, columnsOf(p.out))); err != nil || c.within != "" || !plan.Failed() {
+	s.run, s.color = c.within, c.color
+	switch {
+	case c.plan:
+		return p.planRunbook(ctx, s, book, c)
+	case c.within != "":
+		return explainStep(runForAnother(ctx, p, s, book, c), book, "")
+	}
+	err := runOutermost(ctx, p, s, book, c)
+	return explainStep(err, book, s.run)
+}
+
+// planRunbook prints a plan, and saves it where that is asked for.
+func (p *process) planRunbook(ctx context.Context, s *session, book *engine.Runbook, c runCommand) error {
+	rests := planFile{}
+	if c.out != "" { // what was so before the plan was made
+		rests = foundation(ctx, s, book, c.args)
+	}
+	plan, err := book.Plan(ctx, c.args)
+	if err != nil {
+		return explainStep(err, book, "")
+	}
+	text := plan.Text()
+	if c.within != "" {
+		text = plan.Nested()
+	}
+	if _, err = fmt.Fprint(p.out, fold(text, columnsOf(p.out))); err != nil || c.within != "" {
+		return err
+	}
+	if c.out != "" {
+		if err := savePlan(c.out, rests, plan); err != nil {
 			return err
 		}
+	}
+	if plan.Failed() {
 		return negativeError{errors.New("a check fails as things stand now")}
 	}
+	return nil
+}
+
+// runOutermost runs a runbook that is no part of another run.
+func runOutermost(ctx context.Context, p *process, s *session, book *engine.Runbook, c runCommand) error {
 	if err := checkRunsOn(ctx, s, book); err != nil {
 		return engine.NotBegun(err)
 	}
-	s.run, s.color = c.within, c.color
-	if s.run == "" {
-		s.run = newRunID(book.Name, string(s.site.Self.Name), time.Now())
-	}
-	before, unlock, err := lockRun(ctx, s, book, c.within != "")
+	s.run = newRunID(book.Name, string(s.site.Self.Name), time.Now())
+	lock, err := lockRun(ctx, s, book.Name, book.Lock)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	caller := &caller{}
-	if c.attended {
-		var leave func()
-		ctx, leave = caller.watch(ctx, p.in)
-		defer leave()
+	defer lock.release()
+	if err := refuseUnfinished(ctx, s, lock); err != nil {
+		return err
 	}
-	_, err = book.Run(ctx, c.args, engine.RunOptions{
-		Out: foldTo(p.out), Terminal: c.color, AssumeYes: s.yes, StopUndo: p.stopUndo, Before: before,
-		Observe: func(e engine.Event) error {
-			if e.Kind != engine.NoReturnPassed || c.within == "" {
-				return nil
-			}
-			if _, err := fmt.Fprintln(p.err, noReturnMark); err != nil {
-				return err
-			}
-			return caller.passNoReturn()
-		},
-	})
-	return explainStep(err, book)
+	if c.holds != nil {
+		if err := c.holds(ctx); err != nil {
+			return engine.NotBegun(err)
+		}
+	}
+	rec, err := beginRecord(s, book, s.setting(), s.run, c.args)
+	if err != nil {
+		return err
+	}
+	lock.follow(rec)
+	return carryOut(ctx, rec, c.args, p.runOptions(s, lock))
 }
 
-// explainStep adds to a failed run what state it has left.
-func explainStep(err error, book *engine.Runbook) error {
+// runForAnother runs a runbook for a run on another node, which holds standard
+// input open.
+func runForAnother(ctx context.Context, p *process, s *session, book *engine.Runbook, c runCommand) error {
+	caller, ctx, leave := p.calledBy(ctx, c.attended)
+	defer leave()
+	lock, err := lockWithin(ctx, s, book.Name, book.Lock)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	opts := p.runOptions(s, lock)
+	opts.Observe = caller.observe
+	call := nestedCall{name: book.Name, id: cmp.Or(c.as, newRunID(book.Name, string(s.site.Self.Name), time.Now())), args: c.args, again: c.again, passed: caller.tell}
+	return nestedRun(ctx, s, s.setting(), call, opts)
+}
+
+// runOptions are what all runs of this process have in common.
+func (p *process) runOptions(s *session, lock runLock) engine.RunOptions {
+	return engine.RunOptions{Out: foldTo(p.out), Terminal: s.color, AssumeYes: s.yes, StopUndo: p.stopUndo, Before: lock.check}
+}
+
+// explainStep adds to a failed run what state it has left, and what to type then.
+// A run that is part of another has no ID here: that one says it.
+func explainStep(err error, book *engine.Runbook, id string) error {
 	var param *engine.ParamError
 	if errors.As(err, &param) && hint.Of(err) == "" {
 		return hint.Wrap(err, "nothing was done; see: warmrun %s --help", book.Name)
@@ -94,8 +140,14 @@ func explainStep(err error, book *engine.Runbook) error {
 		// What was left half done matters more than what was wrong at first.
 		says = append(says, fmt.Sprintf("not undone: %s (%s)", strings.Join(step.Left, ", "), oneLine(step.UndoErr)))
 		says = append(says, cmp.Or(hint.Of(step.UndoErr), own, "look at: warmrun status"))
+		if id != "" {
+			says = append(says, "to undo the rest: warmrun runs rollback "+id)
+		}
 	case step.PastReturn:
 		says = append(says, cmp.Or(own, "the line of no return was passed and nothing was undone; look at: warmrun status"))
+		if id != "" {
+			says = append(says, "to go on where it stopped: warmrun runs resume "+id)
+		}
 	default:
 		says = append(says, cmp.Or(own, "mend the cause and run it again"))
 		if !engine.HasBegun(err) {
@@ -113,37 +165,58 @@ func newRunID(book, node string, now time.Time) string {
 	return fmt.Sprintf("%s-%s-%s-%d", now.UTC().Format("20060102T150405Z"), book, node, os.Getpid())
 }
 
-// lockRun takes the lock that a runbook asks for, and gives what the engine is
-// to ask before each step. "cluster" is shared by all runbooks that change the
-// state of the cluster, on all nodes; "node" keeps a runbook from overlapping
-// with itself on one node. A run that another node's run has called is not in
-// that one's way.
-func lockRun(ctx context.Context, s *session, book *engine.Runbook, nested bool) (before func(context.Context, string) error, unlock func(), err error) {
-	switch {
-	case book.Lock == "none":
-		return nil, func() {}, nil
-	case book.Lock == "node":
-		lock, err := takeLock(s.site, book.Name, holderOf(s, book.Name))
-		var held *heldError
-		if errors.As(err, &held) {
-			return nil, nil, heldBy(held.holder, s.site.Self.Name)
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		return nil, func() { _ = lock.Close() }, nil // it keeps nothing that must last
-	case !nested:
-		lock, err := lockCluster(ctx, s, book.Name)
-		if err != nil {
-			return nil, nil, err
-		}
-		return lock.check, lock.release, nil
+// runLock is what a run holds against other runs.
+type runLock struct {
+	// check is what the engine asks before each step; nil asks nothing.
+	check   func(context.Context, string) error
+	release func()
+	cluster *clusterLock // nil: it is not the lock on all nodes
+}
+
+// follow lets the nodes that are locked keep copies of the run's journal.
+func (l runLock) follow(rec *recorder) {
+	if l.cluster != nil {
+		rec.copies = l.cluster
+		l.cluster.follow(rec.id, rec.j)
 	}
-	lock := &lentLock{s: s, book: book.Name}
+}
+
+// lockRun takes the lock that a runbook asks for. "cluster" is shared by all
+// runbooks that change the state of the cluster, on all nodes; "node" keeps a
+// runbook from overlapping with itself on one node.
+func lockRun(ctx context.Context, s *session, book, kind string) (runLock, error) {
+	switch kind {
+	case "none":
+		return runLock{release: func() {}}, nil
+	case "cluster":
+		lock, err := lockCluster(ctx, s, book)
+		if err != nil {
+			return runLock{}, err
+		}
+		return runLock{check: lock.check, release: lock.release, cluster: lock}, nil
+	}
+	lock, err := takeLock(s.site, book, holderOf(s, book))
+	var held *heldError
+	if errors.As(err, &held) {
+		return runLock{}, heldBy(held.holder, s.site.Self.Name)
+	}
+	if err != nil {
+		return runLock{}, err
+	}
+	return runLock{release: func() { _ = lock.Close() }}, nil // it keeps nothing that must last
+}
+
+// lockWithin is lockRun for a run that another node's run has called: it is not
+// in that one's way.
+func lockWithin(ctx context.Context, s *session, book, kind string) (runLock, error) {
+	if kind != "cluster" {
+		return lockRun(ctx, s, book, kind)
+	}
+	lock := &lentLock{s: s, book: book}
 	if err := lock.check(ctx, ""); err != nil {
-		return nil, nil, err
+		return runLock{}, err
 	}
-	return lock.check, lock.release, nil
+	return runLock{check: lock.check, release: lock.release}, nil
 }
 
 // lentLock is this node's lock in a run that another node's run has called. It

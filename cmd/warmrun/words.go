@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/warmrun/warmrun/engine"
@@ -77,12 +78,16 @@ func planWords() map[string]string {
 // describer puts calls of an operation into words; nil where there are none
 // for it, and the engine then shows the call itself.
 func describer(full string) func(args []any) string {
-	template, ok := planWords()[full]
+	template, ok := templates()[full]
 	if !ok {
 		return nil
 	}
 	return func(args []any) string { return describeCall(template, args) }
 }
+
+// templates are the planWords, made once: every runbook that is loaded asks for
+// all of them.
+var templates = sync.OnceValue(planWords)
 
 // notKnown stands for a value that a plan cannot know.
 const notKnown = "\x00"

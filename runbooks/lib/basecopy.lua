@@ -32,7 +32,7 @@ function basecopy.copy(target)
       compress = c.params.compress, verbose = c.params.verbose,
       allow_bad_pages = c.params.allow_bad_pages,
     })
-  end }
+  end, repeatable = true }
 end
 
 -- verify comes before configure, which changes files of the copy.
@@ -40,7 +40,7 @@ function basecopy.verify(target)
   return step { "verify", undo = false, timeout = "168h", when = function(c) return c.params.verify end, run = function(c)
     local report = copy.verify(target(c), {})
     say("%d files on %s are as they were copied", report.files, target(c))
-  end }
+  end, repeatable = true }
 end
 
 -- wal waits for all WAL that the copy needs: without any one segment of it the
@@ -53,14 +53,14 @@ function basecopy.configure(target)
   return step { "configure", undo = false, run = function(c)
     standby.configure(target(c), {})
     say("%s is a standby now; its archive has all WAL that the copy needs", target(c))
-  end }
+  end, repeatable = true }
 end
 
 function basecopy.start(target)
   return step { "start", undo = false, when = function(c) return c.params.start end, run = function(c)
     pg_ctl.start(target(c))
     say("Standby server on %s started", target(c))
-  end }
+  end, repeatable = true }
 end
 
 function basecopy.params()

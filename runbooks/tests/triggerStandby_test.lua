@@ -3,6 +3,7 @@ return test {
   answers = {
     ["pg_ctl.status"] = { running = true },
     ["pg_ctl.may_control"] = true,
+    ["cluster.is_primary"] = false,
     ["rivals.check"] = { ok = true },
     ["rivals.fence"] = { "db2" },
     ["archive.set_active"] = { was = false },
@@ -20,6 +21,8 @@ return test {
 
   case { "a standby that is stopped", answers = { ["pg_ctl.status"] = { running = false } }, sweep = true, calls = { "pg_ctl.may_control db1", "pg_ctl.start db1", "standby.promote db1" },
     says = { "Archiving is off on db1", "warmrun triggerStandby --archiving" } },
+
+  case { "it is open already when an interrupted run goes on", answers = { ["cluster.is_primary"] = true }, never = { "standby.promote" }, calls = { "standby.clear_trigger db1" } },
 
   case { "fast", params = { fast = true }, calls = { "rivals.check db1 {fast=true, nothing_left=true}", "standby.recovery_end db1 {fast=true}", "standby.trigger db1 {fast=true}" } },
 

@@ -268,6 +268,13 @@ function lsn(text) end
 ---@field lsn lsn
 ---@field by string
 
+---@class (exact) nodeFacts
+---@field version string
+---@field role string
+---@field system_identifier string
+---@field timeline? integer
+---@field scripts? table<string, string>
+
 ---@class (exact) nodeStatus
 ---@field node string
 ---@field host? string
@@ -442,6 +449,13 @@ function lsn(text) end
 ---@field summary summary
 ---@field tablespaces tablespace[]
 
+---@class (exact) runCopy
+---@field lines? string
+---@field held? boolean
+
+---@class (exact) runOptions
+---@field id? string
+
 ---@class (exact) salvaged
 ---@field complete boolean
 ---@field from string
@@ -610,6 +624,7 @@ function extension(table) end
 ---@field timeout? duration for each try of run
 ---@field retries? integer how often run is tried again after an error
 ---@field delay? duration how long to wait before each of these (default: 1s)
+---@field repeatable? boolean true: it may be run again when a run is resumed that was interrupted within it
 ---@field mark? string a line that is drawn before the step, in plans and runs
 ---@field hint? string what to do when it fails
 ---@field leaves? fun(c: context): string? what stays behind when the run fails, and what to type about it
@@ -1106,6 +1121,25 @@ runbooks = {}
 ---@param params table<string, any>
 ---@return string
 function runbooks.run(node, name, params) end
+
+---the runs of runbooks that a node knows
+runs = {}
+
+---what a plan rests on at the node: its part, timeline, system identifier, and the site's own runbooks there (read)
+---@param node string
+---@return nodeFacts
+function runs.facts(node) end
+
+---the node's copy of a run's journal (read)
+---@param node string
+---@param options? runOptions
+---@return runCopy
+function runs.journal(node, options) end
+
+---the IDs of the runs that have not ended, as far as the node knows (read)
+---@param node string
+---@return string[]
+function runs.unfinished(node) end
 
 ---commands on any node, this one too
 shell = {}

@@ -1,7 +1,7 @@
 // Command bench measures shipping and restoring WAL, and copying, side by side
 // with what else does that: rsync over ssh as 2warm runs it, rsync with the best
 // settings that it has, pgbackrest, pg_basebackup, cp, and pg_standby where an
-// older PostgreSQL has it.
+// older PostgreSQL has it. Also what a step of a runbook costs.
 //
 //	go run ./tests/bench [-part archive,restore] [-quick] [-json FILE]
 //
@@ -57,6 +57,7 @@ func parts() []part {
 		{"wake", "from durable in the archive to restored", wakePart},
 		{"commit", "from commit to visible on the hot standby", commitPart},
 		{"memory", "peak memory of agent, shipper, restore and copies", memoryPart},
+		{"runbook", "a step with its journal, and loading runbooks", runbookPart},
 		{"cleanup", "restore with %r in an archive of 200,000 segments", cleanupPart},
 		{"base", "a first base copy: rsync, pgbackrest, pg_basebackup", basePart},
 		{"delta", "a second one, when 1 % of the pages have changed", deltaPart},

@@ -1,4 +1,4 @@
-// Package fault names the steps at which a process that handles WAL can die,
+// Package fault names the steps at which a process that handles WAL or drives a run can die,
 // so that a test can kill it at each of them and see what is left.
 //
 // In the program that people run, At does nothing and is compiled away. A test
@@ -7,6 +7,8 @@
 // notes that it did. Processes on other nodes are started by sshd, so a file
 // reaches them where no environment does.
 package fault
+
+import "strings"
 
 // Step is a place in the life of one WAL file. A process that dies there has
 // done all that comes before it and nothing of what its name says.
@@ -38,6 +40,18 @@ const (
 	RestoreCopy  Step = "restore: copy the file"
 	RestoreDone  Step = "restore: answer the server"
 )
+
+// BeforeEvent and AfterEvent are the steps around the writing of an event into
+// the journal of a run: "step ended" of step "stop". They are not in Steps, since
+// every runbook has its own.
+func BeforeEvent(event, step string) Step {
+	return Step(strings.TrimSpace("run: before " + event + " " + step))
+}
+
+// AfterEvent is the step behind BeforeEvent.
+func AfterEvent(event, step string) Step {
+	return Step(strings.TrimSpace("run: after " + event + " " + step))
+}
 
 // Steps lists them all.
 func Steps() []Step {

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/engine/journal"
+	"github.com/warmrun/warmrun/walcore/hint"
+)
+
+// runsCommand looks at the runs of runbooks, and ends those that were
+// interrupted.
+type runsCommand struct {
+	List     runsListCommand     `cmd:"" help:"List the runs that this node knows, also those that another node drives."`
+	Show     runsShowCommand     `cmd:"" help:"Show what a run has done, step by step, and what can be done with it."`
+	Resume   runsResumeCommand   `cmd:"" help:"Go on with a run that was interrupted, or that has stopped halfway."`
+	Rollback runsRollbackCommand `cmd:"" help:"Undo what a run has done that was interrupted, in reverse."`
+	Abandon  runsAbandonCommand  `cmd:"" help:"Give an interrupted run up as it is, where it can neither go on nor be undone."`
+}
+
+// runsResumeCommand is runs resume.
+type runsResumeCommand struct {
+	ID    string   `arg:"" help:"The run's ID, or how it begins."`
+	Done  []string `help:"The step that was interrupted has done its work: go on behind it." placeholder:"STEP"`
+	Again []string `name:"repeat" help:"The step that was interrupted has not done its work: run it again." placeholder:"STEP"`
+}
+
+// Run goes on with the run under its locks.
+func (c *runsResumeCommand) Run(ctx context.Context, p *process, g *globals) error {
+	return p.goOn(ctx, *g, c.ID, &engine.History{Done: c.Done, Again: c.Again})
+}
+
+// runsRollbackCommand is runs rollback.
+type runsRollbackCommand struct {
+	ID string `arg:"" help:"The run's ID, or how it begins."`
+}
+
+// Run undoes the run under its locks. For a run that called it as a part of
+// itself it works under that one's.
+func (c *runsRollbackCommand) Run(ctx context.Context, p *process, g *globals) error {
+	if g.Within == "" {
+		return p.goOn(ctx, *g, c.ID, &engine.History{Back: true})
+	}
+	defer outliveReaders()()
+	s, err := p.session(*g)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	s.run, s.color = g.Within, g.Color
+	caller, ctx, leave := p.calledBy(ctx, g.Attended)
+	defer leave()
+	lock, err := lockWithin(ctx, s, "rollback", "cluster")
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	err = takeBack(ctx, s, c.ID, p.runOptions(s, lock))
+	if errors.Is(err, engine.ErrPastReturn) {
+		return errors.Join(err, caller.tell())
+	}
+	return err
+}
+
+// goOn drives a run from here on: to its end, or back.
+func (p *process) goOn(ctx context.Context, g globals, prefix string, h *engine.History) error {
+	defer outliveReaders()()
+	s, err := p.session(g)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	s.color = g.Color || isTerminal(p.out)
+	record, err := findRun(ctx, s, prefix)
+	if err != nil {
+		return err
+	}
+	s.run = record.Head.ID
+	lock, err := lockRun(ctx, s, record.Head.Runbook, record.Head.Lock)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	// Only now nobody else drives it, and what was written last can be had.
+	if record, err = gather(ctx, s, s.run); err != nil {
+		return err
+	}
+	if err := mayGoOn(ctx, s, record, h.Back); err != nil {
+		return err
+	}
+	err = continueRun(ctx, s, s.run, h, p.runOptions(s, lock), lock.follow)
+	if h.Back {
+		err = goBack(err)
+	}
+	return explainGoOn(err, record)
+}
+
+// mayGoOn refuses what has ended, or must not go the way that is asked for.
+func mayGoOn(ctx context.Context, s *session, r runRecord, back bool) error {
+	state := r.summary()
+	id := r.Head.ID
+	held, err := journal.Held(journalPath(s.site, id))
+	switch {
+	case err != nil:
+		return err
+	case held:
+		return stillUnderWay(r)
+	case id != r.Head.Outermost:
+		return usageError{hint.Wrap(fmt.Errorf("%s is a part of run %s", id, r.Head.Outermost), "see: warmrun runs show %s", r.Head.Outermost)}
+	case r.Abandoned != nil:
+		return hint.Wrap(fmt.Errorf("run %s was given up by %s on %s", id, r.Abandoned.User, r.Abandoned.Node), "nothing was done; look at: warmrun status")
+	case state.State != engine.Interrupted && state.State != engine.Halfway:
+		return hint.Wrap(fmt.Errorf("run %s has ended: %s", id, state.State), "nothing was done; see: warmrun runs show %s", id)
+	case back && state.Past:
+		return hint.Wrap(fmt.Errorf("run %s: %w", id, engine.ErrPastReturn), "nothing was done; go on with it: warmrun runs resume %s", id)
+	}
+	return refuseOvertaken(s, r)
+}
+
+// refuseOvertaken refuses to go on with a run after which another has changed
+// the cluster: nothing that it knows holds any more.
+func refuseOvertaken(s *session, r runRecord) error {
+	if r.Head.Lock != "cluster" {
+		return nil
+	}
+	all, err := allRuns(s.site)
+	if err != nil {
+		return err
+	}
+	for _, other := range all {
+		if other.Head.Lock == "cluster" && other.Head.Outermost == other.Head.ID && other.Head.Began.After(r.driver().At) &&
+			other.Head.ID != r.Head.ID && other.summary().State != engine.Untouched {
+			return hint.Wrap(fmt.Errorf("run %s has changed the cluster since run %s stopped", other.Head.ID, r.Head.ID),
+				"nothing was done; look at: warmrun status")
+		}
+	}
+	return nil
+}
+
+// explainGoOn adds what to type to the error of a run that was gone on with.
+func explainGoOn(err error, r runRecord) error {
+	id := r.Head.ID
+	var unsettled *engine.UnsettledError
+	switch {
+	case errors.As(err, &unsettled):
+		return hint.Wrap(err, "nothing was done; look what it has come to (warmrun status), then go on behind it: warmrun runs resume %s --done %s; or run it again: warmrun runs resume %s --repeat %s; or undo the run: warmrun runs rollback %s",
+			id, shellWord(unsettled.Step), id, shellWord(unsettled.Step), id)
+	case errors.Is(err, engine.ErrPastReturn):
+		return hint.Wrap(err, "nothing was undone; go on with it: warmrun runs resume %s", id)
+	}
+	return explainStep(err, &engine.Runbook{Name: r.Head.Runbook}, id)
+}
+
+// shellWord is a word as a shell takes it.
+func shellWord(word string) string {
+	if strings.ContainsAny(word, " '\"$`\\&|;<>()*?[]#~!") {
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return word
+}
+
+// stillUnderWay is a run that a living process drives.
+func stillUnderWay(r runRecord) error {
+	d := r.driver()
+	return engine.NotBegun(lockedError{hint.Wrap(fmt.Errorf("run %s is under way, driven by %s on %s as process %d", r.Head.ID, d.User, d.Node, d.PID), "wait until it has ended")})
+}
+
+// findRun finds a run by how its ID begins, here and, for those that this node
+// has no copy of, on the others.
+func findRun(ctx context.Context, s *session, prefix string) (runRecord, error) {
+	if !validRunID(prefix) {
+		return runRecord{}, usageError{hint.Wrap(fmt.Errorf("%q is not the ID of a run", prefix), "see: warmrun runs list")}
+	}
+	all, err := allRuns(s.site)
+	if err != nil {
+		return runRecord{}, err
+	}
+	found := slices.DeleteFunc(all, func(r runRecord) bool { return !strings.HasPrefix(r.Head.ID, prefix) })
+	for _, r := range found {
+		if r.Head.ID == prefix {
+			return r, nil
+		}
+	}
+	// Parts are found by their whole ID.
+	found = slices.DeleteFunc(found, func(r runRecord) bool { return r.Head.ID != r.Head.Outermost })
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		r, err := gather(ctx, s, prefix)
+		if errors.Is(err, fs.ErrNotExist) {
+			return r, absentError{hint.Wrap(fmt.Errorf("no node that answers knows a run %s", prefix), "see: warmrun runs list")}
+		}
+		return r, err
+	}
+	return runRecord{}, usageError{hint.Wrap(fmt.Errorf("%d runs begin with %s", len(found), prefix), "see: warmrun runs list")}
+}
+
+// runsAbandonCommand is runs abandon.
+type runsAbandonCommand struct {
+	ID string `arg:"" help:"The run's ID, or how it begins."`
+}
+
+// Run notes, here and on the nodes that it can lock, that the run is no longer to
+// be gone on with.
+func (c *runsAbandonCommand) Run(ctx context.Context, p *process, g *globals) error {
+	s, err := p.session(*g)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	record, err := findRun(ctx, s, c.ID)
+	if err != nil {
+		return err
+	}
+	s.run = record.Head.ID
+	lock, err := lockRun(ctx, s, record.Head.Runbook, record.Head.Lock)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	if record, err = gather(ctx, s, s.run); err != nil {
+		return err
+	}
+	if !record.open() {
+		return hint.Wrap(fmt.Errorf("run %s is not unfinished", s.run), "nothing was done; see: warmrun runs show %s", s.run)
+	}
+	if err := p.agree(ctx, s, fmt.Sprintf("Give up run %s as it is, with nothing undone?", s.run)); err != nil {
+		return err
+	}
+	if err := abandon(s, lock); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.out, "Run %s is given up as it is; look at: warmrun status\n", s.run)
+	return err
+}
+
+func abandon(s *session, lock runLock) error {
+	j, _, err := journal.Open(journalPath(s.site, s.run))
+	if err != nil {
+		return err
+	}
+	rec := &recorder{s: s, id: s.run, j: j}
+	lock.follow(rec)
+	who := thisProcess(s)
+	return errors.Join(rec.write(runEntry{Abandoned: &who}), j.Close(), unmarkOpen(s.site, s.run))
+}
+
+// agree asks the operator, unless that was answered beforehand.
+func (p *process) agree(ctx context.Context, s *session, question string) error {
+	if s.yes {
+		return nil
+	}
+	ask := s.confirm()
+	if ask == nil {
+		return hint.Wrap(errors.New("it asks a question and there is no terminal to answer it"), "agree beforehand with --yes")
+	}
+	agreed, err := ask(ctx, question)
+	if err == nil && !agreed {
+		err = engine.ErrDeclined
+	}
+	return err
+}
