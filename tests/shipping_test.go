@@ -28,7 +28,13 @@ type shipping struct {
 
 func newShipping(t *testing.T) *shipping {
 	t.Helper()
-	c := cluster.New(t, cluster.Options{Machines: true, SegmentSize: 1, Settings: []string{"archive_timeout = 2s"}})
+	return newShippingOf(t, 1)
+}
+
+// newShippingOf is newShipping with segments of that many megabytes.
+func newShippingOf(t *testing.T, segmentSize int) *shipping {
+	t.Helper()
+	c := cluster.New(t, cluster.Options{Machines: true, SegmentSize: segmentSize, Settings: []string{"archive_timeout = 2s"}})
 	s := &shipping{state: state{T: t, Cluster: c}}
 	s.DB1.Must("distrib")
 	s.DB2.Must("configStandby")
