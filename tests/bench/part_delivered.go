@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -11,8 +10,8 @@ import (
 	"github.com/warmrun/warmrun/walcore"
 )
 
-// lookAhead is how long a contestant may take to ship a batch by itself once
-// its first segment was asked for.
+// lookAhead is how long pgbackrest may take to ship a batch by itself once its
+// first segment was asked for.
 const lookAhead = 20 * time.Second
 
 // deliveredPart: archive_command for a segment that was shipped before it was
@@ -34,70 +33,43 @@ func deliveredPart(ctx context.Context, b *bench) error {
 	rows := []row{
 		{Part: "delivered", Who: us}, {Part: "delivered", Who: "pgbackrest async"}, {Part: "delivered", Who: "empty Go program"},
 	}
-	ahead := true
 	for range b.rounds(6, 2) {
-		shipped, err := b.deliver(ctx, w, l, site, repo)
-		if err != nil {
+		if err := b.deliver(ctx, w, l, site, repo); err != nil {
 			return err
 		}
-		ahead = ahead && shipped
 		if err := b.deliveredCalls(ctx, w, l, site, repo, rows); err != nil {
 			return err
 		}
 	}
 	b.print("a call whose segment was delivered already", rows)
-	if !ahead {
-		b.say("warmrun shipped nothing ahead of the call: its figure is that of sending a segment again")
-	}
 	return nil
 }
 
-// deliver makes both ship a whole batch, and reports whether warmrun did so
-// without being asked for each.
-func (b *bench) deliver(ctx context.Context, w *walSource, l load, site *site, repo *backrest) (bool, error) {
-	ahead := true
-	for _, s := range []*shipping{site.shipping(""), repo.shipping()} {
-		if err := b.warm(ctx, w, s, l); err != nil {
-			return false, err
+// deliver makes both ship a whole batch. pgbackrest needs to be asked for one
+// segment only. warmrun looks a few segments ahead and is asked for each; its
+// shipper remembers what it has delivered.
+func (b *bench) deliver(ctx context.Context, w *walSource, l load, site *site, repo *backrest) error {
+	ours, theirs := site.shipping(""), repo.shipping()
+	if err := b.warm(ctx, w, ours, l); err != nil {
+		return err
+	}
+	for _, name := range l.segments[1:] {
+		if _, err := b.call(ctx, w, ours, name); err != nil {
+			return err
 		}
-		if _, err := b.call(ctx, w, s, l.segments[1]); err != nil {
-			return false, err
-		}
-		there := func() (bool, error) { return site.has(l.segments[1:]), nil }
-		if s.who != us {
-			there = func() (bool, error) { return repo.has(l.segments[1:]), nil }
-		}
-		patience := lookAhead
-		if s.who == us && len(b.procs.running(site.binary)) == 0 {
-			patience = 0 // nothing is left that could ship
-		}
-		switch err := await(ctx, patience, "the rest of the batch", there); {
-		case ctx.Err() != nil:
-			return false, ctx.Err()
-		case err == nil:
-		case s.who != us:
-			return false, fmt.Errorf("%s: %w", s.who, err)
-		default:
-			ahead = false
-			for _, name := range l.segments[2:] {
-				if _, err := b.call(ctx, w, s, name); err != nil {
-					return false, err
-				}
-			}
-		}
+	}
+	if err := b.warm(ctx, w, theirs, l); err != nil {
+		return err
+	}
+	if _, err := b.call(ctx, w, theirs, l.segments[1]); err != nil {
+		return err
+	}
+	err := await(ctx, lookAhead, "the rest of the batch", func() (bool, error) { return repo.has(l.segments[1:]), nil })
+	if err != nil {
+		return fmt.Errorf("%s: %w", theirs.who, err)
 	}
 	// pgbackrest took the same .ready files, so they must be there again.
-	return ahead, w.ready(l.segments[1:])
-}
-
-// has reports whether b's archive has all of the segments.
-func (s *site) has(names []walcore.SegmentName) bool {
-	for _, name := range names {
-		if _, err := os.Stat(filepath.Join(s.archive, string(name))); err != nil {
-			return false
-		}
-	}
-	return true
+	return w.ready(l.segments[1:])
 }
 
 // has reports whether pgbackrest's asynchronous process has acknowledged them.
