@@ -54,6 +54,9 @@ func (s *session) copyTree(ctx context.Context, r route, o copyOptions, out copy
 	if err := checkSource(r.from); err != nil {
 		return copyResult{}, err
 	}
+	if err := checkApart(r); err != nil {
+		return copyResult{}, err
+	}
 	kept, err := s.checkTarget(ctx, r.to)
 	if err != nil {
 		return copyResult{}, err
@@ -118,6 +121,26 @@ func checkSource(from place) error {
 		return err
 	case !info.IsDir():
 		return usageError{hint.Wrap(fmt.Errorf("%s is not a directory, and copy copies directories", from.path), "for a single file use scp")}
+	}
+	return nil
+}
+
+// checkApart refuses a source and a target of which one lies within the other:
+// with the delete option the one would erase the other.
+func checkApart(r route) error {
+	if !r.from.here || !r.to.here {
+		return nil
+	}
+	from, err := withoutLinks(r.from.path)
+	if err != nil {
+		return err
+	}
+	to, err := withoutLinks(r.to.path)
+	if err != nil || from == to {
+		return err // filesync refuses a directory onto itself, under whatever names
+	}
+	if within(from, to) || within(to, from) {
+		return usageError{hint.Wrap(fmt.Errorf("cannot copy %s to %s: one lies within the other", r.from, r.to), "nothing was changed; name another directory")}
 	}
 	return nil
 }
