@@ -194,6 +194,11 @@ func (c *copier) mark(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = remote.Close() }() // what it answered stands
+	// Once more: the start of the backup may have taken minutes, and a server
+	// may have started there meanwhile.
+	if err := checkStopped(ctx, remote, c.TargetPGData); err != nil {
+		return err
+	}
 	c.marked = true
 	content, err := json.Marshal(marker{SystemID: c.control.SystemID, Begun: time.Now().UTC().Truncate(time.Second)})
 	if err != nil {
@@ -217,6 +222,9 @@ func (c *copier) complete(ctx context.Context, s stopped, control []byte) error 
 		return err
 	}
 	defer func() { _ = remote.Close() }() // what it answered stands
+	if err := checkStopped(ctx, remote, c.TargetPGData); err != nil {
+		return err
+	}
 	perm, err := c.filePerm()
 	if err != nil {
 		return err
