@@ -67,7 +67,7 @@ func (c *copier) examineTarget(ctx context.Context) error {
 	if err := c.checkCluster(ctx, remote, t); err != nil {
 		return err
 	}
-	if err := c.examineWAL(ctx); err != nil {
+	if err := c.examineWAL(ctx, remote); err != nil {
 		return err
 	}
 	return c.examineTablespaces(ctx, t)
