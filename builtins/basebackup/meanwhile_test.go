@@ -1,6 +1,9 @@
 package basebackup
 
 import (
+	"context"
+	"errors"
+	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -64,4 +67,32 @@ func TestServerStartsMeanwhile(t *testing.T) {
 	if exists(filepath.Join(target, controlFile)) {
 		t.Error("the copy was made whole below a server that runs")
 	}
+}
+
+// TestTwoCopies: of two copies into the same directory the one that was begun
+// first does not make whole what the other has written into.
+func TestTwoCopies(t *testing.T) {
+	t.Parallel()
+	s := systemSite(t)
+	v := s.initdb("primary")
+	v.start()
+	target := s.mkdir("standby")
+	cut := errors.New("cut here")
+	err := v.copyWith(target, nil, func() {
+		r := v.request(target)
+		r.TablespaceMap = nil
+		ctx, cancel := context.WithCancelCause(t.Context())
+		r.Progress = func(filesync.Progress) { cancel(cut) }
+		if _, err := Copy(ctx, r); !errors.Is(err, cut) {
+			t.Errorf("the second copy: got %v, want %v", err, cut)
+		}
+	})
+	checkContains(t, err, "another base copy into "+target)
+	if exists(filepath.Join(target, controlFile)) || !exists(filepath.Join(target, markerFile)) {
+		t.Error("the target of two copies looks like that of one")
+	}
+	must(t, v.copyWith(target, nil, nil))
+
+	err = v.copyWith(target, nil, func() { must(t, os.Remove(filepath.Join(target, markerFile))) })
+	checkContains(t, err, "another base copy into "+target)
 }
