@@ -56,7 +56,7 @@ func (c *copier) examineTablespace(ctx context.Context, ts Tablespace, t target)
 	if same {
 		return hint.Wrap(fmt.Errorf("tablespace %s would be copied onto itself", ts.Source), "say with tablespace_map where it goes on the target")
 	}
-	entries, err := remote.List(ctx, "/"+escape(c.versionDir())+"/*/*")
+	entries, err := remote.List(ctx, "/"+filesync.Escape(c.versionDir())+"/*/*")
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (c *copier) otherVersions(ctx context.Context, ts Tablespace) ([]string, er
 	delete(names, c.versionDir())
 	patterns := make([]string, 0, len(names))
 	for name := range names {
-		patterns = append(patterns, "/"+escape(name))
+		patterns = append(patterns, "/"+filesync.Escape(name))
 	}
 	return patterns, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -80,18 +79,4 @@ func asUsage(err error) error {
 		return nil
 	}
 	return usageError{err}
-}
-
-// withoutLinks is a path without symbolic links on this node. What of it is not there
-// yet stays as it is named.
-func withoutLinks(path string) (string, error) {
-	resolved, err := filepath.EvalSymlinks(path)
-	parent := filepath.Dir(path)
-	if !errors.Is(err, fs.ErrNotExist) || parent == path {
-		return resolved, err
-	}
-	if parent, err = withoutLinks(parent); err != nil {
-		return "", err
-	}
-	return filepath.Join(parent, filepath.Base(path)), nil
 }
