@@ -72,6 +72,9 @@ func (c *copier) keepPatterns() []string {
 		if t.inside != "" {
 			patterns = append(patterns, "/"+filesync.Escape(t.inside))
 		}
+		if inside, ok := t.insideTarget(c.TargetPGData); ok {
+			patterns = append(patterns, "/"+filesync.Escape(inside))
+		}
 	}
 	return append(patterns, c.Keep...)
 }

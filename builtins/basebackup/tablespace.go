@@ -95,10 +95,17 @@ func (c *copier) copyTablespace(ctx context.Context, ts Tablespace) error {
 // there. Who compares a manifest with the directory comes by both.
 func (t Tablespace) names(target string) []string {
 	names := []string{"pg_tblspc/" + t.OID}
-	if inside, err := filepath.Rel(target, t.Target); err == nil && filepath.IsLocal(inside) {
+	if inside, ok := t.insideTarget(target); ok {
 		names = append(names, inside)
 	}
 	return names
+}
+
+// insideTarget is the tablespace's path below the target's data directory, if
+// it goes there.
+func (t Tablespace) insideTarget(target string) (string, bool) {
+	inside, err := filepath.Rel(target, t.Target)
+	return inside, err == nil && filepath.IsLocal(inside)
 }
 
 // otherVersions lists, as patterns, what is in the tablespace's directory on
