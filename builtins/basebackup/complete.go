@@ -43,6 +43,9 @@ func (c *copier) complete(ctx context.Context, s stopped, control []byte) error 
 	if err := c.sendManifest(ctx); err != nil {
 		return err
 	}
+	if err := c.unmark(ctx, remote); err != nil {
+		return err
+	}
 	if err := write(controlFile, control); err != nil {
 		return err
 	}
@@ -50,4 +53,27 @@ func (c *copier) complete(ctx context.Context, s stopped, control []byte) error 
 		return err
 	}
 	return remote.Sync(ctx)
+}
+
+// unmark makes the target forget which copy could be gone on with. It does so
+// before a server can be started there, which would write into the same files.
+func (c *copier) unmark(ctx context.Context, remote *filesync.Remote) error {
+	if err := remote.Unmark(ctx); err != nil {
+		return err
+	}
+	for _, t := range c.tablespaces {
+		space, err := filesync.OpenRemote(ctx, c.Dial, t.Target, filesync.RemoteOptions{FollowRoot: true})
+		if err != nil {
+			return err
+		}
+		err = space.Unmark(ctx)
+		if err == nil {
+			err = space.Sync(ctx)
+		}
+		_ = space.Close() // what it answered stands
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

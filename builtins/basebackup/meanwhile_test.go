@@ -2,7 +2,6 @@ package basebackup
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -77,14 +76,13 @@ func TestTwoCopies(t *testing.T) {
 	v := s.initdb("primary")
 	v.start()
 	target := s.mkdir("standby")
-	cut := errors.New("cut here")
 	err := v.copyWith(target, nil, func() {
 		r := v.request(target)
 		r.TablespaceMap = nil
-		ctx, cancel := context.WithCancelCause(t.Context())
-		r.Progress = func(filesync.Progress) { cancel(cut) }
-		if _, err := Copy(ctx, r); !errors.Is(err, cut) {
-			t.Errorf("the second copy: got %v, want %v", err, cut)
+		ctx, cancel := context.WithCancel(t.Context())
+		r.Progress = func(filesync.Progress) { cancel() }
+		if _, err := Copy(ctx, r); err == nil {
+			t.Error("the second copy ended before it was cut")
 		}
 	})
 	checkContains(t, err, "another base copy into "+target)
