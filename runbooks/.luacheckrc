@@ -128,6 +128,7 @@ stds.warmrun = {
       "pull",
       "push",
       "receivable",
+      "resolve",
       "verify",
     } },
     cron = { fields = {

@@ -1,6 +1,6 @@
 -- copyToDR: take a base copy of this primary onto the disaster recovery node.
 -- The WAL that the copy needs reaches the DR node through the relay on the
--- standby, or straight from here where there is no standby.
+-- standby.
 
 local basecopy = require "basecopy"
 local target = function(c) return c.dr end

@@ -150,7 +150,8 @@ type copier struct {
 	control     walcore.ControlFile // of the source, as the backup began
 	walDir      string              // pg_wal, or what it is called before 10
 	tablespaces []Tablespace
-	marked      bool // the target has been changed
+	marked      bool   // the target has been changed
+	marker      marker // that it has then
 	inspection  *inspection
 	root        filesync.Entry // the data directory itself
 	changed     func(name string, c filesync.Change) error

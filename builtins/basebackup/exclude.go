@@ -1,9 +1,8 @@
 package basebackup
 
 import (
-	"strings"
-
 	"github.com/warmrun/warmrun/builtins/basebackup/manifest"
+	"github.com/warmrun/warmrun/builtins/filesync"
 )
 
 // Names in a data directory (xlog.h, miscadmin.h, pg_control.h).
@@ -71,13 +70,11 @@ func (c *copier) keepPatterns() []string {
 	patterns := append([]string{"/" + c.walDir}, kept...)
 	for _, t := range c.tablespaces {
 		if t.inside != "" {
-			patterns = append(patterns, "/"+escape(t.inside))
+			patterns = append(patterns, "/"+filesync.Escape(t.inside))
+		}
+		if inside, ok := t.insideTarget(c.TargetPGData); ok {
+			patterns = append(patterns, "/"+filesync.Escape(inside))
 		}
 	}
 	return append(patterns, c.Keep...)
-}
-
-// escape makes a pattern of a name.
-func escape(name string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
 }

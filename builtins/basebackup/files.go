@@ -46,7 +46,8 @@ func (c *copier) copyFiles(ctx context.Context) ([]byte, error) {
 //
 // Every file that both sides have is compared by content: the target may have
 // been a server of its own meanwhile, so sizes and times prove nothing, but for
-// what a copy that was cut has completed there. Files are written in place
+// what a copy that was cut has completed there, in this tree or in another: the
+// marks stay until the whole copy is complete. Files are written in place
 // because a target whose copy failed cannot be started. What changes under way
 // is let pass, as a base backup by the server itself does (sendFile in
 // backup/basebackup.c): WAL mends it.
@@ -54,7 +55,7 @@ func (c *copier) options() filesync.Options {
 	o := filesync.Options{
 		Streams: c.Streams, MaxRate: c.MaxRate, Compress: c.Compress,
 		Delete: true, DeleteExcluded: true, Checksum: true, InPlace: true, FollowRoot: true,
-		OnChange: c.changed, Progress: c.Progress, Resume: c.resumeName(),
+		OnChange: c.changed, Progress: c.Progress, Resume: c.resumeName(), LeaveMark: true,
 	}
 	if c.Verbose {
 		o.Verbose = c.Out

@@ -58,6 +58,15 @@ func TestRefusals(t *testing.T) {
 	_, err = Copy(t.Context(), v.request(stolen))
 	checkContains(t, err, "leads to the source's own")
 
+	astray := v.mkdir("astray")
+	v.symlink(filepath.Join(v.dir, "no such wal"), filepath.Join(astray, "pg_wal"))
+	before = fingerprint(t, astray)
+	_, err = Copy(t.Context(), v.request(astray))
+	checkContains(t, err, "a link that leads nowhere")
+	if got := fingerprint(t, astray); got != before {
+		t.Error("a target without a place for its WAL was changed")
+	}
+
 	refusal := errors.New("the standby is in use")
 	r = v.request(filepath.Join(v.dir, "new"))
 	r.CheckTarget = func(context.Context) error { return refusal }

@@ -56,7 +56,7 @@ func (c *copier) examineTablespace(ctx context.Context, ts Tablespace, t target)
 	if same {
 		return hint.Wrap(fmt.Errorf("tablespace %s would be copied onto itself", ts.Source), "say with tablespace_map where it goes on the target")
 	}
-	entries, err := remote.List(ctx, "/"+escape(c.versionDir())+"/*/*")
+	entries, err := remote.List(ctx, "/"+filesync.Escape(c.versionDir())+"/*/*")
 	if err != nil {
 		return err
 	}
@@ -95,10 +95,17 @@ func (c *copier) copyTablespace(ctx context.Context, ts Tablespace) error {
 // there. Who compares a manifest with the directory comes by both.
 func (t Tablespace) names(target string) []string {
 	names := []string{"pg_tblspc/" + t.OID}
-	if inside, err := filepath.Rel(target, t.Target); err == nil && filepath.IsLocal(inside) {
+	if inside, ok := t.insideTarget(target); ok {
 		names = append(names, inside)
 	}
 	return names
+}
+
+// insideTarget is the tablespace's path below the target's data directory, if
+// it goes there.
+func (t Tablespace) insideTarget(target string) (string, bool) {
+	inside, err := filepath.Rel(target, t.Target)
+	return inside, err == nil && filepath.IsLocal(inside)
 }
 
 // otherVersions lists, as patterns, what is in the tablespace's directory on
@@ -130,7 +137,7 @@ func (c *copier) otherVersions(ctx context.Context, ts Tablespace) ([]string, er
 	delete(names, c.versionDir())
 	patterns := make([]string, 0, len(names))
 	for name := range names {
-		patterns = append(patterns, "/"+escape(name))
+		patterns = append(patterns, "/"+filesync.Escape(name))
 	}
 	return patterns, nil
 }

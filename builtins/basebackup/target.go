@@ -3,6 +3,7 @@ package basebackup
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,7 @@ const markerFile = "warmrun_base_copy"
 type marker struct {
 	SystemID uint64    `json:"system_identifier,string"`
 	Begun    time.Time `json:"begun"`
+	ID       string    `json:"id"` // of this copy and no other
 }
 
 // harmless are files that may be in a target that holds no data yet: its
@@ -67,7 +69,7 @@ func (c *copier) examineTarget(ctx context.Context) error {
 	if err := c.checkCluster(ctx, remote, t); err != nil {
 		return err
 	}
-	if err := c.examineWAL(ctx); err != nil {
+	if err := c.examineWAL(ctx, remote); err != nil {
 		return err
 	}
 	return c.examineTablespaces(ctx, t)
@@ -147,18 +149,14 @@ func (c *copier) checkCluster(ctx context.Context, remote *filesync.Remote, t ta
 // clusterOf is the system identifier that a target has, and the file that
 // tells it; no file if none does.
 func clusterOf(ctx context.Context, remote *filesync.Remote) (id uint64, of string, err error) {
-	content, err := remote.ReadFile(ctx, markerFile)
+	m, err := readMarker(ctx, remote)
 	if err == nil {
-		var m marker
-		if err := json.Unmarshal(content, &m); err != nil {
-			return 0, "", fmt.Errorf("%s on the target: %w", markerFile, err)
-		}
 		return m.SystemID, markerFile, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return 0, "", err
 	}
-	content, err = remote.ReadFile(ctx, controlFile)
+	content, err := remote.ReadFile(ctx, controlFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return 0, "", nil
@@ -170,6 +168,19 @@ func clusterOf(ctx context.Context, remote *filesync.Remote) (id uint64, of stri
 	// The identifier comes first in every version (catalog/pg_control.h), in
 	// the byte order of the machine, which a physical copy cannot change.
 	return binary.NativeEndian.Uint64(content), controlFile, nil
+}
+
+// readMarker reads a target's marker. The error is an fs.ErrNotExist if there
+// is none.
+func readMarker(ctx context.Context, remote *filesync.Remote) (m marker, err error) {
+	content, err := remote.ReadFile(ctx, markerFile)
+	if err != nil {
+		return m, err
+	}
+	if err := json.Unmarshal(content, &m); err != nil {
+		return m, fmt.Errorf("%s on the target: %w", markerFile, err)
+	}
+	return m, nil
 }
 
 // mayStay reports whether an entry may be in a target that holds no data.
@@ -194,8 +205,14 @@ func (c *copier) mark(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = remote.Close() }() // what it answered stands
+	// Once more: the start of the backup may have taken minutes, and a server
+	// may have started there meanwhile.
+	if err := checkStopped(ctx, remote, c.TargetPGData); err != nil {
+		return err
+	}
 	c.marked = true
-	content, err := json.Marshal(marker{SystemID: c.control.SystemID, Begun: time.Now().UTC().Truncate(time.Second)})
+	c.marker = marker{SystemID: c.control.SystemID, Begun: time.Now().UTC().Truncate(time.Second), ID: rand.Text()}
+	content, err := json.Marshal(c.marker)
 	if err != nil {
 		return err
 	}
@@ -208,45 +225,19 @@ func (c *copier) mark(ctx context.Context) error {
 	return remote.Sync(ctx)
 }
 
-// complete writes the files that make the copy one that can be started, and
-// the manifest. The label comes before pg_control: without the one and with the
-// other a server would start and be corrupt.
-func (c *copier) complete(ctx context.Context, s stopped, control []byte) error {
-	remote, err := filesync.OpenRemote(ctx, c.Dial, c.TargetPGData, filesync.RemoteOptions{FollowRoot: true})
-	if err != nil {
+// checkMine refuses to go on in a target in which a server runs, or another
+// base copy was begun since it was marked.
+func (c *copier) checkMine(ctx context.Context, remote *filesync.Remote) error {
+	if err := checkStopped(ctx, remote, c.TargetPGData); err != nil {
 		return err
 	}
-	defer func() { _ = remote.Close() }() // what it answered stands
-	perm, err := c.filePerm()
-	if err != nil {
+	m, err := readMarker(ctx, remote)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	write := func(name string, content []byte) error {
-		return remote.WriteFile(ctx, name, content, perm)
+	if m.ID != c.marker.ID {
+		return hint.Wrap(fmt.Errorf("another base copy into %s was begun while this one was under way", c.TargetPGData),
+			"the two may have mixed their files: let no other run, and run the copy again")
 	}
-	if s.spcmap != "" {
-		moved, err := c.moveMap(s.spcmap)
-		if err != nil {
-			return err
-		}
-		if err := write(mapFile, []byte(moved)); err != nil {
-			return err
-		}
-		c.inspection.add(mapFile, []byte(moved))
-	}
-	if err := write(labelFile, []byte(s.label)); err != nil {
-		return err
-	}
-	c.inspection.add(labelFile, []byte(s.label))
-	c.inspection.add(controlFile, control)
-	if err := c.sendManifest(ctx); err != nil {
-		return err
-	}
-	if err := write(controlFile, control); err != nil {
-		return err
-	}
-	if err := remote.Remove(ctx, markerFile); err != nil {
-		return err
-	}
-	return remote.Sync(ctx)
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/warmrun/warmrun/builtins/filesync"
@@ -13,11 +14,16 @@ import (
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
-// examineWAL refuses a target whose pg_wal is a link to the source's own.
-func (c *copier) examineWAL(ctx context.Context) error {
+// examineWAL refuses a target whose pg_wal is a link to the source's own, or
+// one that leads nowhere.
+func (c *copier) examineWAL(ctx context.Context, main *filesync.Remote) error {
 	remote, err := c.openWAL(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		there, err := c.hasWAL(ctx, main)
+		if there {
+			err = c.danglingWAL()
+		}
+		return err
 	}
 	if err != nil {
 		return err
@@ -94,13 +100,9 @@ func (c *copier) makeWAL(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = main.Close() }() // what it answered stands
-	entries, err := main.List(ctx, "/*/*")
+	there, err := c.hasWAL(ctx, main)
 	if err != nil {
 		return err
-	}
-	there := false
-	for _, e := range entries {
-		there = there || e.Path == c.walDir
 	}
 	perm, err := c.dirPerm()
 	if err != nil {
@@ -116,8 +118,7 @@ func (c *copier) makeWAL(ctx context.Context) error {
 	}
 	remote, err := c.openWAL(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
-		return hint.Wrap(fmt.Errorf("%s on the target is a link that leads nowhere", path.Join(c.TargetPGData, c.walDir)),
-			"make the directory that it leads to, or remove the link")
+		return c.danglingWAL()
 	}
 	if err != nil {
 		return err
@@ -132,6 +133,20 @@ func (c *copier) makeWAL(ctx context.Context) error {
 		}
 	}
 	return remote.Sync(ctx)
+}
+
+// hasWAL reports whether the target has anything under the name of pg_wal.
+func (c *copier) hasWAL(ctx context.Context, main *filesync.Remote) (bool, error) {
+	entries, err := main.List(ctx, "/*/*")
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(entries, func(e filesync.Entry) bool { return e.Path == c.walDir }), nil
+}
+
+func (c *copier) danglingWAL() error {
+	return hint.Wrap(fmt.Errorf("%s on the target is a link that leads nowhere", path.Join(c.TargetPGData, c.walDir)),
+		"make the directory that it leads to, or remove the link")
 }
 
 func (c *copier) openWAL(ctx context.Context) (*filesync.Remote, error) {

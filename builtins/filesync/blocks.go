@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/zeebo/blake3"
+
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 const (
@@ -59,7 +61,8 @@ func hashSpan(f io.ReaderAt, from, to int64, buf []byte) ([]byte, error) {
 }
 
 // errBasisChanged says that someone else writes into the target.
-var errBasisChanged = errors.New("it was changed by another program while the copy compared it")
+var errBasisChanged = hint.Wrap(errors.New("it was changed by another program while the copy compared it"),
+	"find out what writes into the target and end it, then run the copy again; it goes on from what is there")
 
 // run is a stretch of bytes within a buffer.
 type run struct {

@@ -22,6 +22,7 @@ const (
 	failLocked
 	failVersion
 	failProtocol
+	failBasis
 )
 
 // ErrLocked is in the chain of the error when another copy into the same root
@@ -42,6 +43,7 @@ var failureKinds = []struct {
 	{failLocked, ErrLocked},
 	{failVersion, errVersion},
 	{failProtocol, errProtocol},
+	{failBasis, errBasisChanged},
 }
 
 // remoteError is an error that the other side reported.

@@ -103,6 +103,9 @@ type Options struct {
 	// size and time, though Checksum is set, since nobody else is expected to
 	// have written there.
 	Resume string
+	// LeaveMark makes the target remember Resume also when the copy is done, as
+	// one of several parts of something larger, until Remote.Unmark is called.
+	LeaveMark bool
 	// InPlace writes into existing files, and writes new ones under their
 	// final names. A copy that fails leaves half-written files. A file with
 	// several hard links is never written in place.

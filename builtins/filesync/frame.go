@@ -9,6 +9,8 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // A frame on the wire is a header and a payload. The header has a checksum of
@@ -74,7 +76,8 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // errProtocol marks what a correct peer never sends.
-var errProtocol = errors.New("protocol error")
+var errProtocol = hint.Wrap(errors.New("protocol error"),
+	"run distrib to put the same warmrun on every node, then run the copy again; it goes on from what is there")
 
 func protocolError(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errProtocol, fmt.Sprintf(format, args...))

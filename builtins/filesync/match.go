@@ -33,6 +33,11 @@ func Match(pattern, name string, isDir bool) bool {
 	return err == nil && matched
 }
 
+// Escape makes a pattern of a name: it matches that name and no other.
+func Escape(name string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
+}
+
 // patterns is a checked list of patterns. Those without wildcards, which are
 // most, are looked up and not compared one by one.
 type patterns struct {

@@ -145,7 +145,7 @@ func (p *pull) carryOut(ctx context.Context, plan plan, local *receiver) error {
 	if err := local.sync(); err != nil {
 		return err
 	}
-	if p.opts.Resume != "" {
+	if p.opts.Resume != "" && !p.opts.LeaveMark {
 		root := plan.dirs[len(plan.dirs)-1]
 		if err := errors.Join(local.removeEntry(markName), local.meta(*root)); err != nil {
 			return err

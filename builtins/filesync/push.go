@@ -221,7 +221,7 @@ func (p *push) finish(ctx context.Context, plan plan) error {
 // unmark removes the mark of a copy that is complete, and gives the root its
 // time once more.
 func (p *push) unmark(ctx context.Context, plan plan) error {
-	if p.opts.Resume == "" {
+	if p.opts.Resume == "" || p.opts.LeaveMark {
 		return nil
 	}
 	writeErr := errors.Join(p.first.c.write(frameRemove, encodePath(markName)),

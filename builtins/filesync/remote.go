@@ -103,6 +103,9 @@ func (r *Remote) Remove(ctx context.Context, names ...string) error {
 	return nil
 }
 
+// Unmark makes the directory forget Options.Resume. Sync makes it durable.
+func (r *Remote) Unmark(ctx context.Context) error { return r.Remove(ctx, markName) }
+
 // Mkdir makes a directory; one that is there already is no error. Sync makes
 // it durable.
 func (r *Remote) Mkdir(ctx context.Context, name string, perm fs.FileMode) error {

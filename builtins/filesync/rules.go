@@ -3,10 +3,12 @@ package filesync
 import (
 	"errors"
 	"slices"
+
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // errSameDirectory refuses a copy of a directory onto itself.
-var errSameDirectory = errors.New("source and target are one and the same directory")
+var errSameDirectory = hint.Wrap(errors.New("source and target are one and the same directory"), "nothing was changed; name another directory")
 
 // rules are the parts of Options that decide what is copied.
 type rules struct {

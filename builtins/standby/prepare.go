@@ -141,7 +141,8 @@ func walNames(dir string) ([]string, error) {
 }
 
 // Receivable reports why a base copy must not be written over this node: a
-// server runs on it, or it was a primary and its WAL is still there.
+// server runs on it, it was a primary and its WAL is still there, or a trigger
+// file is left that would open the new standby.
 func (n Node) Receivable(ctx context.Context) error {
 	state, err := n.Inspect(ctx)
 	if err != nil {
@@ -156,6 +157,11 @@ func (n Node) Receivable(ctx context.Context) error {
 	case state.WasPrimary() && state.WAL > 0:
 		return hint.Wrap(fmt.Errorf("%s on %s was a primary's and still holds %d WAL files", n.Server.PGData, n.Name, state.WAL),
 			"they may hold transactions that no other node has; if they may be given up: warmrun configStandby --erase on %s", n.Name)
+	}
+	if _, err := os.Lstat(n.Trigger); err == nil {
+		return hint.Wrap(fmt.Errorf("a trigger file is left on %s (%s): a standby there would open at once", n.Name, n.Trigger), "run configStandby on %s, which removes it", n.Name)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }

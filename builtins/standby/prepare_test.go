@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/warmrun/warmrun/builtins/pgctl"
@@ -47,6 +48,28 @@ func TestPrepareFreshNode(t *testing.T) {
 	}
 	if info.Mode().Perm() != 0o700 {
 		t.Errorf("got mode %v for PGDATA, want 0700: the server refuses any other", info.Mode())
+	}
+}
+
+// A trigger file of an older life would open a new standby before it has
+// replayed what its copy needs.
+func TestReceivableTrigger(t *testing.T) {
+	n := newNode(t)
+	if err := n.Receivable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.WriteTrigger(true); err != nil {
+		t.Fatal(err)
+	}
+	err := n.Receivable(t.Context())
+	if err == nil || !strings.Contains(err.Error(), n.Trigger) || hint.Of(err) != "run configStandby on db2, which removes it" {
+		t.Errorf("got %v with hint %q, want a refusal that names %s", err, hint.Of(err), n.Trigger)
+	}
+	if _, err := n.Prepare(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Receivable(t.Context()); err != nil {
+		t.Errorf("got %v after configStandby", err)
 	}
 }
 

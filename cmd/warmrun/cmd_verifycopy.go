@@ -86,7 +86,12 @@ func (c *verifyCopyCommand) request(p *process, g globals) (basebackup.VerifyReq
 // has written its settings.
 func verifyOwn(site *cluster.Site) (basebackup.VerifyRequest, error) {
 	self := site.Self
-	r := basebackup.VerifyRequest{Dir: self.PGData, Ignore: insidePGDATA(self)}
+	named := newView(self, self.PGData)
+	resolved, err := named.resolved()
+	if err != nil {
+		return basebackup.VerifyRequest{}, err
+	}
+	r := basebackup.VerifyRequest{Dir: self.PGData, Ignore: insidePGDATA(named, resolved)}
 	kind, err := walcore.DetectRecovery(self.PGData)
 	if kind != walcore.RecoveryStandby {
 		return r, err

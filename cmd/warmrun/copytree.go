@@ -8,8 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
-	"strings"
+	"slices"
 	"sync"
 
 	"github.com/warmrun/warmrun/builtins/filesync"
@@ -54,16 +53,19 @@ func (s *session) copyTree(ctx context.Context, r route, o copyOptions, out copy
 	if err := checkSource(r.from); err != nil {
 		return copyResult{}, err
 	}
+	if err := checkApart(r); err != nil {
+		return copyResult{}, err
+	}
 	kept, err := s.checkTarget(ctx, r.to)
 	if err != nil {
 		return copyResult{}, err
 	}
-	for _, pattern := range kept {
-		fmt.Fprintf(out.notes, "leaving alone %s%s, which is a WAL archive or the data directory of a server that runs\n", r.to, pattern)
+	for _, name := range kept {
+		fmt.Fprintf(out.notes, "leaving alone %s%s, which is a WAL archive or the data directory of a server that runs\n", r.to, name)
 	}
 	result := copyResult{Changed: []changedFile{}, DryRun: o.DryRun}
 	options := o.sync()
-	options.Keep, options.Progress, options.Verbose, options.Prefix = kept, out.show, out.names, r.prefix
+	options.Keep, options.Progress, options.Verbose, options.Prefix = patternsOf(kept), out.show, out.names, r.prefix
 	if o.Live {
 		options.OnChange = func(path string, c filesync.Change) error {
 			result.Changed = append(result.Changed, changedFile{Path: path, How: c.String()})
@@ -122,43 +124,58 @@ func checkSource(from place) error {
 	return nil
 }
 
-// checkTarget refuses a copy over what others must not write to: the data
-// directory of a server that runs, and a WAL archive. It gives patterns for
-// those that lie below the target: they stay as they are.
-func (s *session) checkTarget(ctx context.Context, to place) (kept []string, err error) {
-	node, err := s.site.Node(to.node)
-	if err != nil {
-		return nil, err
-	}
-	if within(node.Archive, to.path) {
-		return nil, hint.Wrap(fmt.Errorf("%s is in the WAL archive of %s, in which only archiving and relaying write", to, to.node), "nothing was changed; name another directory")
-	}
-	kept = below(to.path, node.Archive)
-	if node.PGData == "" || !within(node.PGData, to.path) && !within(to.path, node.PGData) {
-		return kept, nil
-	}
-	state, err := stateOf(ctx, s, node.Name)
-	if err != nil || !state.Running {
-		return kept, err
-	}
-	if within(node.PGData, to.path) {
-		return nil, hint.Wrap(fmt.Errorf("the server of %s runs in %s", to.node, node.PGData), "nothing was changed; stop it first, or make a base copy: warmrun copyToStandby --start")
-	}
-	return append(kept, below(to.path, node.PGData)...), nil
-}
-
-// within reports whether a path is dir or lies in it, by its name.
-func within(dir, path string) bool {
-	rel, err := filepath.Rel(dir, path)
-	return err == nil && filepath.IsLocal(rel)
-}
-
-// below is a pattern for a path that lies in root, or nothing.
-func below(root, path string) []string {
-	if path == "" || path == root || !within(root, path) {
+// checkApart refuses a source and a target of which one lies within the other:
+// with the delete option the one would erase the other.
+func checkApart(r route) error {
+	if !r.from.here || !r.to.here {
 		return nil
 	}
-	return []string{"/" + filepath.ToSlash(strings.TrimPrefix(strings.TrimPrefix(path, root), "/"))}
+	from, err := withoutLinks(r.from.path)
+	if err != nil {
+		return err
+	}
+	to, err := withoutLinks(r.to.path)
+	if err != nil || from == to {
+		return err // filesync refuses a directory onto itself, under whatever names
+	}
+	if within(from, to) || within(to, from) {
+		return usageError{hint.Wrap(fmt.Errorf("cannot copy %s to %s: one lies within the other", r.from, r.to), "nothing was changed; name another directory")}
+	}
+	return nil
+}
+
+// checkTarget refuses a copy over what others must not write to: the data
+// directory of a server that runs, and a WAL archive. It names those that lie
+// below the target, from its root on: they stay as they are.
+func (s *session) checkTarget(ctx context.Context, to place) (kept []string, err error) {
+	views, err := s.views(ctx, to.node, to.path)
+	if err != nil {
+		return nil, fmt.Errorf("copy to %s: %w", to, err)
+	}
+	touched := false // the data directory
+	for _, v := range views {
+		if within(v.Archive, v.Path) {
+			return nil, hint.Wrap(fmt.Errorf("%s is in the WAL archive of %s, in which only archiving and relaying write", to, to.node), "nothing was changed; name another directory")
+		}
+		kept = append(kept, below(v.Path, v.Archive)...)
+		touched = touched || within(v.PGData, v.Path) || v.PGData != "" && within(v.Path, v.PGData)
+	}
+	if touched {
+		state, err := stateOf(ctx, s, to.node)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range views {
+			if state.Running && within(v.PGData, v.Path) {
+				return nil, hint.Wrap(fmt.Errorf("the server of %s runs in %s", to.node, v.PGData), "nothing was changed; stop it first, or make a base copy: warmrun copyToStandby --start")
+			}
+			if state.Running {
+				kept = append(kept, below(v.Path, v.PGData)...)
+			}
+		}
+	}
+	slices.Sort(kept)
+	return slices.Compact(kept), nil
 }
 
 // farEnd starts the far end of a copy at a place, in this process where that is

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/warmrun/warmrun/builtins/basebackup"
 	"github.com/warmrun/warmrun/builtins/filesync"
@@ -55,6 +54,7 @@ func copyOperations() []operation {
 		onNode("copy", "pull", engine.Change, "copy a directory of another node to the node", pullTree),
 		onNode("copy", "base", engine.Change, "take a base copy of the node's running server onto another node", baseCopy),
 		onNode("copy", "receivable", engine.Read, "that a base copy may be written over the node", receivable),
+		onNode("copy", "resolve", engine.Read, "where a path on the node and the node's own directories are, without symbolic links", resolveOnNode),
 		onNode("copy", "verify", engine.Change, "compare a base copy on the node, from which no server was started, with its backup manifest", verifyBase),
 		onNode("copy", "logs", engine.Change, "save the node's server log files on another node", saveLogs),
 	}
@@ -160,8 +160,12 @@ func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result
 		return basebackup.Result{}, err
 	}
 	defer conn.Close(ctx)
+	keep, err := s.keptFromBase(ctx, to)
+	if err != nil {
+		return basebackup.Result{}, err
+	}
 	request := s.baseRequest(o, to, s.progress(ctx))
-	request.Conn = conn
+	request.Conn, request.Keep = conn, keep
 	result, err := basebackup.Copy(ctx, request)
 	// With names each tree has had its own.
 	if err == nil && (!o.Verbose || len(result.Tablespaces) > 0) {
@@ -170,7 +174,18 @@ func baseCopy(ctx context.Context, s *session, o baseOptions) (basebackup.Result
 	return result, err
 }
 
-// baseRequest is a base copy of this node's server, but for the session.
+// keptFromBase is what of warmrun's own lies in either data directory.
+func (s *session) keptFromBase(ctx context.Context, to cluster.Node) ([]string, error) {
+	there, err := s.views(ctx, to.Name, to.PGData)
+	if err != nil {
+		return nil, fmt.Errorf("look for what is to be kept on %s: %w", to.Name, err)
+	}
+	here, err := s.views(ctx, s.site.Self.Name, s.site.Self.PGData)
+	return insidePGDATA(append(there, here...)...), err
+}
+
+// baseRequest is a base copy of this node's server, but for the session and
+// what is kept.
 func (s *session) baseRequest(o baseOptions, to cluster.Node, bar *progress) basebackup.Request {
 	self := s.site.Self
 	return basebackup.Request{
@@ -185,7 +200,6 @@ func (s *session) baseRequest(o baseOptions, to cluster.Node, bar *progress) bas
 		Label:         fmt.Sprintf("warmrun base copy of %s onto %s", self.Name, o.To),
 		Fast:          o.Fast,
 		TablespaceMap: o.Tablespaces,
-		Keep:          append(insidePGDATA(to), insidePGDATA(self)...),
 		AllowBadPages: o.AllowBadPages,
 		Streams:       o.Streams,
 		MaxRate:       o.MaxRate,
@@ -198,10 +212,4 @@ func (s *session) baseRequest(o baseOptions, to cluster.Node, bar *progress) bas
 			return err
 		},
 	}
-}
-
-// insidePGDATA lists what of warmrun's own lies in a node's data directory, as
-// the archive and the trigger file of a 2warm tree do: no part of a base copy.
-func insidePGDATA(n cluster.Node) []string {
-	return slices.Concat(below(n.PGData, n.Archive), below(n.PGData, n.Trigger), below(n.PGData, n.Home))
 }

@@ -335,6 +335,9 @@ function lsn(text) end
 ---@field primary string
 ---@field standby string
 
+---@class (exact) pathOption
+---@field path? string
+
 ---@class (exact) point
 ---@field timeline integer
 ---@field checkpoint lsn
@@ -574,6 +577,13 @@ function lsn(text) end
 
 ---@class (exact) versionResult
 ---@field major number
+
+---@class (exact) view
+---@field path string
+---@field pgdata string
+---@field archive string
+---@field trigger string
+---@field home string
 
 ---@class (exact) waitOptions
 ---@field from? string
@@ -911,6 +921,12 @@ function copy.push(node, options) end
 ---that a base copy may be written over the node (read)
 ---@param node string
 function copy.receivable(node) end
+
+---where a path on the node and the node's own directories are, without symbolic links (read)
+---@param node string
+---@param options? pathOption
+---@return view
+function copy.resolve(node, options) end
 
 ---compare a base copy on the node, from which no server was started, with its backup manifest (change)
 ---@param node string
