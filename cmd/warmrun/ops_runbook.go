@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -153,16 +155,20 @@ func mayHavePassed(ctx context.Context, s *session, book string, err error) bool
 		return remote.code == exitOperator
 	}
 	loaded, loadErr := loadRunbook(ctx, s, s.setting(), book)
-	if loadErr != nil {
-		return true
-	}
-	for _, step := range loaded.Steps {
-		if step.Irreversible {
-			return true
-		}
-	}
-	return false
+	return loadErr != nil || mayPass(loaded)
 }
+
+// mayPass reports whether a runbook can do what cannot be undone: by itself, or
+// by a runbook that it calls, whichever that is.
+func mayPass(book *engine.Runbook) bool {
+	calls := func(src engine.Source) bool { return callsRunbooks.MatchString(src.Text) }
+	return slices.ContainsFunc(book.Steps, func(step engine.StepInfo) bool { return step.Irreversible }) ||
+		slices.ContainsFunc(book.Sources(), calls)
+}
+
+// callsRunbooks matches the module that runs other runbooks. A comment that
+// names it counts too: that only makes a run more careful.
+var callsRunbooks = regexp.MustCompile(`\brunbooks\b`)
 
 // nestedOutput reads a nested run's standard error: its own error and hint
 // become this run's, its marks are taken over, and everything else is passed
