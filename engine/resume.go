@@ -25,6 +25,19 @@ func (e *UnsettledError) Error() string {
 	return fmt.Sprintf("step %s was interrupted after it had called %s, and whether it has done its work is unknown", e.Step, e.Func)
 }
 
+// NestedError is a run within an interrupted step that cannot be undone now.
+// Nothing else of the run around it was undone, and that one stays as it was.
+type NestedError struct {
+	Run NestedRun
+	Err error
+}
+
+func (e *NestedError) Error() string {
+	return fmt.Sprintf("what %s on %s has done cannot be undone, and nothing else was: %s", e.Run.Runbook, e.Run.Node, e.Err)
+}
+
+func (e *NestedError) Unwrap() []error { return []error{e.Err, errUnsettled} }
+
 // settleable refuses to go on where an interrupted step cannot be settled.
 func (r *runner) settleable(h *History) error {
 	for _, named := range [][]string{h.Done, h.Again} {
@@ -114,7 +127,7 @@ func (r *runner) settleNested(ctx context.Context) error {
 				return fmt.Errorf("%w: %w", err, errUnsettled)
 			}
 			if err != nil {
-				return fmt.Errorf("what %s on %s has done cannot be undone, and nothing else was: %w: %w", nested.Runbook, nested.Node, err, errUnsettled)
+				return &NestedError{nested, err}
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,10 +147,14 @@ func refuseOvertaken(s *session, r runRecord) error {
 func explainGoOn(err error, r runRecord) error {
 	id := r.Head.ID
 	var unsettled *engine.UnsettledError
+	var nested *engine.NestedError
 	switch {
 	case errors.As(err, &unsettled):
 		return hint.Wrap(err, "nothing was done; look what it has come to (warmrun status), then go on behind it: warmrun runs resume %s --done %s; or run it again: warmrun runs resume %s --repeat %s; or undo the run: warmrun runs rollback %s",
 			id, shellWord(unsettled.Step), id, shellWord(unsettled.Step), id)
+	case errors.As(err, &nested):
+		return hint.Wrap(err, "%s; then repeat: warmrun runs rollback %s; where that cannot be, give it up as it is: warmrun runs abandon %s",
+			cmp.Or(hint.Of(err), "mend that"), id, id)
 	case errors.Is(err, engine.ErrPastReturn):
 		return hint.Wrap(err, "nothing was undone; go on with it: warmrun runs resume %s", id)
 	}

@@ -151,8 +151,8 @@ const notBegunMark = "warmrun: nothing begun"
 // failed: the run around it must not undo.
 func mayHavePassed(ctx context.Context, s *session, book string, err error) bool {
 	var remote *remoteError
-	if errors.As(err, &remote) {
-		return remote.code == exitOperator
+	if errors.As(err, &remote) { // one that was refused has told what it had passed before
+		return remote.code == exitOperator && engine.HasBegun(err)
 	}
 	loaded, loadErr := loadRunbook(ctx, s, s.setting(), book)
 	return loadErr != nil || mayPass(loaded)
