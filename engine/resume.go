@@ -150,7 +150,7 @@ func (r *runner) takeBackNested(ctx context.Context, t *trial, body *indenter) (
 	defer cancel()
 	for _, nested := range slices.Backward(t.past.nested) {
 		if err := r.settleOne(ctx, t, nested); err != nil {
-			return []string{t.def.Name}, r.withoutSecrets(explained(ctx, err))
+			return []string{t.def.Name}, r.veil.error(explained(ctx, err))
 		}
 	}
 	return r.takeBackInner(ctx, t, body)
