@@ -17,13 +17,21 @@ var errUnsettled = errors.New("the run stays as it was")
 // far it had come. Nothing was done.
 type UnsettledError struct {
 	Runbook, Step string
-	// Func is what it had begun to call.
+	// Func is what it had begun to call. Empty: the step was not interrupted, and
+	// the operator has said what has become of it.
 	Func string
 }
 
 func (e *UnsettledError) Error() string {
+	if e.Func == "" {
+		return fmt.Sprintf("step %s of %s was not interrupted", e.Step, e.Runbook)
+	}
 	return fmt.Sprintf("step %s was interrupted after it had called %s, and whether it has done its work is unknown", e.Step, e.Func)
 }
+
+// Unwrap makes it an error that leaves the journals of the runs around it as they
+// are, too.
+func (e *UnsettledError) Unwrap() error { return errUnsettled }
 
 // NestedError is a run within an interrupted step that cannot be undone now.
 // Nothing else of the run around it was undone, and that one stays as it was.
@@ -43,7 +51,7 @@ func (r *runner) settleable(h *History) error {
 	for _, named := range [][]string{h.Done, h.Again} {
 		for _, step := range named {
 			if t := r.before.trial(step); t == nil || t.finished {
-				return fmt.Errorf("step %s of %s was not interrupted", step, r.rb.Name)
+				return &UnsettledError{Runbook: r.rb.Name, Step: step}
 			}
 		}
 	}

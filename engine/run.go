@@ -269,7 +269,11 @@ func (r *runner) steps(ctx context.Context) error {
 		if !r.out.quiet {
 			r.out.begin(def.Name, fmt.Sprintf("  [%d/%d]", i+1, len(r.vm.def.steps)))
 		}
-		if err := r.step(ctx, def); err != nil {
+		err := r.step(ctx, def)
+		if errors.Is(err, errUnsettled) {
+			return err
+		}
+		if err != nil {
 			return r.giveUp(ctx, def, err)
 		}
 	}

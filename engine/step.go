@@ -31,6 +31,9 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 		value, entry.Attempts, err = r.attempts(ctx, t)
 	}
 	value, err = r.veil.value(value), r.veil.error(err)
+	if errors.Is(err, errUnsettled) {
+		return err // a run within it waits for the operator's word
+	}
 	body.endLine()
 	took := r.rb.book.host.now().Sub(began)
 	entry.Outcome, entry.Seconds, entry.Value = outcome, took.Seconds(), value
@@ -213,7 +216,7 @@ func retryable(err error) bool {
 	var internal *InternalError
 	var message *luaMessage
 	var limit *limitError
-	return !errors.As(err, &internal) && !errors.As(err, &message) && !errors.As(err, &limit)
+	return !errors.As(err, &internal) && !errors.As(err, &message) && !errors.As(err, &limit) && !errors.Is(err, errUnsettled)
 }
 
 func (r *runner) attempt(ctx context.Context, t *trial) (any, error) {

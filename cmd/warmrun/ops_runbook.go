@@ -48,7 +48,7 @@ func runNested(ctx context.Context, s *session, node cluster.NodeName, name stri
 		return "", err
 	}
 	outer := recorderOf(ctx)
-	call := nestedCall{name: name, id: outer.id + "." + key, args: args, again: again, passed: func() error { return engine.NoReturn(ctx) }}
+	call := nestedCall{name: name, id: outer.id + "." + key, args: args, again: again, words: outer.words, passed: func() error { return engine.NoReturn(ctx) }}
 	if s.site.IsSelf(node) {
 		at := setting{view: viewOf(s.site), pinned: outer.at.pinned}
 		return "", nestedRun(ctx, s, at, call, engine.RunOptions{AssumeYes: true})
@@ -88,7 +88,7 @@ func runbookWords(book string, args map[string]string) []string {
 func runThere(ctx context.Context, s *session, node cluster.NodeName, call nestedCall) error {
 	words := append(runbookWords(call.name, call.args), s.asPart(call.id)...)
 	if call.again {
-		words = append(words, "--again")
+		words = append(append(words, "--again"), call.words.words()...)
 	}
 	notBegun, err := commandThere(ctx, s, node, call.name, words, s.live(ctx), call.passed)
 	if err != nil && (call.again || !notBegun) && mayHavePassed(ctx, s, call.name, err) {
@@ -124,6 +124,9 @@ func commandThere(ctx context.Context, s *session, name cluster.NodeName, what s
 		Out: out, Err: watch, KeepOpen: true, Grace: nestedUndo, GiveUp: s.stopUndo,
 	})
 	err = explainNested(ctx, name, what, watch.complaints.String(), err)
+	if err != nil && watch.unsettled != nil {
+		err = fmt.Errorf("%s on %s: %w", what, name, watch.unsettled)
+	}
 	if watch.notBegun {
 		err = engine.NotBegun(err)
 	}
@@ -151,7 +154,11 @@ const notBegunMark = "warmrun: nothing begun"
 // failed: the run around it must not undo.
 func mayHavePassed(ctx context.Context, s *session, book string, err error) bool {
 	var remote *remoteError
-	if errors.As(err, &remote) { // one that was refused has told what it had passed before
+	var unsettled *engine.UnsettledError
+	if errors.As(err, &unsettled) {
+		return false // it has told what it had passed before
+	}
+	if errors.As(err, &remote) { // and so has one that was refused
 		return remote.code == exitOperator && engine.HasBegun(err)
 	}
 	loaded, loadErr := loadRunbook(ctx, s, s.setting(), book)
@@ -178,6 +185,7 @@ type nestedOutput struct {
 	noReturn   func() error
 	complaints bytes.Buffer
 	notBegun   bool
+	unsettled  *engine.UnsettledError
 	err        error
 	line       []byte
 }
@@ -203,6 +211,9 @@ func (w *nestedOutput) take(line string) error {
 		return nil
 	case strings.TrimSpace(line) == notBegunMark:
 		w.notBegun = true
+		return nil
+	case strings.HasPrefix(line, unsettledMark):
+		w.unsettled = readUnsettled(line)
 		return nil
 	case strings.HasPrefix(line, "warmrun: error: "), strings.HasPrefix(line, "warmrun: hint: "):
 		_, err := w.complaints.WriteString(line)

@@ -30,6 +30,7 @@ type recorder struct {
 	at     setting
 	j      *journal.Journal
 	copies *clusterLock // nil: there are none
+	words  verdicts     // on steps of runs within this one
 	ended  bool
 }
 

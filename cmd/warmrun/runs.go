@@ -24,6 +24,7 @@ type runCommand struct {
 	attended bool
 	as       string // the ID that the run has as a part of that one
 	again    bool   // it may have been begun before
+	words    verdicts
 	// holds is asked under the locks, before the checks; nil asks nothing.
 	holds func(context.Context) error
 	color bool
@@ -109,7 +110,7 @@ func runForAnother(ctx context.Context, p *process, s *session, book *engine.Run
 	defer lock.release()
 	opts := p.runOptions(s, lock)
 	opts.Observe = caller.observe
-	call := nestedCall{name: book.Name, id: cmp.Or(c.as, newRunID(book.Name, string(s.site.Self.Name), time.Now())), args: c.args, again: c.again, passed: caller.tell}
+	call := nestedCall{name: book.Name, id: cmp.Or(c.as, newRunID(book.Name, string(s.site.Self.Name), time.Now())), args: c.args, again: c.again, words: c.words, passed: caller.tell}
 	return nestedRun(ctx, s, s.setting(), call, opts)
 }
 
