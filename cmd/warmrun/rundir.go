@@ -126,9 +126,10 @@ func isUnfinished(site *cluster.Site, dir string) bool {
 const runsKept = 50
 
 // partID matches the ID of a run that is part of another: behind the number of
-// the process, with which the outermost one's ends, it has the key of each call. The
-// name of a node, before that number, may have dots too.
-var partID = regexp.MustCompile(`-\d+(\.[a-z]?\d+(-\d+-\d+)?)+$`)
+// the process, with which the outermost one's ends, it has the key of each call (u
+// within an undo, f within finally). The name of a node, before that number, may
+// have dots too.
+var partID = regexp.MustCompile(`-\d+(\.([uf]\d+(-\d+)*|\d+(-\d+-\d+)?))+$`)
 
 // forgetOld removes the oldest runs of a runbook that have ended, and what ran
 // within them.

@@ -220,7 +220,7 @@ func testForgetOld(t *testing.T, node string) {
 			t.Fatal(err)
 		}
 	}
-	for _, part := range []string{".2", ".2-1-3", ".2.1", ".2~1"} {
+	for _, part := range []string{".2", ".2-1-3", ".2.1", ".2~1", ".u2-3.1", ".f1"} {
 		for i := range runsKept {
 			if err := os.MkdirAll(runDir(s.site, id(1+i)+part), 0o755); err != nil {
 				t.Fatal(err)
