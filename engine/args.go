@@ -140,6 +140,9 @@ func numberToGo(value lua.LValue, want reflect.Type) (reflect.Value, error) {
 
 func (v *vm) userdataToGo(ud *lua.LUserData, want reflect.Type) (reflect.Value, error) {
 	held := reflect.ValueOf(ud.Value)
+	if s, ok := ud.Value.(Secret); ok && s.lost != nil {
+		return reflect.Value{}, s.lost
+	}
 	switch {
 	case !held.IsValid():
 	case held.Type().AssignableTo(want):

@@ -13,7 +13,7 @@ import (
 func (r *runner) finally(ctx context.Context, failure error) {
 	r.ending = lua.LString(Done)
 	if failure != nil {
-		r.ending, r.failure = lua.LString(Failed), lua.LString(failure.Error())
+		r.ending, r.failure = lua.LString(Failed), lua.LString(r.veil.text(failure.Error()))
 	}
 	r.closing = true
 	defer func() { r.closing = false }()

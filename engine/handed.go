@@ -20,8 +20,8 @@ type handed struct {
 var fieldsOfC = []string{"name", "params", "results", "outcome", "error"}
 
 // c makes the argument of the functions of a runbook: c.name, c.params,
-// c.results, c.outcome and c.error, and the host's variables, none of which can be changed, and in
-// which a misspelt name is an error.
+// c.results, c.outcome and c.error, and the host's variables, none of which can
+// be changed, and in which a misspelt name is an error.
 func (v *vm) c(h handed) lua.LValue {
 	book := &v.def.book
 	host := v.book.host

@@ -94,6 +94,15 @@ func endState(e Event, past, began bool) State {
 	return TakenBack
 }
 
+// goesBack reports whether a run with this history is to be undone.
+func (h *History) goesBack() bool {
+	if h == nil {
+		return false
+	}
+	s := h.Summary()
+	return !s.Past && (h.Back || s.Back)
+}
+
 // own are the events of the run itself, without those of runs within its steps
 // that have no journal of their own.
 func (h History) own() []Event {

@@ -139,6 +139,10 @@ func (f *lintFile) arguments(x *ast.FuncCallExpr, sig *signature) {
 			continue
 		}
 		if value := literal(arg); value != nil {
+			if isSecret(sig.in[i]) {
+				f.report(x.Line(), "%s: %s", sig.argName(i), secretWritten)
+				continue
+			}
 			if _, err := f.v.toGo(value, sig.in[i]); err != nil {
 				f.report(x.Line(), "%s: %s", sig.argName(i), err)
 			}
@@ -149,6 +153,9 @@ func (f *lintFile) arguments(x *ast.FuncCallExpr, sig *signature) {
 		}
 	}
 }
+
+// secretWritten is wrong with a secret that stands in the text.
+const secretWritten = "a secret that is written out stands in the journal of every run: make it a parameter of kind secret"
 
 // severalValues reports whether an expression at the end of a list may stand
 // for any number of values.
@@ -180,6 +187,10 @@ func (f *lintFile) optionTable(table *ast.TableExpr, sig *signature) {
 			continue
 		}
 		if value := literal(entry.Value); value != nil {
+			if isSecret(option.Type) {
+				f.report(key.Line(), "%s in %s: %s", key.Value, sig.fullName(), secretWritten)
+				continue
+			}
 			if _, err := f.v.toGo(value, option.Type); err != nil {
 				f.report(key.Line(), "%s in %s: %s", key.Value, sig.fullName(), err)
 			}

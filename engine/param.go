@@ -192,8 +192,9 @@ func parseTime(text string) (string, error) {
 }
 
 // arguments checks what a run was called with. Keys are names or flags
-// without the dashes. It gives the values and, for the record, their texts.
-func (r *Runbook) arguments(args map[string]string) (map[string]any, map[string]string, error) {
+// without the dashes. It gives the values and, for the record, their texts. A run
+// that goes back can do without a secret.
+func (r *Runbook) arguments(args map[string]string, back bool) (map[string]any, map[string]string, error) {
 	values, texts := map[string]any{}, map[string]string{}
 	given := map[string]string{}
 	for _, key := range sortedKeys(args) {
@@ -221,6 +222,9 @@ func (r *Runbook) arguments(args map[string]string) (map[string]any, map[string]
 			continue
 		}
 		value, err := p.parse(text, r.book.host)
+		if err != nil && back && p.Type == "secret" {
+			value, err = lostSecret(err), nil
+		}
 		if err != nil {
 			return nil, nil, &ParamError{Param: p.Name, Err: fmt.Errorf("--%s: %w", p.Flag(), err)}
 		}

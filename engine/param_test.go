@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // What a runbook gets for each kind of parameter, and what a wrong argument is
@@ -74,6 +76,11 @@ func TestSecretsStayHidden(t *testing.T) {
 		`error(c.params.token)`,
 		`test.take_secret(c.params.token)`,
 		`test.tell_secret(c.params.token)`,
+		`return test.echo_secret(c.params.token)`,
+		`return { [test.echo_secret(c.params.token)] = { test.echo_secret(c.params.token) } }`,
+		`say("got %s", test.echo_secret(c.params.token))`,
+		`local ok, err = pcall(test.tell_secret, c.params.token) say("%s", err)`,
+		`fail { "no", hint = test.echo_secret(c.params.token) }`,
 		`test.echo(c.params.token)`,
 		`psql.exec(c.node, "SELECT $1", c.params.token)`,
 	} {
@@ -83,7 +90,10 @@ func TestSecretsStayHidden(t *testing.T) {
 		host.Modules[2].Funcs = append(host.Modules[2].Funcs, Func{Name: "take_secret", Effect: Change, Args: []string{"secret"},
 			Fn: takeSecret(&taken)},
 			Func{Name: "tell_secret", Effect: Change, Args: []string{"secret"}, Fn: func(_ context.Context, s Secret) error {
-				return fmt.Errorf("GET /?key=%s: Basic %s", s.Reveal(), base64.StdEncoding.EncodeToString([]byte(s.Reveal())))
+				return hint.Wrap(fmt.Errorf("GET /?key=%s: Basic %s", s.Reveal(), base64.StdEncoding.EncodeToString([]byte(s.Reveal()))), "is %s right?", s.Reveal())
+			}},
+			Func{Name: "echo_secret", Effect: Change, Args: []string{"secret"}, Fn: func(_ context.Context, s Secret) (string, error) {
+				return "you sent " + s.Reveal(), nil
 			}})
 		host.Secret = func(string) (Secret, error) { return NewSecret(word), nil }
 		r := mustLoad(t, bookText(`params = { token = param.secret { required = true } }, steps = { step { "one", run = function(c) `+body+` end } }`), host)
@@ -95,7 +105,7 @@ func TestSecretsStayHidden(t *testing.T) {
 		if planErr != nil {
 			t.Errorf("%s: plan: %v", body, planErr)
 		}
-		shown := fmt.Sprintf("%s %+v %#v %v %s %v", &out, events, result, err, plan.Text(), w.calls)
+		shown := fmt.Sprintf("%s %+v %#v %v %s %s %v", &out, events, result, err, hint.Of(err), plan.Text(), w.calls)
 		if strings.Contains(shown, word) || strings.Contains(shown, base64.StdEncoding.EncodeToString([]byte(word))) {
 			t.Errorf("%s shows the secret: %s", body, shown)
 		}

@@ -84,7 +84,7 @@ type planner struct {
 // Reads see the cluster as it is now, not as the planned changes would leave
 // it. Where that matters the plan says so.
 func (r *Runbook) Plan(ctx context.Context, args map[string]string) (*Plan, error) {
-	values, texts, err := r.arguments(args)
+	values, texts, err := r.arguments(args, false)
 	if err != nil {
 		return nil, err
 	}

@@ -17,20 +17,41 @@ var errUnsettled = errors.New("the run stays as it was")
 // far it had come. Nothing was done.
 type UnsettledError struct {
 	Runbook, Step string
-	// Func is what it had begun to call.
+	// Func is what it had begun to call. Empty: the step was not interrupted, and
+	// the operator has said what has become of it.
 	Func string
 }
 
 func (e *UnsettledError) Error() string {
+	if e.Func == "" {
+		return fmt.Sprintf("step %s of %s was not interrupted", e.Step, e.Runbook)
+	}
 	return fmt.Sprintf("step %s was interrupted after it had called %s, and whether it has done its work is unknown", e.Step, e.Func)
 }
+
+// Unwrap makes it an error that leaves the journals of the runs around it as they
+// are, too.
+func (e *UnsettledError) Unwrap() error { return errUnsettled }
+
+// NestedError is a run within an interrupted step that cannot be undone now.
+// Nothing else of the run around it was undone, and that one stays as it was.
+type NestedError struct {
+	Run NestedRun
+	Err error
+}
+
+func (e *NestedError) Error() string {
+	return fmt.Sprintf("what %s on %s has done cannot be undone, and nothing else was: %s", e.Run.Runbook, e.Run.Node, e.Err)
+}
+
+func (e *NestedError) Unwrap() []error { return []error{e.Err, errUnsettled} }
 
 // settleable refuses to go on where an interrupted step cannot be settled.
 func (r *runner) settleable(h *History) error {
 	for _, named := range [][]string{h.Done, h.Again} {
 		for _, step := range named {
 			if t := r.before.trial(step); t == nil || t.finished {
-				return fmt.Errorf("step %s of %s was not interrupted", step, r.rb.Name)
+				return &UnsettledError{Runbook: r.rb.Name, Step: step}
 			}
 		}
 	}
@@ -114,7 +135,7 @@ func (r *runner) settleNested(ctx context.Context) error {
 				return fmt.Errorf("%w: %w", err, errUnsettled)
 			}
 			if err != nil {
-				return fmt.Errorf("what %s on %s has done cannot be undone, and nothing else was: %w: %w", nested.Runbook, nested.Node, err, errUnsettled)
+				return &NestedError{nested, err}
 			}
 		}
 	}
@@ -137,7 +158,7 @@ func (r *runner) takeBackNested(ctx context.Context, t *trial, body *indenter) (
 	defer cancel()
 	for _, nested := range slices.Backward(t.past.nested) {
 		if err := r.settleOne(ctx, t, nested); err != nil {
-			return []string{t.def.Name}, r.withoutSecrets(explained(ctx, err))
+			return []string{t.def.Name}, r.veil.error(explained(ctx, err))
 		}
 	}
 	return r.takeBackInner(ctx, t, body)

@@ -22,6 +22,7 @@ type runner struct {
 	path    string
 	params  map[string]any
 	results map[string]any
+	veil    *veil // over the secrets among the parameters
 	result  *Result
 	past    bool // the line of no return has been passed
 	tried   []*trial
@@ -73,7 +74,7 @@ type trial struct {
 // that run's, and when that run fails later, what this one did is undone with
 // it, unless the step has an undo of its own.
 func (r *Runbook) Run(ctx context.Context, args map[string]string, opts RunOptions) (*Result, error) {
-	values, texts, err := r.arguments(args)
+	values, texts, err := r.arguments(args, opts.History.goesBack())
 	if err != nil {
 		return nil, NotBegun(err)
 	}
@@ -81,8 +82,8 @@ func (r *Runbook) Run(ctx context.Context, args map[string]string, opts RunOptio
 	if err != nil {
 		return nil, NotBegun(err)
 	}
-	run := &runner{rb: r, vm: v, opts: opts, params: values, path: r.Name, results: map[string]any{}}
-	run.inherit(ctx)
+	run := &runner{rb: r, vm: v, opts: opts, params: values, veil: veilOver(values), path: r.Name, results: map[string]any{}}
+	defer run.inherit(ctx)()
 	run.result = &Result{Runbook: r.Name, Params: texts, Began: r.book.host.now(), Next: r.Next}
 	if opts.History != nil {
 		if err := run.recall(opts.History); err != nil {
@@ -91,14 +92,16 @@ func (r *Runbook) Run(ctx context.Context, args map[string]string, opts RunOptio
 	}
 	err = run.all(ctx)
 	run.result.Ended = r.book.host.now()
+	err = run.veil.error(err)
 	if err != nil && !run.begun() {
 		err = NotBegun(err)
 	}
 	return run.result, err
 }
 
-// inherit fills in what comes from the host and the run around this one.
-func (r *runner) inherit(ctx context.Context) {
+// inherit fills in what comes from the host and the run around this one. What it
+// gives ends the output.
+func (r *runner) inherit(ctx context.Context) (end func()) {
 	o := &r.opts
 	outer := scopeOf(ctx)
 	if outer.run != nil {
@@ -139,7 +142,9 @@ func (r *runner) inherit(ctx context.Context) {
 	if o.UndoTimeout == 0 {
 		o.UndoTimeout = defaultUndoTimeout
 	}
-	r.out = &printer{to: newHeading(o.Out, o.announceAfter), color: o.Terminal, quiet: o.Quiet}
+	veiled := r.veil.over(o.Out)
+	r.out = &printer{to: newHeading(veiled, o.announceAfter), color: o.Terminal, quiet: o.Quiet}
+	return veiled.flush
 }
 
 func (t *trial) name() string {
@@ -228,7 +233,7 @@ func (r *runner) event(e Event) error {
 	if r.opts.Observe == nil || r.closing {
 		return nil // the steps of finally are run at each end, and are not on record
 	}
-	e.At, e.Runbook = r.rb.book.host.now(), r.path
+	e.At, e.Runbook, e.Error = r.rb.book.host.now(), r.path, r.veil.text(e.Error)
 	if err := r.opts.Observe(e); err != nil {
 		return fmt.Errorf("the run %w: %w", errUnrecorded, err)
 	}
@@ -264,7 +269,11 @@ func (r *runner) steps(ctx context.Context) error {
 		if !r.out.quiet {
 			r.out.begin(def.Name, fmt.Sprintf("  [%d/%d]", i+1, len(r.vm.def.steps)))
 		}
-		if err := r.step(ctx, def); err != nil {
+		err := r.step(ctx, def)
+		if errors.Is(err, errUnsettled) {
+			return err
+		}
+		if err != nil {
 			return r.giveUp(ctx, def, err)
 		}
 	}

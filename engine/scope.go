@@ -60,8 +60,8 @@ func NoReturn(ctx context.Context) error {
 }
 
 // touched notes that a step calls something that changes the world, and where
-// the step is run and not undone puts it on record before the first such call. The function that it gives takes the
-// note back.
+// the step is run and not undone puts it on record before the first such call.
+// The function that it gives takes the note back.
 func touched(ctx context.Context, sig *signature, record bool) (untouched func(), err error) {
 	s := scopeOf(ctx)
 	if s.at == nil || sig.Effect != Change {

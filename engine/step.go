@@ -30,7 +30,10 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 		outcome = Done
 		value, entry.Attempts, err = r.attempts(ctx, t)
 	}
-	err = r.withoutSecrets(err) // of its conditions
+	value, err = r.veil.value(value), r.veil.error(err)
+	if errors.Is(err, errUnsettled) {
+		return err // a run within it waits for the operator's word
+	}
 	body.endLine()
 	took := r.rb.book.host.now().Sub(began)
 	entry.Outcome, entry.Seconds, entry.Value = outcome, took.Seconds(), value
@@ -127,6 +130,7 @@ func truth(values []lua.LValue, step, key string) (bool, lua.LValue, error) {
 
 func (r *runner) confirmed(ctx context.Context, def *stepDef) error {
 	question, err := r.question(ctx, def)
+	question = r.veil.text(question)
 	if err != nil || question == "" {
 		return err
 	}
@@ -212,7 +216,7 @@ func retryable(err error) bool {
 	var internal *InternalError
 	var message *luaMessage
 	var limit *limitError
-	return !errors.As(err, &internal) && !errors.As(err, &message) && !errors.As(err, &limit)
+	return !errors.As(err, &internal) && !errors.As(err, &message) && !errors.As(err, &limit) && !errors.Is(err, errUnsettled)
 }
 
 func (r *runner) attempt(ctx context.Context, t *trial) (any, error) {
@@ -223,7 +227,7 @@ func (r *runner) attempt(ctx context.Context, t *trial) (any, error) {
 	}
 	values, err := r.vm.call(ctx, running, t.def.run, r.c())
 	if err != nil {
-		return nil, r.withoutSecrets(explained(ctx, err))
+		return nil, r.veil.error(explained(ctx, err))
 	}
 	if len(values) == 0 {
 		return nil, nil

@@ -61,9 +61,9 @@ func (r *runner) leaves(ctx context.Context) []string {
 		cancel()
 		switch {
 		case err != nil:
-			found = append(found, fmt.Sprintf("what step %s has left cannot be told: %s", t.def.Name, err))
+			found = append(found, r.veil.text(fmt.Sprintf("what step %s has left cannot be told: %s", t.def.Name, err)))
 		case len(values) > 0 && values[0].Type() == lua.LTString:
-			found = append(found, values[0].String())
+			found = append(found, r.veil.text(values[0].String()))
 		}
 	}
 	return found
@@ -148,7 +148,7 @@ func (r *runner) takeBack(ctx context.Context, t *trial) (left []string, err err
 	defer cancel()
 	ctx = withScope(ctx, &scope{out: body, run: r, at: t})
 	if _, err := r.vm.call(ctx, reversing, t.def.undo, r.c()); err != nil {
-		return []string{t.def.Name}, r.withoutSecrets(explained(ctx, err))
+		return []string{t.def.Name}, r.veil.error(explained(ctx, err))
 	}
 	return nil, nil
 }

@@ -171,7 +171,7 @@ func (s *state) killedPast() {
 		cluster.Eventually(s, time.Minute, "the promotion has ended", func() (bool, error) {
 			return len(commandsOf(standby, "triggerStandby")) == 0, nil
 		})
-		s.failed(s.goOnWith(standby, "rollback", id), 1, "warmrun runs resume "+id)
+		s.failed(s.goOnWith(standby, "rollback", id), 4, "warmrun runs resume "+id)
 		s.resumed(standby, id)
 		s.asBefore(standby, primary)
 	}

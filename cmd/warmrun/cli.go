@@ -26,6 +26,9 @@ type globals struct {
 	// may have been begun before.
 	As    string `hidden:""`
 	Again bool   `hidden:""`
+	// PartDone and PartRepeat are the operator's word on steps of that part.
+	PartDone   []string `name:"part-done" hidden:"" sep:"none"`
+	PartRepeat []string `name:"part-repeat" hidden:"" sep:"none"`
 	// Attended: the end of standard input is the end of the run around this one.
 	Attended bool `hidden:""`
 	Color    bool `hidden:""` // somebody looks at the terminal that the calling run writes to
@@ -180,7 +183,7 @@ func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Ru
 		return err
 	}
 	defer s.Close()
-	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within, attended: g.Attended, as: g.As, again: g.Again, color: g.Color || isTerminal(p.out)}
+	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within, attended: g.Attended, as: g.As, again: g.Again, words: verdicts{g.PartDone, g.PartRepeat}, color: g.Color || isTerminal(p.out)}
 	for i, param := range book.Params {
 		if given := flags.FieldByName(fmt.Sprintf("Param%d", i)); !given.IsNil() {
 			command.args[param.Name] = fmt.Sprint(given.Elem().Interface())
@@ -209,6 +212,10 @@ func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Ru
 	err = p.runRunbook(ctx, s, loaded, command)
 	if err != nil && command.within != "" && !engine.HasBegun(err) {
 		fmt.Fprintln(p.err, notBegunMark)
+	}
+	var unsettled *engine.UnsettledError
+	if command.within != "" && errors.As(err, &unsettled) {
+		fmt.Fprintln(p.err, markUnsettled(unsettled))
 	}
 	return err
 }

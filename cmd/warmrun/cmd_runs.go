@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,8 +27,8 @@ type runsCommand struct {
 // runsResumeCommand is runs resume.
 type runsResumeCommand struct {
 	ID    string   `arg:"" help:"The run's ID, or how it begins."`
-	Done  []string `help:"The step that was interrupted has done its work: go on behind it." placeholder:"STEP"`
-	Again []string `name:"repeat" help:"The step that was interrupted has not done its work: run it again." placeholder:"STEP"`
+	Done  []string `help:"The step that was interrupted has done its work: go on behind it. Of a run within this one: RUNBOOK/STEP." placeholder:"STEP" sep:"none"`
+	Again []string `name:"repeat" help:"The step that was interrupted has not done its work: run it again." placeholder:"STEP" sep:"none"`
 }
 
 // Run goes on with the run under its locks.
@@ -146,14 +147,33 @@ func refuseOvertaken(s *session, r runRecord) error {
 func explainGoOn(err error, r runRecord) error {
 	id := r.Head.ID
 	var unsettled *engine.UnsettledError
+	var nested *engine.NestedError
 	switch {
 	case errors.As(err, &unsettled):
-		return hint.Wrap(err, "nothing was done; look what it has come to (warmrun status), then go on behind it: warmrun runs resume %s --done %s; or run it again: warmrun runs resume %s --repeat %s; or undo the run: warmrun runs rollback %s",
-			id, shellWord(unsettled.Step), id, shellWord(unsettled.Step), id)
+		return hint.Wrap(err, "%s", unsettledWays(r, unsettled))
+	case errors.As(err, &nested):
+		return hint.Wrap(err, "%s; then repeat: warmrun runs rollback %s; where that cannot be, give it up as it is: warmrun runs abandon %s",
+			cmp.Or(hint.Of(err), "mend that"), id, id)
 	case errors.Is(err, engine.ErrPastReturn):
 		return hint.Wrap(err, "nothing was undone; go on with it: warmrun runs resume %s", id)
 	}
 	return explainStep(err, &engine.Runbook{Name: r.Head.Runbook}, id)
+}
+
+// unsettledWays are the commands that settle an interrupted step.
+func unsettledWays(r runRecord, unsettled *engine.UnsettledError) string {
+	id, step := r.Head.ID, unsettled.Step
+	if unsettled.Func == "" {
+		return "nothing was done; which step was is in: warmrun runs show " + id
+	}
+	if unsettled.Runbook != r.Head.Runbook {
+		step = unsettled.Runbook + "/" + step
+	}
+	ways := fmt.Sprintf("nothing was done; look what it has come to (warmrun status), then go on behind it: warmrun runs resume %s --done %s; or run it again: warmrun runs resume %[1]s --repeat %[2]s", id, shellWord(step))
+	if !r.summary().Past {
+		ways += "; or undo the run: warmrun runs rollback " + id
+	}
+	return ways
 }
 
 // shellWord is a word as a shell takes it.

@@ -66,7 +66,7 @@ func TestDirectMeansTheSame(t *testing.T) {
 			t.Errorf("%q: the full parser says %v", tt.line, err)
 			continue
 		}
-		if g != full.globals {
+		if !reflect.DeepEqual(g, full.globals) {
 			t.Errorf("%q: got %+v, the full parser says %+v", tt.line, g, full.globals)
 		}
 		want := map[string]runner{"archive": &full.Archive, "restore": &full.Restore, "pg_standby": &full.PgStandby}[firstWord(args)]

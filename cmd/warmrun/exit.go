@@ -48,18 +48,28 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &param):
-		return exitUsage
 	case errors.As(err, &step) && (step.PastReturn || len(step.Left) > 0), errors.As(err, &halfway):
 		return exitOperator
+	case errors.As(err, &usage), errors.As(err, &param):
+		return exitUsage
 	case errors.As(err, &locked):
 		return exitLocked
+	case step == nil && staysHalfway(err):
+		return exitOperator
 	case errors.As(err, &remote) && remote.code != 0:
 		return remote.code
 	case errors.As(err, &absent), errors.Is(err, walcore.ErrNotThere), errors.Is(err, walcore.ErrNotArchived), errors.Is(err, ship.ErrNoShipper):
 		return exitNotThere
 	}
 	return exitFailed
+}
+
+// staysHalfway reports whether a run that has done something stays as it was,
+// because it cannot go the way that was asked for.
+func staysHalfway(err error) bool {
+	var unsettled *engine.UnsettledError
+	var nested *engine.NestedError
+	return errors.As(err, &unsettled) || errors.As(err, &nested) || errors.Is(err, engine.ErrPastReturn)
 }
 
 // oneLine is an error's text without line breaks.

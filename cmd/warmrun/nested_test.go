@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -36,6 +37,20 @@ func TestNestedOutput(t *testing.T) {
 		}
 		if code := exitCode(err); code != exitOperator {
 			t.Errorf("pieces of %d: got exit code %d, want %d", size, code, exitOperator)
+		}
+	}
+}
+
+// TestMayPass: a connection that breaks while a runbook runs elsewhere leaves
+// unknown whether a runbook that this one calls has passed the line of no return.
+func TestMayPass(t *testing.T) {
+	s := recorded(t)
+	for book, want := range map[string]bool{
+		"demo": false, "flushPrimary": false, "triggerStandby": true, "switchover": true, "failover": true,
+	} {
+		broke := errors.New("the connection broke")
+		if got := mayHavePassed(t.Context(), s, book, broke); got != want {
+			t.Errorf("%s may have passed the line: %v, want %v", book, got, want)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore/cluster"
@@ -21,6 +22,8 @@ type nestedCall struct {
 	args     map[string]string
 	// again: the step was interrupted after it had called this run.
 	again bool
+	// words are on interrupted steps, as the run around this one names them.
+	words verdicts
 	// passed tells the run around it that the line of no return was passed.
 	passed func() error
 }
@@ -77,7 +80,8 @@ func reattach(ctx context.Context, s *session, call nestedCall, opts engine.RunO
 	case engine.TakenBack, engine.Untouched:
 		return true, setAside(s.site, call.id)
 	}
-	return false, continueRun(ctx, s, call.id, &engine.History{}, opts, nil)
+	words := call.words.within(call.name)
+	return false, continueRun(ctx, s, call.id, &engine.History{Done: words.done, Again: words.again}, opts, nil)
 }
 
 // continueRun goes on with a run from its journal on this node. Follow, where it
@@ -88,6 +92,9 @@ func continueRun(ctx context.Context, s *session, id string, h *engine.History, 
 		return err
 	}
 	if h.Events, err = record.events(rec.book); err == nil {
+		err = rec.hear(h)
+	}
+	if err == nil {
 		err = rec.take()
 	}
 	if err != nil {
@@ -103,6 +110,18 @@ func continueRun(ctx context.Context, s *session, id string, h *engine.History, 
 		return errors.Join(rec.endAt(errors.New("given up")), rec.close())
 	}
 	return carryOut(ctx, rec, record.Head.Args, opts)
+}
+
+// hear sorts out what the operator says of interrupted steps: the run's own, and
+// those of runs within it.
+func (r *recorder) hear(h *engine.History) error {
+	own, inner := verdicts{h.Done, h.Again}.split(r.book)
+	calls := func(e engine.Event) bool { return e.Kind == engine.NestedCalled }
+	if name := inner.any(); name != "" && r.id == r.s.run && !slices.ContainsFunc(h.Events, calls) {
+		return fmt.Errorf("%s was not interrupted: run %s has called no other one", name, r.id)
+	}
+	h.Done, h.Again, r.words = own.done, own.again, inner
+	return nil
 }
 
 // carryOut runs a runbook with its journal.

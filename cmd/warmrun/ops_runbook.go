@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -46,7 +48,7 @@ func runNested(ctx context.Context, s *session, node cluster.NodeName, name stri
 		return "", err
 	}
 	outer := recorderOf(ctx)
-	call := nestedCall{name: name, id: outer.id + "." + key, args: args, again: again, passed: func() error { return engine.NoReturn(ctx) }}
+	call := nestedCall{name: name, id: outer.id + "." + key, args: args, again: again, words: outer.words, passed: func() error { return engine.NoReturn(ctx) }}
 	if s.site.IsSelf(node) {
 		at := setting{view: viewOf(s.site), pinned: outer.at.pinned}
 		return "", nestedRun(ctx, s, at, call, engine.RunOptions{AssumeYes: true})
@@ -86,7 +88,7 @@ func runbookWords(book string, args map[string]string) []string {
 func runThere(ctx context.Context, s *session, node cluster.NodeName, call nestedCall) error {
 	words := append(runbookWords(call.name, call.args), s.asPart(call.id)...)
 	if call.again {
-		words = append(words, "--again")
+		words = append(append(words, "--again"), call.words.words()...)
 	}
 	notBegun, err := commandThere(ctx, s, node, call.name, words, s.live(ctx), call.passed)
 	if err != nil && (call.again || !notBegun) && mayHavePassed(ctx, s, call.name, err) {
@@ -122,6 +124,9 @@ func commandThere(ctx context.Context, s *session, name cluster.NodeName, what s
 		Out: out, Err: watch, KeepOpen: true, Grace: nestedUndo, GiveUp: s.stopUndo,
 	})
 	err = explainNested(ctx, name, what, watch.complaints.String(), err)
+	if err != nil && watch.unsettled != nil {
+		err = fmt.Errorf("%s on %s: %w", what, name, watch.unsettled)
+	}
 	if watch.notBegun {
 		err = engine.NotBegun(err)
 	}
@@ -149,20 +154,28 @@ const notBegunMark = "warmrun: nothing begun"
 // failed: the run around it must not undo.
 func mayHavePassed(ctx context.Context, s *session, book string, err error) bool {
 	var remote *remoteError
-	if errors.As(err, &remote) {
-		return remote.code == exitOperator
+	var unsettled *engine.UnsettledError
+	if errors.As(err, &unsettled) {
+		return false // it has told what it had passed before
+	}
+	if errors.As(err, &remote) { // and so has one that was refused
+		return remote.code == exitOperator && engine.HasBegun(err)
 	}
 	loaded, loadErr := loadRunbook(ctx, s, s.setting(), book)
-	if loadErr != nil {
-		return true
-	}
-	for _, step := range loaded.Steps {
-		if step.Irreversible {
-			return true
-		}
-	}
-	return false
+	return loadErr != nil || mayPass(loaded)
 }
+
+// mayPass reports whether a runbook can do what cannot be undone: by itself, or
+// by a runbook that it calls, whichever that is.
+func mayPass(book *engine.Runbook) bool {
+	calls := func(src engine.Source) bool { return callsRunbooks.MatchString(src.Text) }
+	return slices.ContainsFunc(book.Steps, func(step engine.StepInfo) bool { return step.Irreversible }) ||
+		slices.ContainsFunc(book.Sources(), calls)
+}
+
+// callsRunbooks matches the module that runs other runbooks. A comment that
+// names it counts too: that only makes a run more careful.
+var callsRunbooks = regexp.MustCompile(`\brunbooks\b`)
 
 // nestedOutput reads a nested run's standard error: its own error and hint
 // become this run's, its marks are taken over, and everything else is passed
@@ -172,6 +185,7 @@ type nestedOutput struct {
 	noReturn   func() error
 	complaints bytes.Buffer
 	notBegun   bool
+	unsettled  *engine.UnsettledError
 	err        error
 	line       []byte
 }
@@ -197,6 +211,9 @@ func (w *nestedOutput) take(line string) error {
 		return nil
 	case strings.TrimSpace(line) == notBegunMark:
 		w.notBegun = true
+		return nil
+	case strings.HasPrefix(line, unsettledMark):
+		w.unsettled = readUnsettled(line)
 		return nil
 	case strings.HasPrefix(line, "warmrun: error: "), strings.HasPrefix(line, "warmrun: hint: "):
 		_, err := w.complaints.WriteString(line)

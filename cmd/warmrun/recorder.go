@@ -15,6 +15,7 @@ import (
 
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/engine/journal"
+	"github.com/warmrun/warmrun/runbooks"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/fault"
 	"github.com/warmrun/warmrun/walcore/hint"
@@ -29,6 +30,7 @@ type recorder struct {
 	at     setting
 	j      *journal.Journal
 	copies *clusterLock // nil: there are none
+	words  verdicts     // on steps of runs within this one
 	ended  bool
 }
 
@@ -106,10 +108,12 @@ func (r *recorder) scripts() ([]runScript, error) {
 	return scripts, nil
 }
 
-// siteSources reads all texts that are the site's own, by their names.
+// siteSources reads all texts that are the site's own and can become part of a
+// runbook, by their names. One that cannot be read is an error, as it is for a
+// run that nobody records.
 func siteSources(site *cluster.Site) (map[string]engine.Source, error) {
 	own := map[string]engine.Source{}
-	for _, pattern := range []string{"*.lua", "*/*.lua"} {
+	for _, pattern := range []string{"*.lua", "lib/*.lua", "*.d/*.lua"} {
 		files, err := filepath.Glob(filepath.Join(site.Global("runbooks"), pattern))
 		if err != nil {
 			return nil, err
@@ -119,13 +123,25 @@ func siteSources(site *cluster.Site) (map[string]engine.Source, error) {
 			if err != nil {
 				return nil, err
 			}
-			src, err := findSource(site, filepath.Base(name), filepath.Dir(name))
-			if err == nil { // one that cannot be read is missed when it is wanted
-				own[name] = src
+			if !canBeLoaded(name) {
+				continue
 			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return nil, err
+			}
+			_, err = fs.Stat(runbooks.Files, filepath.ToSlash(name)+".lua")
+			own[name] = engine.Source{Name: filepath.Base(name), Path: file, Text: string(text), Shadows: err == nil}
 		}
 	}
 	return own, nil
+}
+
+// canBeLoaded is false for files that lie beside the runbooks and are none: their
+// tests, and what an editor leaves there. Extensions may have any name.
+func canBeLoaded(name string) bool {
+	dir, base := filepath.Split(name)
+	return strings.HasSuffix(dir, ".d/") || !strings.Contains(base, ".") && (dir != "" || !strings.HasSuffix(base, testMark))
 }
 
 // resumeRecord goes on with the journal of a run on this node, and loads the

@@ -51,13 +51,15 @@ func (at setting) source(site *cluster.Site, name, dir string) (engine.Source, e
 	return findSource(nil, name, dir)
 }
 
-// extensions finds what the site adds to a runbook.
+// extensions finds what the site adds to a runbook, in the order of the files'
+// names.
 func (at setting) extensions(site *cluster.Site, name string) ([]engine.Source, error) {
 	if at.pinned == nil {
 		return findExtensions(site, name)
 	}
 	var found []engine.Source
-	for _, key := range slices.Sorted(maps.Keys(at.pinned)) {
+	byFile := func(a, b string) int { return strings.Compare(a+".lua", b+".lua") }
+	for _, key := range slices.SortedFunc(maps.Keys(at.pinned), byFile) {
 		if filepath.Dir(key) == name+".d" {
 			src := at.pinned[key]
 			src.Name = key

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -124,6 +125,12 @@ func isUnfinished(site *cluster.Site, dir string) bool {
 // runsKept is how many runs of each runbook a node remembers.
 const runsKept = 50
 
+// partID matches the ID of a run that is part of another: behind the number of
+// the process, with which the outermost one's ends, it has the key of each call (u
+// within an undo, f within finally). The name of a node, before that number, may
+// have dots too.
+var partID = regexp.MustCompile(`-\d+(\.([uf]\d+(-\d+)*|\d+(-\d+-\d+)?))+$`)
+
 // forgetOld removes the oldest runs of a runbook that have ended, and what ran
 // within them.
 func forgetOld(site *cluster.Site, runbook string) error {
@@ -132,7 +139,8 @@ func forgetOld(site *cluster.Site, runbook string) error {
 		return err
 	}
 	dirs = slices.DeleteFunc(dirs, func(dir string) bool {
-		return strings.ContainsAny(filepath.Base(dir), ".~") || isUnfinished(site, dir)
+		id := filepath.Base(dir)
+		return partID.MatchString(id) || strings.Contains(id, "~") || isUnfinished(site, dir)
 	})
 	slices.Sort(dirs)
 	for _, dir := range dirs[:max(len(dirs)-runsKept, 0)] {

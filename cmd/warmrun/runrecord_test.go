@@ -207,15 +207,25 @@ func TestLatestCopy(t *testing.T) {
 
 // TestForgetOld: the newest runs of each runbook stay, and what has not ended.
 func TestForgetOld(t *testing.T) {
+	for _, node := range []string{"db1", "db-1.example.com", "10.0.0.1"} {
+		t.Run(node, func(t *testing.T) { testForgetOld(t, node) })
+	}
+}
+
+func testForgetOld(t *testing.T, node string) {
 	s := recorded(t)
-	id := func(i int) string { return fmt.Sprintf("202611%02dT000000Z-demo-db1-%d", i/24, 1000+i) }
+	id := func(i int) string { return fmt.Sprintf("202611%02dT000000Z-demo-%s-%d", i/24, node, 1000+i) }
 	for i := range runsKept + 3 {
 		if err := os.MkdirAll(runDir(s.site, id(i)), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.MkdirAll(runDir(s.site, id(1)+".2"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, part := range []string{".2", ".2-1-3", ".2.1", ".2~1", ".u2-3.1", ".f1"} {
+		for i := range runsKept {
+			if err := os.MkdirAll(runDir(s.site, id(1+i)+part), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	if err := markOpen(s.site, id(0)); err != nil {
 		t.Fatal(err)
@@ -223,7 +233,7 @@ func TestForgetOld(t *testing.T) {
 	if err := forgetOld(s.site, "demo"); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]bool{id(0): true, id(1): false, id(1) + ".2": false, id(2): false, id(3): true, id(runsKept + 2): true} {
+	for name, want := range map[string]bool{id(0): true, id(1): false, id(1) + ".2": false, id(2): false, id(2) + ".2-1-3": false, id(3): true, id(3) + ".2~1": true, id(runsKept + 2): true} {
 		if _, err := os.Stat(runDir(s.site, name)); (err == nil) != want {
 			t.Errorf("%s is there: %v, want %v", name, err == nil, want)
 		}

@@ -24,6 +24,7 @@ type runCommand struct {
 	attended bool
 	as       string // the ID that the run has as a part of that one
 	again    bool   // it may have been begun before
+	words    verdicts
 	// holds is asked under the locks, before the checks; nil asks nothing.
 	holds func(context.Context) error
 	color bool
@@ -109,7 +110,7 @@ func runForAnother(ctx context.Context, p *process, s *session, book *engine.Run
 	defer lock.release()
 	opts := p.runOptions(s, lock)
 	opts.Observe = caller.observe
-	call := nestedCall{name: book.Name, id: cmp.Or(c.as, newRunID(book.Name, string(s.site.Self.Name), time.Now())), args: c.args, again: c.again, passed: caller.tell}
+	call := nestedCall{name: book.Name, id: cmp.Or(c.as, newRunID(book.Name, string(s.site.Self.Name), time.Now())), args: c.args, again: c.again, words: c.words, passed: caller.tell}
 	return nestedRun(ctx, s, s.setting(), call, opts)
 }
 
@@ -121,17 +122,9 @@ func (p *process) runOptions(s *session, lock runLock) engine.RunOptions {
 // explainStep adds to a failed run what state it has left, and what to type then.
 // A run that is part of another has no ID here: that one says it.
 func explainStep(err error, book *engine.Runbook, id string) error {
-	var param *engine.ParamError
-	if errors.As(err, &param) && hint.Of(err) == "" {
-		return hint.Wrap(err, "nothing was done; see: warmrun %s --help", book.Name)
-	}
-	var check *engine.CheckError
-	if errors.As(err, &check) && hint.Of(err) == "" && hint.File(err) == "" {
-		return hint.Wrap(err, "nothing was changed; mend that and repeat (warmrun status shows what every node does)")
-	}
 	var step *engine.StepError
 	if !errors.As(err, &step) {
-		return err
+		return explainRefusal(err, book)
 	}
 	own := hint.Of(err)
 	var says []string
@@ -159,6 +152,20 @@ func explainStep(err error, book *engine.Runbook, id string) error {
 	}
 	says = append(says, step.Leaves...)
 	return hint.Wrap(err, "%s", strings.Join(slices.Compact(says), "; "))
+}
+
+// explainRefusal is explainStep for a run that has not begun a step.
+func explainRefusal(err error, book *engine.Runbook) error {
+	var param *engine.ParamError
+	var check *engine.CheckError
+	switch {
+	case hint.Of(err) != "":
+	case errors.As(err, &param):
+		return hint.Wrap(err, "nothing was done; see: warmrun %s --help", book.Name)
+	case errors.As(err, &check) && hint.File(err) == "":
+		return hint.Wrap(err, "nothing was changed; mend that and repeat (warmrun status shows what every node does)")
+	}
+	return err
 }
 
 func newRunID(book, node string, now time.Time) string {
