@@ -12,10 +12,9 @@ import (
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
-// checks runs every check, also after one has failed, so that an operator sees
+// checks runs these checks, also after one has failed, so that an operator sees
 // all that is wrong at once.
-func (r *runner) checks(ctx context.Context) error {
-	defs := r.vm.def.checks
+func (r *runner) checks(ctx context.Context, defs []*checkDef) error {
 	if len(defs) == 0 {
 		return nil
 	}

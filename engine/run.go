@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -202,12 +203,17 @@ func (r *runner) all(ctx context.Context) (err error) {
 	return err
 }
 
-// forward makes the checks, unless a step was begun before, and runs the steps.
+// forward makes the checks and runs the steps. Once a step was begun only those
+// checks are made again that say so: where one no longer holds, what was done is
+// undone, as when the next step fails.
 func (r *runner) forward(ctx context.Context) error {
-	if r.before == nil || len(r.before.steps) == 0 {
-		if err := r.checks(ctx); err != nil {
-			return err
+	resumed := r.before != nil && len(r.before.steps) > 0
+	if err := r.checks(ctx, r.checksNow(resumed)); err != nil {
+		if resumed {
+			err = r.giveUp(ctx, r.unfinished(), err)
+			r.finally(ctx, err)
 		}
+		return err
 	}
 	// After the checks: what they find matters more than who is there to answer.
 	if err := r.canAsk(); err != nil {
@@ -218,6 +224,28 @@ func (r *runner) forward(ctx context.Context) error {
 		r.finally(ctx, err)
 	}
 	return err
+}
+
+// checksNow are the checks to be made before the first step, or the next one.
+func (r *runner) checksNow(resumed bool) []*checkDef {
+	all := r.vm.def.checks
+	switch {
+	case !resumed:
+		return all
+	case r.past, r.unfinished() == nil:
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(c *checkDef) bool { return !c.Again })
+}
+
+// unfinished is the first step that is still to be run, or nil.
+func (r *runner) unfinished() *stepDef {
+	for _, def := range r.vm.def.steps {
+		if !r.before.ended(def.Name) {
+			return def
+		}
+	}
+	return nil
 }
 
 // errUnrecorded is in errors of a run whose observer fails: it must not go on.

@@ -650,6 +650,7 @@ function step(table) end
 ---@field retries? integer how often it is tried again while it does not hold
 ---@field delay? duration how long to wait before each of these (default: 1s)
 ---@field hint? string what to do when it does not hold
+---@field again? boolean true: it must hold again when a run is resumed that has not passed the line of no return
 ---@field [1] string what must hold, as a sentence
 ---@field [2] fun(c: context): boolean, string? returns true, or false and why not; an error counts as false
 ---@field [3]? string why not, where the function does not say
