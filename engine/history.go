@@ -102,6 +102,8 @@ func (h History) own() []Event {
 
 // pastStep is what the journal tells of a step that was begun.
 type pastStep struct {
+	// begun is false where only its when failed, or the operator said no.
+	begun   bool
 	outcome Outcome // empty: it was interrupted
 	value   any
 	fn      string // what it was calling that changes something
@@ -127,7 +129,11 @@ func (b *recalled) trial(step string) *trial {
 	return b.steps[step]
 }
 
-func (b *recalled) begun(step string) bool { return b.trial(step) != nil }
+func (b *recalled) begun(step string) bool { return b.trial(step).wasBegun() }
+
+// wasBegun reports whether the step was begun before the run was interrupted:
+// its when and its question were answered then. It may be called on nil.
+func (t *trial) wasBegun() bool { return t != nil && t.past != nil && t.past.begun }
 
 // ended reports whether a step needs not be run any more.
 func (b *recalled) ended(step string) bool {
@@ -185,6 +191,9 @@ func (r *runner) recallEvent(e Event) error {
 		if err != nil {
 			return err
 		}
+		if e.Kind == StepBegan && !t.past.begun {
+			r.tried = append(r.tried, t)
+		}
 		t.recall(e)
 		switch {
 		case e.Kind != StepEnded || e.Outcome != Failed:
@@ -205,9 +214,6 @@ func (r *runner) recallStep(e Event) (*trial, error) {
 		if def.Name == e.Step {
 			t := &trial{def: def, past: &pastStep{}}
 			r.before.steps[e.Step] = t
-			if e.Kind == StepBegan {
-				r.tried = append(r.tried, t)
-			}
 			return t, nil
 		}
 	}
@@ -218,7 +224,7 @@ func (t *trial) recall(e Event) {
 	p := t.past
 	switch e.Kind {
 	case StepBegan:
-		p.outcome, t.turnedDown = "", false
+		p.begun, p.outcome, t.turnedDown = true, "", false
 	case StepRetried:
 		p.tries = e.Attempt
 	case ChangeBegan:

@@ -29,7 +29,7 @@ func (e *UnsettledError) Error() string {
 func (r *runner) settleable(h *History) error {
 	for _, named := range [][]string{h.Done, h.Again} {
 		for _, step := range named {
-			if t := r.before.trial(step); t == nil || t.finished {
+			if t := r.before.trial(step); !t.wasBegun() || t.finished {
 				return fmt.Errorf("step %s of %s was not interrupted", step, r.rb.Name)
 			}
 		}

@@ -24,7 +24,7 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 	entry := StepResult{Name: def.Name}
 	outcome, value, err := r.settled(ctx, t)
 	if err == nil && outcome == "" {
-		if t.past == nil {
+		if !t.wasBegun() {
 			r.tried = append(r.tried, t)
 		}
 		outcome = Done
@@ -73,7 +73,7 @@ func (r *runner) ended(entry StepResult, took time.Duration) {
 // the operator. done_if may return the step's result after true.
 func (r *runner) settled(ctx context.Context, t *trial) (Outcome, any, error) {
 	def := t.def
-	if t.past != nil {
+	if t.wasBegun() {
 		return r.settledAgain(ctx, t)
 	}
 	if def.when != nil {
