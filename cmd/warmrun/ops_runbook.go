@@ -153,15 +153,7 @@ func mayHavePassed(ctx context.Context, s *session, book string, err error) bool
 		return remote.code == exitOperator
 	}
 	loaded, loadErr := loadRunbook(ctx, s, s.setting(), book)
-	if loadErr != nil {
-		return true
-	}
-	for _, step := range loaded.Steps {
-		if step.Irreversible {
-			return true
-		}
-	}
-	return false
+	return loadErr != nil || loaded.MayPassNoReturn()
 }
 
 // nestedOutput reads a nested run's standard error: its own error and hint
