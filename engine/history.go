@@ -108,7 +108,6 @@ type pastStep struct {
 	value   any
 	fn      string // what it was calling that changes something
 	tries   int    // that ended
-	nested  []NestedRun
 	undone  bool
 }
 
@@ -231,17 +230,11 @@ func (t *trial) recall(e Event) {
 		p.fn, t.recorded, t.changed = e.Func, true, true
 	case NestedCalled:
 		t.changed = true
-		p.called(*e.Nested)
+		t.called(*e.Nested)
 	case StepEnded:
 		p.outcome, p.value = e.Outcome, e.Value
 		t.finished, t.changed, t.turnedDown = e.Outcome != Failed, e.Changed, e.Refused
 	case UndoEnded:
 		p.undone = p.undone || e.Outcome == Undone
 	}
-}
-
-// called notes a nested run as the last one; a call that was made again is on
-// the node of the last.
-func (p *pastStep) called(call NestedRun) {
-	p.nested = append(slices.DeleteFunc(p.nested, func(n NestedRun) bool { return n.Key == call.Key }), call)
 }

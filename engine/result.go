@@ -32,7 +32,7 @@ type RunOptions struct {
 	History *History
 	// SettleNested brings a run that a step has called through CallsRun to an
 	// end, undone: before anything else of this run is undone, where the step
-	// was interrupted, and in the place of a step's own undo. The error is
+	// has not finished, and in the place of a step's own undo. The error is
 	// ErrPastReturn where that run can only go forward.
 	SettleNested func(context.Context, NestedRun) error
 

@@ -44,9 +44,11 @@ type trial struct {
 	// turnedDown: it failed with an error that NotBegun has marked.
 	turnedDown bool
 	// inner are the runs of other runbooks that finished within the step, in
-	// the order of their ending.
-	inner []*runner
-	entry int // index in the result, where finished
+	// the order of their ending; nested those that it has called and that have a
+	// journal of their own, in the order of the calls.
+	inner  []*runner
+	nested []calledRun
+	entry  int // index in the result, where finished
 	// recorded: the journal has that it may have changed something.
 	recorded bool
 	attempt  int // the number of the try, from 1
@@ -177,14 +179,14 @@ func (r *runner) all(ctx context.Context) (err error) {
 	switch {
 	case r.before != nil && r.before.back:
 		err = r.goBack(ctx)
-		if !errors.Is(err, errUnsettled) {
+		if !unsettled(err) {
 			r.finally(ctx, err)
 		}
 	default:
 		err = r.forward(ctx)
 	}
-	if errors.Is(err, errUnsettled) {
-		return err // nothing was done, and the run stays open
+	if unsettled(err) {
+		return err // nothing was undone, and the run stays open
 	}
 	end := Event{Kind: RunEnded, Outcome: Done}
 	if err != nil {
@@ -197,7 +199,7 @@ func (r *runner) all(ctx context.Context) (err error) {
 	if unrecorded := r.event(end); unrecorded != nil && err == nil {
 		err = unrecorded
 	}
-	if err == nil && r.parent != nil && r.parent.at != nil {
+	if err == nil && !r.apart && r.parent != nil && r.parent.at != nil {
 		r.parent.at.inner = append(r.parent.at.inner, r)
 	}
 	return err
@@ -210,8 +212,9 @@ func (r *runner) forward(ctx context.Context) error {
 	resumed := r.before != nil && len(r.before.steps) > 0
 	if err := r.checks(ctx, r.checksNow(resumed)); err != nil {
 		if resumed {
-			err = r.giveUp(ctx, r.unfinished(), err)
-			r.finally(ctx, err)
+			if err = r.giveUp(ctx, r.unfinished(), err); !unsettled(err) {
+				r.finally(ctx, err)
+			}
 		}
 		return err
 	}
@@ -220,7 +223,7 @@ func (r *runner) forward(ctx context.Context) error {
 		return err
 	}
 	err := r.steps(ctx)
-	if !errors.Is(err, errUnsettled) {
+	if !unsettled(err) {
 		r.finally(ctx, err)
 	}
 	return err

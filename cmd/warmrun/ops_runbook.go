@@ -49,9 +49,16 @@ func runNested(ctx context.Context, s *session, node cluster.NodeName, name stri
 	call := nestedCall{name: name, id: outer.id + "." + key, args: args, again: again, passed: func() error { return engine.NoReturn(ctx) }}
 	if s.site.IsSelf(node) {
 		at := setting{view: viewOf(s.site), pinned: outer.at.pinned}
-		return "", nestedRun(ctx, s, at, call, engine.RunOptions{AssumeYes: true})
+		err := nestedRun(ctx, s, at, call, engine.RunOptions{AssumeYes: true})
+		engine.CallEnded(ctx, key)
+		return "", err
 	}
-	return "", runThere(ctx, s, node, call)
+	err = runThere(ctx, s, node, call)
+	var answered *remoteError
+	if err == nil || errors.As(err, &answered) {
+		engine.CallEnded(ctx, key)
+	}
+	return "", err
 }
 
 // planNested plans a runbook inside a step.

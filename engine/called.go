@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// calledRun is a run with a journal of its own that a step has called.
+type calledRun struct {
+	NestedRun
+	// ended: this process has seen its end, whatever that was.
+	ended bool
+}
+
+// called notes a nested run as the last one; a call that was made again is on
+// the node of the last.
+func (t *trial) called(call NestedRun) {
+	t.nested = append(slices.DeleteFunc(t.nested, func(n calledRun) bool { return n.Key == call.Key }), calledRun{NestedRun: call})
+}
+
+// CallsRun puts on record that the step which ctx belongs to is about to call
+// a run that has a journal of its own. The key is the same for the same call
+// when the step is run again after it was interrupted, and again says that it
+// was made before. Outside a run the key is empty.
+func CallsRun(ctx context.Context, node, runbook string) (key string, again bool, err error) {
+	s := scopeOf(ctx)
+	if s.run == nil || s.at == nil {
+		return "", false, nil
+	}
+	s.at.calls++
+	key = fmt.Sprint(slices.Index(s.run.vm.def.steps, s.at.def) + 1)
+	if s.at.attempt > 1 || s.at.calls > 1 {
+		key = fmt.Sprintf("%s-%d-%d", key, s.at.attempt, s.at.calls)
+	}
+	call := NestedRun{Key: key, Node: node, Runbook: runbook}
+	again = slices.ContainsFunc(s.at.nested, func(n calledRun) bool { return n.Key == key })
+	s.at.called(call)
+	return key, again, s.run.event(Event{Kind: NestedCalled, Step: s.at.def.Name, Nested: &call})
+}
+
+// CallEnded notes that a run which CallsRun has given the key to is known to have
+// ended, done or failed: nothing of it is under way any more.
+func CallEnded(ctx context.Context, key string) {
+	if t := scopeOf(ctx).at; t != nil {
+		if i := slices.IndexFunc(t.nested, func(n calledRun) bool { return n.Key == key }); i >= 0 {
+			t.nested[i].ended = true
+		}
+	}
+}
+
+// settleNested brings the runs to an end that unfinished steps have called,
+// before anything of this run is undone: one of them may have passed the line of
+// no return, or be under way still. One that is known to have ended, and cannot be
+// undone whole, does not keep the rest from being undone.
+func (r *runner) settleNested(ctx context.Context, failure *StepError) error {
+	for _, t := range slices.Backward(r.tried) {
+		if t.finished || t.refused() || t.past != nil && t.past.undone {
+			continue
+		}
+		for _, nested := range slices.Backward(t.nested) {
+			err := r.settleOne(ctx, t, nested.NestedRun)
+			switch {
+			case err == nil:
+			case errors.Is(err, ErrPastReturn):
+				return fmt.Errorf("%w: %w", errors.Join(err, r.passNoReturn(t.def.Name)), errUnsettled)
+			case !nested.ended:
+				return fmt.Errorf("what %s on %s has done cannot be undone, and nothing else was: %w: %w", nested.Runbook, nested.Node, err, errUnsettled)
+			case t.def.undo != nil: // else it is tried again in its place
+				failure.Left = append(failure.Left, leftIn(t, err)...)
+				failure.UndoErr = errors.Join(failure.UndoErr, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *runner) settleOne(ctx context.Context, t *trial, nested NestedRun) error {
+	if r.opts.SettleNested == nil {
+		return errors.New("nobody can ask it")
+	}
+	body := newIndenter(&lenient{to: r.out.to}, "    ")
+	defer body.endLine()
+	err := r.opts.SettleNested(withScope(ctx, &scope{out: body, run: r, at: t}), nested)
+	if err == nil || errors.Is(err, ErrPastReturn) {
+		return err
+	}
+	return r.withoutSecrets(explained(ctx, err))
+}
+
+// takeBackNested undoes the runs with journals of their own that a step has
+// called.
+func (r *runner) takeBackNested(ctx context.Context, t *trial) (left []string, err error) {
+	ctx, cancel := r.undoContext(ctx)
+	defer cancel()
+	for _, nested := range slices.Backward(t.nested) {
+		if err := r.settleOne(ctx, t, nested.NestedRun); err != nil {
+			return leftIn(t, err), err
+		}
+	}
+	return nil, nil
+}
+
+// leftIn names what is left of a step whose nested run could not be undone: the
+// steps of that, where they are known.
+func leftIn(t *trial, err error) []string {
+	var inner *StepError
+	if errors.As(err, &inner) && len(inner.Left) > 0 {
+		return under(t.def.Name, inner.Left)
+	}
+	return []string{t.def.Name}
+}
