@@ -16,27 +16,55 @@ type calledRun struct {
 
 // called notes a nested run as the last one; a call that was made again is on
 // the node of the last.
-func (t *trial) called(call NestedRun) {
-	t.nested = append(slices.DeleteFunc(t.nested, func(n calledRun) bool { return n.Key == call.Key }), calledRun{NestedRun: call})
+func called(calls []calledRun, call NestedRun) []calledRun {
+	return append(slices.DeleteFunc(calls, func(n calledRun) bool { return n.Key == call.Key }), calledRun{NestedRun: call})
+}
+
+// callsOf are the nested runs that the step has called, or its undo.
+func (t *trial) callsOf(undo bool) *[]calledRun {
+	if undo {
+		return &t.undoNested
+	}
+	return &t.nested
+}
+
+// nextKey names the next call of a nested run: "3" for the first of step 3 and
+// "3-2-1" for that of its second try, "u3" and "u3-2" in its undo, and "f1" in the
+// first step of finally.
+func (s *scope) nextKey() string {
+	t, prefix, steps := s.at, "", s.run.vm.def.steps
+	if s.run.closing {
+		prefix, steps = "f", s.run.vm.def.finally
+	}
+	n := slices.Index(steps, t.def) + 1
+	if s.undoing {
+		if t.undoCalls++; t.undoCalls > 1 {
+			return fmt.Sprintf("u%d-%d", n, t.undoCalls)
+		}
+		return fmt.Sprintf("u%d", n)
+	}
+	if t.calls++; t.attempt > 1 || t.calls > 1 {
+		return fmt.Sprintf("%s%d-%d-%d", prefix, n, t.attempt, t.calls)
+	}
+	return fmt.Sprintf("%s%d", prefix, n)
 }
 
 // CallsRun puts on record that the step which ctx belongs to is about to call
 // a run that has a journal of its own. The key is the same for the same call
 // when the step is run again after it was interrupted, and again says that it
-// was made before. Outside a run the key is empty.
+// was made before. Outside a run the key is empty. The steps of finally are run
+// at each end of a run: their keys begin with f, and what an earlier end has left
+// under one of them is over.
 func CallsRun(ctx context.Context, node, runbook string) (key string, again bool, err error) {
 	s := scopeOf(ctx)
 	if s.run == nil || s.at == nil {
 		return "", false, nil
 	}
-	s.at.calls++
-	key = fmt.Sprint(slices.Index(s.run.vm.def.steps, s.at.def) + 1)
-	if s.at.attempt > 1 || s.at.calls > 1 {
-		key = fmt.Sprintf("%s-%d-%d", key, s.at.attempt, s.at.calls)
-	}
-	call := NestedRun{Key: key, Node: node, Runbook: runbook}
-	again = slices.ContainsFunc(s.at.nested, func(n calledRun) bool { return n.Key == key })
-	s.at.called(call)
+	key = s.nextKey()
+	call := NestedRun{Key: key, Node: node, Runbook: runbook, Undo: s.undoing}
+	calls := s.at.callsOf(s.undoing)
+	again = slices.ContainsFunc(*calls, func(n calledRun) bool { return n.Key == key })
+	*calls = called(*calls, call)
 	return key, again, s.run.event(Event{Kind: NestedCalled, Step: s.at.def.Name, Nested: &call})
 }
 

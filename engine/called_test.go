@@ -98,6 +98,9 @@ func TestFinishedNestedRunIsUndoneByItsJournal(t *testing.T) {
 		if !errors.As(err, &step) || !step.Undone || s.now() != "" || !slices.Equal(step.TookBack, []string{"nested"}) {
 			t.Errorf("in a process of its own %t: set %s; %v, %+v", apart, s.now(), err, step)
 		}
+		if got, want := strings.Join(s.changes, " "), "x=true y=true y=false x=false"; got != want {
+			t.Errorf("in a process of its own %t: changes %s, want %s", apart, got, want)
+		}
 		inner := mustLoad(t, s.texts["inner"], s.host())
 		if h := (History{Events: must(s.events(inner, "top.1"))}); h.Summary().State != TakenBack {
 			t.Errorf("in a process of its own %t: its journal says %s", apart, h.Summary().State)

@@ -8,10 +8,10 @@ import (
 // History is what the journal tells of a run that has ended early: because its
 // process was killed, or because it failed past the line of no return. A run
 // with one goes on where that one was. Steps that ended are not run again, and
-// their results are there. A step that was interrupted is unknown: its done_if
-// settles it, and without one it is run again where that is safe, because it
-// had called nothing that changes something, or says itself that it is
-// repeatable. Else the error is an *UnsettledError, and nothing is done. A run
+// their results are there. A step that was interrupted, or failed, is unknown:
+// its done_if settles it, and without one it is run again where that is safe,
+// because it had called nothing that changes something, or was refused, or says
+// itself that it is repeatable. Else the error is an *UnsettledError, and nothing is done. A run
 // that was on its way back goes on with its undo.
 //
 // The arguments of the run must be the ones that it began with.
@@ -196,7 +196,7 @@ func (r *runner) recallEvent(e Event) error {
 		t.recall(e)
 		switch {
 		case e.Kind != StepEnded || e.Outcome != Failed:
-		case t.def.OnError == onErrorWarn:
+		case e.Warned:
 			t.finished = true // the run went on
 		case !r.past:
 			r.before.back, r.before.reason, r.before.at = true, e.Error, e.Step
@@ -230,7 +230,7 @@ func (t *trial) recall(e Event) {
 		p.fn, t.recorded, t.changed = e.Func, true, true
 	case NestedCalled:
 		t.changed = true
-		t.called(*e.Nested)
+		*t.callsOf(e.Nested.Undo) = called(*t.callsOf(e.Nested.Undo), *e.Nested)
 	case StepEnded:
 		p.outcome, p.value = e.Outcome, e.Value
 		t.finished, t.changed, t.turnedDown = e.Outcome != Failed, e.Changed, e.Refused

@@ -86,6 +86,8 @@ type Event struct {
 	// turned down before it had changed anything.
 	Changed bool `json:"changed,omitempty"`
 	Refused bool `json:"refused,omitempty"`
+	// Warned: it failed, and the run went on.
+	Warned bool `json:"warned,omitempty"`
 	// Left are the steps that a run has left not undone.
 	Left []string `json:"left,omitempty"`
 }
@@ -98,6 +100,8 @@ type NestedRun struct {
 	Key     string `json:"key"`
 	Node    string `json:"node"`
 	Runbook string `json:"runbook"`
+	// Undo: the step's undo has called it.
+	Undo bool `json:"undo,omitempty"`
 }
 
 // Outcome is how a step or a check ended.

@@ -20,19 +20,26 @@ func unsettled(err error) bool {
 	return errors.Is(err, errUnsettled) || errors.As(err, &step) && errors.Is(step.UndoErr, errUnsettled)
 }
 
-// UnsettledError is a step that was interrupted, and of which nobody knows how
-// far it had come. Nothing was done.
+// UnsettledError is a step that was interrupted, or failed past the line of no
+// return, and of which nobody knows how far it had come. Nothing was done.
 type UnsettledError struct {
 	Runbook, Step string
 	// Func is what it had begun to call.
 	Func string
+	// Failed: it was not interrupted. An answer that was lost makes a step fail,
+	// too.
+	Failed bool
 }
 
 func (e *UnsettledError) Error() string {
-	return fmt.Sprintf("step %s was interrupted after it had called %s, and whether it has done its work is unknown", e.Step, e.Func)
+	how := "was interrupted"
+	if e.Failed {
+		how = "failed"
+	}
+	return fmt.Sprintf("step %s %s after it had called %s, and whether it has done its work is unknown", e.Step, how, e.Func)
 }
 
-// settleable refuses to go on where an interrupted step cannot be settled.
+// settleable refuses to go on where an unfinished step cannot be settled.
 func (r *runner) settleable(h *History) error {
 	for _, named := range [][]string{h.Done, h.Again} {
 		for _, step := range named {
@@ -42,9 +49,9 @@ func (r *runner) settleable(h *History) error {
 		}
 	}
 	for _, t := range r.tried {
-		known := t.past.outcome != "" || t.past.fn == "" || t.def.doneIf != nil || t.def.Repeatable || t.def.Retries > 0
+		known := t.finished || t.refused() || t.past.fn == "" || t.def.doneIf != nil || t.def.Repeatable || t.def.Retries > 0
 		if !known && !slices.Contains(h.Done, t.def.Name) && !slices.Contains(h.Again, t.def.Name) {
-			return &UnsettledError{Runbook: r.rb.Name, Step: t.def.Name, Func: t.past.fn}
+			return &UnsettledError{Runbook: r.rb.Name, Step: t.def.Name, Func: t.past.fn, Failed: t.past.outcome == Failed}
 		}
 	}
 	return nil

@@ -48,7 +48,10 @@ type trial struct {
 	// journal of their own, in the order of the calls.
 	inner  []*runner
 	nested []calledRun
-	entry  int // index in the result, where finished
+	// undoNested are those that its undo has called: they are never undone.
+	undoNested []calledRun
+	undoCalls  int
+	entry      int // index in the result, where finished
 	// recorded: the journal has that it may have changed something.
 	recorded bool
 	attempt  int // the number of the try, from 1

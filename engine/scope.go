@@ -13,6 +13,8 @@ type scope struct {
 	run *runner  // the run, or nil
 	at  *trial   // the step being run or undone, or nil
 	pl  *planner // the plan, or nil
+	// undoing: the step's own undo is what is being run.
+	undoing bool
 }
 
 type scopeKey struct{}

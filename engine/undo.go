@@ -184,7 +184,8 @@ func (r *runner) takeBack(ctx context.Context, t *trial) (left []string, err err
 	}
 	ctx, cancel := r.undoContext(ctx)
 	defer cancel()
-	ctx = withScope(ctx, &scope{out: body, run: r, at: t})
+	ctx = withScope(ctx, &scope{out: body, run: r, at: t, undoing: true})
+	t.undoCalls = 0
 	if _, err := r.vm.call(ctx, reversing, t.def.undo, r.c()); err != nil {
 		return []string{t.def.Name}, r.withoutSecrets(explained(ctx, err))
 	}
