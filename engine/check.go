@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -43,6 +44,28 @@ func (r *runner) checks(ctx context.Context, defs []*checkDef) error {
 		return nil
 	}
 	return withHint(failed)
+}
+
+// checksNow are the checks to be made before the first step, or the next one.
+func (r *runner) checksNow(resumed bool) []*checkDef {
+	all := r.vm.def.checks
+	switch {
+	case !resumed:
+		return all
+	case r.past, r.unfinished() == nil:
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(c *checkDef) bool { return !c.Again })
+}
+
+// unfinished is the first step that is still to be run, or nil.
+func (r *runner) unfinished() *stepDef {
+	for _, def := range r.vm.def.steps {
+		if !r.before.ended(def.Name) {
+			return def
+		}
+	}
+	return nil
 }
 
 // sentence is the failure on one line.

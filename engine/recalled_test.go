@@ -120,8 +120,7 @@ func TestWarningHidesNoHalfUndoneRun(t *testing.T) {
 		`step { "a", run = function(c) site.set("a") end, undo = function(c) site.unset("a") end }, step { "b", run = function(c) fail("no") end }`: "goes on",
 	} {
 		s := newGround()
-		var host Host
-		host = s.host()
+		host := s.host()
 		host.Modules = append(host.Modules, Module{Name: "inside", Funcs: []Func{{Name: "run", Effect: Change, Fn: func(ctx context.Context) error {
 			r, err := Load(ctx, Source{Path: "inner.lua", Text: named3("inner", "steps = { "+inner+" }")}, s.host())
 			if err == nil {

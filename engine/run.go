@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -230,28 +229,6 @@ func (r *runner) forward(ctx context.Context) error {
 		r.finally(ctx, err)
 	}
 	return err
-}
-
-// checksNow are the checks to be made before the first step, or the next one.
-func (r *runner) checksNow(resumed bool) []*checkDef {
-	all := r.vm.def.checks
-	switch {
-	case !resumed:
-		return all
-	case r.past, r.unfinished() == nil:
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(all), func(c *checkDef) bool { return !c.Again })
-}
-
-// unfinished is the first step that is still to be run, or nil.
-func (r *runner) unfinished() *stepDef {
-	for _, def := range r.vm.def.steps {
-		if !r.before.ended(def.Name) {
-			return def
-		}
-	}
-	return nil
 }
 
 // errUnrecorded is in errors of a run whose observer fails: it must not go on.
