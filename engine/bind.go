@@ -62,6 +62,7 @@ func (v *vm) invoke(L *lua.LState, s *signature) int {
 	}
 	if recorded && !s.Plans {
 		v.plan.record(v.describe(L, s, args))
+		v.plan.step.Irreversible = v.plan.step.Irreversible || s.NoReturn
 		return v.pushUnknown(L, s)
 	}
 	results, err := v.invokeGo(L, s, args)

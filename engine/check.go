@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -12,10 +13,9 @@ import (
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
-// checks runs every check, also after one has failed, so that an operator sees
+// checks runs these checks, also after one has failed, so that an operator sees
 // all that is wrong at once.
-func (r *runner) checks(ctx context.Context) error {
-	defs := r.vm.def.checks
+func (r *runner) checks(ctx context.Context, defs []*checkDef) error {
 	if len(defs) == 0 {
 		return nil
 	}
@@ -44,6 +44,28 @@ func (r *runner) checks(ctx context.Context) error {
 		return nil
 	}
 	return withHint(failed)
+}
+
+// checksNow are the checks to be made before the first step, or the next one.
+func (r *runner) checksNow(resumed bool) []*checkDef {
+	all := r.vm.def.checks
+	switch {
+	case !resumed:
+		return all
+	case r.past, r.unfinished() == nil:
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(c *checkDef) bool { return !c.Again })
+}
+
+// unfinished is the first step that is still to be run, or nil.
+func (r *runner) unfinished() *stepDef {
+	for _, def := range r.vm.def.steps {
+		if !r.before.ended(def.Name) {
+			return def
+		}
+	}
+	return nil
 }
 
 // sentence is the failure on one line.

@@ -15,7 +15,8 @@
 //     depends on the result of a change is unknown, and a plan says so rather
 //     than guess.
 //   - The line of no return is the moment after which a run only goes forward:
-//     a step marked irreversible begins, or a function calls NoReturn.
+//     a step marked irreversible begins, it calls a function that is marked
+//     NoReturn, or a function calls NoReturn.
 package engine
 
 import (
@@ -71,6 +72,9 @@ type Func struct {
 	// plans (Planning tells). Its first result is then a string, the lines to
 	// add to the plan.
 	Plans bool
+	// NoReturn marks a function whose work cannot be taken back: a step that
+	// calls it passes the line of no return first, whatever the step says.
+	NoReturn bool
 	// Resumes marks a function that can be called again in a step that was
 	// interrupted, because what it calls has a journal of its own (CallsRun).
 	Resumes bool

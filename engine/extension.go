@@ -228,6 +228,9 @@ func (d *definition) insert(key, name string, steps []*stepDef) string {
 		if d.steps[i].replaced {
 			return fmt.Sprintf("another extension has replaced step %s already", name)
 		}
+		if d.steps[i].Irreversible && !steps[0].Irreversible {
+			return fmt.Sprintf("step %s of the runbook is irreversible, and so must be the one that takes its place: write irreversible = true", name)
+		}
 		steps[0].replaced = true
 		d.steps[i] = steps[0]
 	case "before":

@@ -20,7 +20,8 @@ import (
 //	  },
 //	  checks = {
 //	    check { "name", function(c) return ok, "why not" end, "why not",
-//	      retries = 2, delay = "1s", hint = "what to do" },
+//	      retries = 2, delay = "1s", hint = "what to do",
+//	      again = true },                                  -- also when a run is resumed that can still come back
 //	  },
 //	  steps = {
 //	    step { "name",
@@ -165,6 +166,7 @@ func (v *vm) makeCheck(L *lua.LState) int {
 	default:
 		p.mistake("[3]", "the message of %s: %s", p.what, wrongType(why, "a string"))
 	}
+	c.Again = p.flag("again")
 	c.retries, c.delay, c.Hint = p.count("retries"), p.duration("delay"), p.text("hint")
 	if c.retries > 0 && c.delay == 0 {
 		c.delay = defaultDelay

@@ -29,6 +29,7 @@ func formWords() []Word {
 			{Name: "retries", Type: "integer", Optional: true, Doc: "how often it is tried again while it does not hold"},
 			{Name: "delay", Type: "duration", Optional: true, Doc: "how long to wait before each of these (default: 1s)"},
 			{Name: "hint", Type: "string", Optional: true, Doc: "what to do when it does not hold"},
+			{Name: "again", Type: "boolean", Optional: true, Doc: "true: it must hold again when a run is resumed that has not passed the line of no return"},
 		}, Items: []FieldRef{
 			{Name: "name", Type: "string", Doc: "what must hold, as a sentence"},
 			{Name: "function", Type: "fun(c: context): boolean, string?", Doc: "returns true, or false and why not; an error counts as false"},

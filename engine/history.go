@@ -8,10 +8,10 @@ import (
 // History is what the journal tells of a run that has ended early: because its
 // process was killed, or because it failed past the line of no return. A run
 // with one goes on where that one was. Steps that ended are not run again, and
-// their results are there. A step that was interrupted is unknown: its done_if
-// settles it, and without one it is run again where that is safe, because it
-// had called nothing that changes something, or says itself that it is
-// repeatable. Else the error is an *UnsettledError, and nothing is done. A run
+// their results are there. A step that was interrupted, or failed, is unknown:
+// its done_if settles it, and without one it is run again where that is safe,
+// because it had called nothing that changes something, or was refused, or says
+// itself that it is repeatable. Else the error is an *UnsettledError, and nothing is done. A run
 // that was on its way back goes on with its undo.
 //
 // The arguments of the run must be the ones that it began with.
@@ -111,11 +111,12 @@ func (h History) own() []Event {
 
 // pastStep is what the journal tells of a step that was begun.
 type pastStep struct {
+	// begun is false where only its when failed, or the operator said no.
+	begun   bool
 	outcome Outcome // empty: it was interrupted
 	value   any
 	fn      string // what it was calling that changes something
 	tries   int    // that ended
-	nested  []NestedRun
 	undone  bool
 }
 
@@ -136,7 +137,11 @@ func (b *recalled) trial(step string) *trial {
 	return b.steps[step]
 }
 
-func (b *recalled) begun(step string) bool { return b.trial(step) != nil }
+func (b *recalled) begun(step string) bool { return b.trial(step).wasBegun() }
+
+// wasBegun reports whether the step was begun before the run was interrupted:
+// its when and its question were answered then. It may be called on nil.
+func (t *trial) wasBegun() bool { return t != nil && t.past != nil && t.past.begun }
 
 // ended reports whether a step needs not be run any more.
 func (b *recalled) ended(step string) bool {
@@ -194,10 +199,13 @@ func (r *runner) recallEvent(e Event) error {
 		if err != nil {
 			return err
 		}
+		if e.Kind == StepBegan && !t.past.begun {
+			r.tried = append(r.tried, t)
+		}
 		t.recall(e)
 		switch {
 		case e.Kind != StepEnded || e.Outcome != Failed:
-		case t.def.OnError == onErrorWarn:
+		case e.Warned:
 			t.finished = true // the run went on
 		case !r.past:
 			r.before.back, r.before.reason, r.before.at = true, e.Error, e.Step
@@ -214,9 +222,6 @@ func (r *runner) recallStep(e Event) (*trial, error) {
 		if def.Name == e.Step {
 			t := &trial{def: def, past: &pastStep{}}
 			r.before.steps[e.Step] = t
-			if e.Kind == StepBegan {
-				r.tried = append(r.tried, t)
-			}
 			return t, nil
 		}
 	}
@@ -227,24 +232,18 @@ func (t *trial) recall(e Event) {
 	p := t.past
 	switch e.Kind {
 	case StepBegan:
-		p.outcome, t.turnedDown = "", false
+		p.begun, p.outcome, t.turnedDown = true, "", false
 	case StepRetried:
 		p.tries = e.Attempt
 	case ChangeBegan:
 		p.fn, t.recorded, t.changed = e.Func, true, true
 	case NestedCalled:
 		t.changed = true
-		p.called(*e.Nested)
+		*t.callsOf(e.Nested.Undo) = called(*t.callsOf(e.Nested.Undo), *e.Nested)
 	case StepEnded:
 		p.outcome, p.value = e.Outcome, e.Value
 		t.finished, t.changed, t.turnedDown = e.Outcome != Failed, e.Changed, e.Refused
 	case UndoEnded:
 		p.undone = p.undone || e.Outcome == Undone
 	}
-}
-
-// called notes a nested run as the last one; a call that was made again is on
-// the node of the last.
-func (p *pastStep) called(call NestedRun) {
-	p.nested = append(slices.DeleteFunc(p.nested, func(n NestedRun) bool { return n.Key == call.Key }), call)
 }

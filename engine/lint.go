@@ -46,10 +46,18 @@ func Lint(ctx context.Context, src Source, host Host) []Finding {
 	if rb != nil {
 		l.book, texts = rb, rb.Sources()
 	}
-	b := &book{limits: usualLimits, host: host, main: &chunk{source: src}, libs: map[string]*chunk{}, sigs: map[string]*signature{}, values: valueTypes(host)}
-	if l.v, err = newVM(b, false); err != nil {
+	if err := l.read(src, texts); err != nil {
 		l.failed(src, err)
 		return l.findings
+	}
+	return l.sorted()
+}
+
+// read reads all texts of a runbook.
+func (l *lint) read(src Source, texts []Source) (err error) {
+	b := &book{limits: usualLimits, host: l.host, main: &chunk{source: src}, libs: map[string]*chunk{}, sigs: map[string]*signature{}, values: valueTypes(l.host)}
+	if l.v, err = newVM(b, false); err != nil {
+		return err
 	}
 	for _, text := range texts {
 		if text.Library {
@@ -58,7 +66,18 @@ func Lint(ctx context.Context, src Source, host Host) []Finding {
 		}
 		l.file(text)
 	}
-	return l.sorted()
+	return nil
+}
+
+// MayPassNoReturn reports whether a run of the runbook may pass the line of no
+// return: a step says so, or its text, with what it requires and what extends it,
+// names a function that is marked NoReturn, or one that runs another runbook.
+func (r *Runbook) MayPassNoReturn() bool {
+	if slices.ContainsFunc(r.Steps, func(s StepInfo) bool { return s.Irreversible }) {
+		return true
+	}
+	l := &lint{host: r.book.host, book: r, libs: map[string]*lintLib{}}
+	return l.read(r.book.main.source, r.Sources()) != nil || l.mayPass
 }
 
 // lint is the work on one runbook: its files share what libraries do and what
@@ -70,6 +89,7 @@ type lint struct {
 	libs     map[string]*lintLib
 	results  map[string]luaType // what steps return, as far as it is known
 	findings []Finding
+	mayPass  bool // something is named that may pass the line of no return
 }
 
 // lintLib is what a library's functions do, by their names.

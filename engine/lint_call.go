@@ -109,7 +109,7 @@ func (f *lintFile) judgeCall(name string, line int, fn *lintFunc) {
 // builtin checks a call of a host function against its declaration.
 func (f *lintFile) builtin(x *ast.FuncCallExpr, sig *signature) luaType {
 	if sig.Effect == Change {
-		f.fn.changes = append(f.fn.changes, lintCall{name: sig.fullName(), line: x.Line(), undoes: sig.Plans})
+		f.fn.changes = append(f.fn.changes, lintCall{name: sig.fullName(), line: x.Line(), undoes: sig.Plans, noReturn: sig.NoReturn})
 		if f.fn.place == checking || f.fn.place == asking {
 			f.report(x.Line(), "%s changes something and may not be called %s", sig.fullName(), f.fn.place)
 		}
@@ -307,17 +307,25 @@ func (f *lintFile) keepResult(step string, t luaType) {
 }
 
 // judgeUndo complains about a step that changes something and says neither how
-// that is taken back nor what it leaves. A runbook within the step takes itself back, and after a
+// that is taken back nor what it leaves, and about one that cannot be taken back
+// and does not say so. A runbook within the step takes itself back, and after a
 // step that is irreversible nothing is undone any more.
 func (f *lintFile) judgeUndo(name string, line int, does *lintFunc, has map[string]*ast.Field) {
 	if irreversible := has["irreversible"]; irreversible != nil || f.past {
 		f.past = f.past || irreversible != nil && literal(irreversible.Value) == lua.LTrue
 		return
 	}
-	if has["undo"] != nil || has["leaves"] != nil || does == nil {
+	if does == nil {
 		return
 	}
 	f.later = append(f.later, func() {
+		if c := does.change(func(c lintCall) bool { return !c.noReturn }, map[*lintFunc]bool{}); c != nil {
+			f.report(line, "step %s calls %s, after which nothing can be undone: write irreversible = true", name, c.name)
+			return
+		}
+		if has["undo"] != nil || has["leaves"] != nil {
+			return
+		}
 		c := does.change(func(c lintCall) bool { return c.undoes }, map[*lintFunc]bool{})
 		if c == nil {
 			return

@@ -34,8 +34,9 @@ type lintCall struct {
 	name string
 	line int
 	fn   *lintFunc
-	// undoes: a failed run takes it back without an undo of the step.
-	undoes bool
+	// undoes: a failed run takes it back without an undo of the step; noReturn:
+	// nothing can.
+	undoes, noReturn bool
 }
 
 // change is the first call of a function, in itself or in what it calls, that

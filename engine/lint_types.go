@@ -127,6 +127,7 @@ func (l *lint) member(module, name string) (luaType, string, []string) {
 		for _, f := range m.Funcs {
 			if m.Name == module && f.Name == name {
 				sig, _ := l.v.book.signature(m.Name, f) // newVM has made it already
+				l.mayPass = l.mayPass || sig.NoReturn || sig.Resumes
 				return luaType{kind: aBuiltin, name: module + "." + name, sig: sig}, "", nil
 			}
 		}

@@ -54,8 +54,8 @@ type PlannedStep struct {
 	Problem string `json:"problem,omitempty"`
 	// Notes are anything else worth knowing.
 	Notes []string `json:"notes,omitempty"`
-	// Irreversible is true for a step that cannot be undone. The line of no
-	// return lies before the first of them.
+	// Irreversible is true for a step that cannot be undone, by its own word or
+	// for what it calls. The line of no return lies before the first of them.
 	Irreversible bool `json:"irreversible,omitempty"`
 	// Finally is true for a step at the end of every run, done or failed.
 	Finally bool `json:"finally,omitempty"`

@@ -32,7 +32,7 @@ type RunOptions struct {
 	History *History
 	// SettleNested brings a run that a step has called through CallsRun to an
 	// end, undone: before anything else of this run is undone, where the step
-	// was interrupted, and in the place of a step's own undo. The error is
+	// has not finished, and in the place of a step's own undo. The error is
 	// ErrPastReturn where that run can only go forward.
 	SettleNested func(context.Context, NestedRun) error
 
@@ -86,6 +86,8 @@ type Event struct {
 	// turned down before it had changed anything.
 	Changed bool `json:"changed,omitempty"`
 	Refused bool `json:"refused,omitempty"`
+	// Warned: it failed, and the run went on.
+	Warned bool `json:"warned,omitempty"`
 	// Left are the steps that a run has left not undone.
 	Left []string `json:"left,omitempty"`
 }
@@ -98,6 +100,8 @@ type NestedRun struct {
 	Key     string `json:"key"`
 	Node    string `json:"node"`
 	Runbook string `json:"runbook"`
+	// Undo: the step's undo has called it.
+	Undo bool `json:"undo,omitempty"`
 }
 
 // Outcome is how a step or a check ended.

@@ -10,23 +10,37 @@ import (
 // ErrPastReturn is why a run cannot be undone: the line of no return was passed.
 var ErrPastReturn = errors.New("the line of no return was passed, and the run can only go forward")
 
-// errUnsettled is in errors that leave the journal of a run as it is.
+// errUnsettled is in errors that leave a run open: nothing of it was undone.
 var errUnsettled = errors.New("the run stays as it was")
 
-// UnsettledError is a step that was interrupted, and of which nobody knows how
-// far it had come. Nothing was done.
+// unsettled reports whether a run stays open, for what it is refused for or for
+// what keeps it from being undone.
+func unsettled(err error) bool {
+	var step *StepError
+	return errors.Is(err, errUnsettled) || errors.As(err, &step) && errors.Is(step.UndoErr, errUnsettled)
+}
+
+// UnsettledError is a step that was interrupted, or failed past the line of no
+// return, and of which nobody knows how far it had come. Nothing was done.
 type UnsettledError struct {
 	Runbook, Step string
 	// Func is what it had begun to call. Empty: the step was not interrupted, and
 	// the operator has said what has become of it.
 	Func string
+	// Failed: it was not interrupted. An answer that was lost makes a step fail,
+	// too.
+	Failed bool
 }
 
 func (e *UnsettledError) Error() string {
 	if e.Func == "" {
 		return fmt.Sprintf("step %s of %s was not interrupted", e.Step, e.Runbook)
 	}
-	return fmt.Sprintf("step %s was interrupted after it had called %s, and whether it has done its work is unknown", e.Step, e.Func)
+	how := "was interrupted"
+	if e.Failed {
+		how = "failed"
+	}
+	return fmt.Sprintf("step %s %s after it had called %s, and whether it has done its work is unknown", e.Step, how, e.Func)
 }
 
 // Unwrap makes it an error that leaves the journals of the runs around it as they
@@ -46,19 +60,19 @@ func (e *NestedError) Error() string {
 
 func (e *NestedError) Unwrap() []error { return []error{e.Err, errUnsettled} }
 
-// settleable refuses to go on where an interrupted step cannot be settled.
+// settleable refuses to go on where an unfinished step cannot be settled.
 func (r *runner) settleable(h *History) error {
 	for _, named := range [][]string{h.Done, h.Again} {
 		for _, step := range named {
-			if t := r.before.trial(step); t == nil || t.finished {
+			if t := r.before.trial(step); !t.wasBegun() || t.finished {
 				return &UnsettledError{Runbook: r.rb.Name, Step: step}
 			}
 		}
 	}
 	for _, t := range r.tried {
-		known := t.past.outcome != "" || t.past.fn == "" || t.def.doneIf != nil || t.def.Repeatable || t.def.Retries > 0
+		known := t.finished || t.refused() || t.past.fn == "" || t.def.doneIf != nil || t.def.Repeatable || t.def.Retries > 0
 		if !known && !slices.Contains(h.Done, t.def.Name) && !slices.Contains(h.Again, t.def.Name) {
-			return &UnsettledError{Runbook: r.rb.Name, Step: t.def.Name, Func: t.past.fn}
+			return &UnsettledError{Runbook: r.rb.Name, Step: t.def.Name, Func: t.past.fn, Failed: t.past.outcome == Failed}
 		}
 	}
 	return nil
@@ -101,9 +115,6 @@ func (t *trial) lastTry() int {
 
 // goBack undoes a run that was given up before.
 func (r *runner) goBack(ctx context.Context) error {
-	if err := r.settleNested(ctx); err != nil {
-		return err
-	}
 	reason := r.before.reason
 	if reason == "" {
 		reason = "given up"
@@ -112,84 +123,10 @@ func (r *runner) goBack(ctx context.Context) error {
 	if failure.Step == "" && len(r.tried) > 0 {
 		failure.Step = r.tried[len(r.tried)-1].def.Name
 	}
+	if err := r.settleNested(ctx, failure); err != nil {
+		return err
+	}
 	unrecorded := r.event(Event{Kind: GaveUp, Step: failure.Step, Error: reason})
 	r.takeAllBack(ctx, failure, unrecorded)
 	return failure
-}
-
-// settleNested brings the runs to an end that interrupted steps have called,
-// before anything of this run is undone: one of them may have passed the line of
-// no return, or be under way still.
-func (r *runner) settleNested(ctx context.Context) error {
-	for i := len(r.tried) - 1; i >= 0; i-- {
-		t := r.tried[i]
-		if t.finished || t.past.undone {
-			continue
-		}
-		for _, nested := range slices.Backward(t.past.nested) {
-			err := r.settleOne(ctx, t, nested)
-			if errors.Is(err, ErrPastReturn) {
-				if err := r.passNoReturn(t.def.Name); err != nil {
-					return err
-				}
-				return fmt.Errorf("%w: %w", err, errUnsettled)
-			}
-			if err != nil {
-				return &NestedError{nested, err}
-			}
-		}
-	}
-	return nil
-}
-
-func (r *runner) settleOne(ctx context.Context, t *trial, nested NestedRun) error {
-	if r.opts.SettleNested == nil {
-		return errors.New("nobody can ask it")
-	}
-	body := newIndenter(&lenient{to: r.out.to}, "    ")
-	defer body.endLine()
-	return r.opts.SettleNested(withScope(ctx, &scope{out: body, run: r, at: t}), nested)
-}
-
-// takeBackNested undoes the runs that a step has called before the run was
-// interrupted.
-func (r *runner) takeBackNested(ctx context.Context, t *trial, body *indenter) (left []string, err error) {
-	ctx, cancel := r.undoContext(ctx)
-	defer cancel()
-	for _, nested := range slices.Backward(t.past.nested) {
-		if err := r.settleOne(ctx, t, nested); err != nil {
-			return []string{t.def.Name}, r.veil.error(explained(ctx, err))
-		}
-	}
-	return r.takeBackInner(ctx, t, body)
-}
-
-// undoable reports whether there is a way to take the step back, and need.
-func (t *trial) undoable() bool {
-	if t.past != nil && t.past.undone {
-		return false
-	}
-	return t.def.undo != nil || len(t.inner) > 0 || t.past != nil && len(t.past.nested) > 0
-}
-
-// CallsRun puts on record that the step which ctx belongs to is about to call
-// a run that has a journal of its own. The key is the same for the same call
-// when the step is run again after it was interrupted, and again says that it
-// was made before. Outside a run the key is empty.
-func CallsRun(ctx context.Context, node, runbook string) (key string, again bool, err error) {
-	s := scopeOf(ctx)
-	if s.run == nil || s.at == nil {
-		return "", false, nil
-	}
-	s.at.calls++
-	key = fmt.Sprint(slices.Index(s.run.vm.def.steps, s.at.def) + 1)
-	if s.at.attempt > 1 || s.at.calls > 1 {
-		key = fmt.Sprintf("%s-%d-%d", key, s.at.attempt, s.at.calls)
-	}
-	call := NestedRun{Key: key, Node: node, Runbook: runbook}
-	if p := s.at.past; p != nil {
-		again = slices.ContainsFunc(p.nested, func(n NestedRun) bool { return n.Key == key })
-		p.called(call)
-	}
-	return key, again, s.run.event(Event{Kind: NestedCalled, Step: s.at.def.Name, Nested: &call})
 }

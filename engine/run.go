@@ -44,9 +44,14 @@ type trial struct {
 	// turnedDown: it failed with an error that NotBegun has marked.
 	turnedDown bool
 	// inner are the runs of other runbooks that finished within the step, in
-	// the order of their ending.
-	inner []*runner
-	entry int // index in the result, where finished
+	// the order of their ending; nested those that it has called and that have a
+	// journal of their own, in the order of the calls.
+	inner  []*runner
+	nested []calledRun
+	// undoNested are those that its undo has called: they are never undone.
+	undoNested []calledRun
+	undoCalls  int
+	entry      int // index in the result, where finished
 	// recorded: the journal has that it may have changed something.
 	recorded bool
 	attempt  int // the number of the try, from 1
@@ -181,14 +186,14 @@ func (r *runner) all(ctx context.Context) (err error) {
 	switch {
 	case r.before != nil && r.before.back:
 		err = r.goBack(ctx)
-		if !errors.Is(err, errUnsettled) {
+		if !unsettled(err) {
 			r.finally(ctx, err)
 		}
 	default:
 		err = r.forward(ctx)
 	}
-	if errors.Is(err, errUnsettled) {
-		return err // nothing was done, and the run stays open
+	if unsettled(err) {
+		return err // nothing was undone, and the run stays open
 	}
 	end := Event{Kind: RunEnded, Outcome: Done}
 	if err != nil {
@@ -201,25 +206,31 @@ func (r *runner) all(ctx context.Context) (err error) {
 	if unrecorded := r.event(end); unrecorded != nil && err == nil {
 		err = unrecorded
 	}
-	if err == nil && r.parent != nil && r.parent.at != nil {
+	if err == nil && !r.apart && r.parent != nil && r.parent.at != nil {
 		r.parent.at.inner = append(r.parent.at.inner, r)
 	}
 	return err
 }
 
-// forward makes the checks, unless a step was begun before, and runs the steps.
+// forward makes the checks and runs the steps. Once a step was begun only those
+// checks are made again that say so: where one no longer holds, what was done is
+// undone, as when the next step fails.
 func (r *runner) forward(ctx context.Context) error {
-	if r.before == nil || len(r.before.steps) == 0 {
-		if err := r.checks(ctx); err != nil {
-			return err
+	resumed := r.before != nil && len(r.before.steps) > 0
+	if err := r.checks(ctx, r.checksNow(resumed)); err != nil {
+		if resumed {
+			if err = r.giveUp(ctx, r.unfinished(), err); !unsettled(err) {
+				r.finally(ctx, err)
+			}
 		}
+		return err
 	}
 	// After the checks: what they find matters more than who is there to answer.
 	if err := r.canAsk(); err != nil {
 		return err
 	}
 	err := r.steps(ctx)
-	if !errors.Is(err, errUnsettled) {
+	if !unsettled(err) {
 		r.finally(ctx, err)
 	}
 	return err

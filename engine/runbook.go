@@ -48,6 +48,9 @@ type CheckInfo struct {
 	Name string `json:"name"`
 	Hint string `json:"hint,omitempty"`
 	Line int    `json:"line"`
+	// Again: it is made again when a run is resumed that has begun a step and
+	// has not passed the line of no return.
+	Again bool `json:"again,omitempty"`
 }
 
 // StepInfo describes a step without running it.

@@ -13,6 +13,8 @@ type scope struct {
 	run *runner  // the run, or nil
 	at  *trial   // the step being run or undone, or nil
 	pl  *planner // the plan, or nil
+	// undoing: the step's own undo is what is being run.
+	undoing bool
 }
 
 type scopeKey struct{}
@@ -60,12 +62,18 @@ func NoReturn(ctx context.Context) error {
 }
 
 // touched notes that a step calls something that changes the world, and where
-// the step is run and not undone puts it on record before the first such call.
-// The function that it gives takes the note back.
+// the step is run and not undone puts it on record before the first such call,
+// and the line of no return before one that cannot be taken back. The function
+// that it gives takes the note back.
 func touched(ctx context.Context, sig *signature, record bool) (untouched func(), err error) {
 	s := scopeOf(ctx)
 	if s.at == nil || sig.Effect != Change {
 		return func() {}, nil
+	}
+	if record && sig.NoReturn {
+		if err := s.run.passNoReturn(s.at.def.Name); err != nil {
+			return nil, NotBegun(err)
+		}
 	}
 	before := s.at.changed
 	s.at.changed = true

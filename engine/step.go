@@ -13,7 +13,7 @@ import (
 
 // step runs one step from its conditions to its result.
 func (r *runner) step(ctx context.Context, def *stepDef) error {
-	began := r.rb.book.host.now()
+	began, wasPast := r.rb.book.host.now(), r.past
 	body := r.out.body()
 	defer body.endLine()
 	t := r.before.trial(def.Name)
@@ -24,7 +24,7 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 	entry := StepResult{Name: def.Name}
 	outcome, value, err := r.settled(ctx, t)
 	if err == nil && outcome == "" {
-		if t.past == nil {
+		if !t.wasBegun() && !r.closing { // what finally does is never undone
 			r.tried = append(r.tried, t)
 		}
 		outcome = Done
@@ -45,9 +45,10 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 	r.results[def.Name] = entry.Value
 	t.finished, t.turnedDown = err == nil, !HasBegun(err)
 	r.ended(entry, took)
+	warns := def.OnError == onErrorWarn && ctx.Err() == nil && !r.closing && onlyWarns(err) && r.past == wasPast
 	unrecorded := r.event(Event{Kind: StepEnded, Step: def.Name, Outcome: entry.Outcome, Attempt: entry.Attempts,
-		Value: entry.Value, Error: entry.Error, Changed: t.changed, Refused: t.turnedDown})
-	if err != nil && def.OnError == onErrorWarn && ctx.Err() == nil && !r.closing && !errors.Is(err, errUnrecorded) {
+		Value: entry.Value, Error: entry.Error, Changed: t.changed, Refused: t.turnedDown, Warned: warns})
+	if warns {
 		r.out.always("    the run goes on: step %s of an extension only warns", def.Name)
 		err = nil
 	}
@@ -55,6 +56,14 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 		err = unrecorded
 	}
 	return err
+}
+
+// onlyWarns reports whether the run may go on after this failure of a step that
+// only warns: not where a runbook within it is left halfway.
+func onlyWarns(err error) bool {
+	var inner *StepError
+	halfway := errors.As(err, &inner) && (len(inner.Left) > 0 || inner.PastReturn || unsettled(inner))
+	return err != nil && !halfway && !errors.Is(err, errUnrecorded)
 }
 
 func (r *runner) ended(entry StepResult, took time.Duration) {
@@ -76,7 +85,7 @@ func (r *runner) ended(entry StepResult, took time.Duration) {
 // the operator. done_if may return the step's result after true.
 func (r *runner) settled(ctx context.Context, t *trial) (Outcome, any, error) {
 	def := t.def
-	if t.past != nil {
+	if t.wasBegun() {
 		return r.settledAgain(ctx, t)
 	}
 	if def.when != nil {

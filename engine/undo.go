@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -27,15 +28,53 @@ func (r *runner) giveUp(ctx context.Context, def *stepDef, err error) error {
 		r.out.always("    the line of no return is passed: nothing is undone")
 		return failure
 	}
+	if err := r.settleLive(ctx, failure); err != nil {
+		return failure
+	}
 	var inner *StepError
 	if errors.As(err, &inner) {
-		failure.Left, failure.UndoErr = under(def.Name, inner.Left), inner.UndoErr
+		if !r.hasCalled(def) { // else the journal of that run has told
+			failure.Left = append(failure.Left, under(def.Name, inner.Left)...)
+			failure.UndoErr = errors.Join(failure.UndoErr, inner.UndoErr)
+		}
 		failure.TookBack, failure.Leaves = under(def.Name, inner.TookBack), inner.Leaves
 	}
 	// A run that can no longer be recorded is undone all the same.
 	unrecorded := r.event(Event{Kind: GaveUp, Step: def.Name, Error: err.Error()})
 	r.takeAllBack(ctx, failure, unrecorded)
 	return failure
+}
+
+// settleLive settles what is left of nested runs when a run fails. With an error
+// nothing is undone, and the failure says why.
+func (r *runner) settleLive(ctx context.Context, failure *StepError) error {
+	ctx, cancel := r.undoContext(ctx)
+	defer cancel()
+	err := r.settleNested(ctx, failure)
+	switch {
+	case errors.Is(err, ErrPastReturn):
+		r.out.always("    the line of no return is passed: nothing is undone")
+		failure.PastReturn = true
+	case err != nil:
+		r.out.always("    %s", err)
+		failure.Left, failure.UndoErr = r.undoables(), err
+	}
+	return err
+}
+
+// undoables are the steps that are to be undone, the last one first.
+func (r *runner) undoables() (names []string) {
+	for _, t := range slices.Backward(r.tried) {
+		if t.undoable() && !t.refused() {
+			names = append(names, t.def.Name)
+		}
+	}
+	return names
+}
+
+// hasCalled reports whether a step has called a run that has a journal of its own.
+func (r *runner) hasCalled(def *stepDef) bool {
+	return slices.ContainsFunc(r.tried, func(t *trial) bool { return t.def == def && len(t.nested) > 0 })
 }
 
 // takeAllBack undoes the run, and completes its failure.
@@ -138,15 +177,15 @@ func (r *runner) undoStep(ctx context.Context, t *trial) (left []string, err err
 func (r *runner) takeBack(ctx context.Context, t *trial) (left []string, err error) {
 	body := newIndenter(&lenient{to: r.out.to}, "    ")
 	defer body.endLine()
-	if t.def.undo == nil && t.past != nil {
-		return r.takeBackNested(ctx, t, body)
-	}
 	if t.def.undo == nil {
-		return r.takeBackInner(ctx, t, body)
+		left, err = r.takeBackNested(ctx, t)
+		rest, innerErr := r.takeBackInner(ctx, t, body)
+		return append(left, rest...), errors.Join(err, innerErr)
 	}
 	ctx, cancel := r.undoContext(ctx)
 	defer cancel()
-	ctx = withScope(ctx, &scope{out: body, run: r, at: t})
+	ctx = withScope(ctx, &scope{out: body, run: r, at: t, undoing: true})
+	t.undoCalls = 0
 	if _, err := r.vm.call(ctx, reversing, t.def.undo, r.c()); err != nil {
 		return []string{t.def.Name}, r.veil.error(explained(ctx, err))
 	}
@@ -176,14 +215,19 @@ func (r *runner) undoContext(ctx context.Context) (context.Context, func()) {
 	}
 }
 
+// undoable reports whether there is a way to take the step back, and need.
+func (t *trial) undoable() bool {
+	if t.past != nil && t.past.undone {
+		return false
+	}
+	return t.def.undo != nil || len(t.inner) > 0 || len(t.nested) > 0
+}
+
 // takeBackInner undoes the runbooks that finished within a step.
 func (r *runner) takeBackInner(ctx context.Context, t *trial, body *indenter) (left []string, err error) {
 	var failures []error
 	for i := len(t.inner) - 1; i >= 0; i-- {
 		inner := t.inner[i]
-		if t.past != nil && inner.apart {
-			continue // its journal has seen to that
-		}
 		inner.out.to = newHeading(body, r.opts.announceAfter)
 		rest, err := inner.undo(ctx)
 		left = append(left, under(t.def.Name, rest)...)

@@ -32,7 +32,7 @@ return runbook {
     check { "no other node accepts writes", function(c)
       rivals.check(c.node, { accept_split = c.params.accept_split, fast = c.params.fast })
       return true
-    end },
+    end, again = true },
   },
 
   steps = {

@@ -35,7 +35,7 @@ return runbook {
     check { "no other node accepts writes", function(c)
       rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss, fast = c.params.fast, handover = c.params.handover })
       return true
-    end },
+    end, again = true },
   },
 
   steps = {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore/cluster"
@@ -37,6 +38,9 @@ func nestedRun(ctx context.Context, s *session, at setting, call nestedCall, opt
 			return err
 		}
 	}
+	if err := setAsideFinal(ctx, s, call.id); err != nil {
+		return engine.NotBegun(err)
+	}
 	book, err := loadRunbook(ctx, s, at, call.name)
 	if err != nil {
 		return engine.NotBegun(err)
@@ -54,6 +58,19 @@ func nestedRun(ctx context.Context, s *session, at setting, call nestedCall, opt
 	return carryOut(ctx, rec, call.args, opts)
 }
 
+// setAsideFinal puts out of the way what an earlier end of the run around has left
+// of a run that a step of finally calls: that is begun anew at each end.
+func setAsideFinal(ctx context.Context, s *session, id string) error {
+	key := id[strings.LastIndexByte(id, '.')+1:]
+	if _, err := os.Stat(runDir(s.site, id)); !strings.HasPrefix(key, "f") || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := waitEnded(ctx, s, id); err != nil {
+		return err
+	}
+	return setAside(s.site, id)
+}
+
 // reattach brings the earlier call of a nested run to its end. Fresh says that
 // there was none, or that it was undone.
 func reattach(ctx context.Context, s *session, call nestedCall, opts engine.RunOptions) (fresh bool, err error) {
@@ -66,6 +83,9 @@ func reattach(ctx context.Context, s *session, call nestedCall, opts engine.RunO
 	}
 	if err != nil {
 		return false, err
+	}
+	if record.Head.Runbook != call.name {
+		return false, fmt.Errorf("run %s on %s is one of %s, and %s was to be run under that name", call.id, s.site.Self.Name, record.Head.Runbook, call.name)
 	}
 	state := record.summary()
 	if state.Past {

@@ -45,6 +45,17 @@ func onNode[O, R any](module, name string, effect engine.Effect, doc string, run
 	}
 }
 
+// pastReturn is an operation that cannot be taken back.
+func pastReturn(op operation) operation {
+	bind := op.bind
+	op.bind = func(s *session) engine.Func {
+		f := bind(s)
+		f.NoReturn = true
+		return f
+	}
+	return op
+}
+
 // callOn runs an operation here where the node is this one, else there.
 func callOn[O, R any](ctx context.Context, s *session, node cluster.NodeName, full string, options O, run func(context.Context, *session, O) (R, error)) (R, error) {
 	var result R

@@ -53,10 +53,10 @@ func pgctlOperations() []operation {
 			}),
 		onNode("pg_ctl", "reload", engine.Change, "read the configuration again",
 			func(ctx context.Context, s *session, _ none) (none, error) { return none{}, s.server().Reload(ctx) }),
-		onNode("pg_ctl", "promote", engine.Change, "end recovery; prefer the triggerStandby runbook, which checks first",
+		pastReturn(onNode("pg_ctl", "promote", engine.Change, "end recovery, past the line of no return; prefer the triggerStandby runbook, which checks first",
 			func(ctx context.Context, s *session, o timeoutOption) (none, error) {
 				return none{}, s.server().Promote(ctx, orDefault(o.Timeout, time.Hour))
-			}),
+			})),
 	}
 }
 

@@ -51,9 +51,16 @@ func runNested(ctx context.Context, s *session, node cluster.NodeName, name stri
 	call := nestedCall{name: name, id: outer.id + "." + key, args: args, again: again, words: outer.words, passed: func() error { return engine.NoReturn(ctx) }}
 	if s.site.IsSelf(node) {
 		at := setting{view: viewOf(s.site), pinned: outer.at.pinned}
-		return "", nestedRun(ctx, s, at, call, engine.RunOptions{AssumeYes: true})
+		err := nestedRun(ctx, s, at, call, engine.RunOptions{AssumeYes: true})
+		engine.CallEnded(ctx, key)
+		return "", err
 	}
-	return "", runThere(ctx, s, node, call)
+	err = runThere(ctx, s, node, call)
+	var answered *remoteError
+	if err == nil || errors.As(err, &answered) {
+		engine.CallEnded(ctx, key)
+	}
+	return "", err
 }
 
 // planNested plans a runbook inside a step.
@@ -162,15 +169,13 @@ func mayHavePassed(ctx context.Context, s *session, book string, err error) bool
 		return remote.code == exitOperator && engine.HasBegun(err)
 	}
 	loaded, loadErr := loadRunbook(ctx, s, s.setting(), book)
-	return loadErr != nil || mayPass(loaded)
+	return loadErr != nil || loaded.MayPassNoReturn() || mayPass(loaded)
 }
 
-// mayPass reports whether a runbook can do what cannot be undone: by itself, or
-// by a runbook that it calls, whichever that is.
+// mayPass reports whether a runbook calls others: any of these may do what cannot
+// be undone.
 func mayPass(book *engine.Runbook) bool {
-	calls := func(src engine.Source) bool { return callsRunbooks.MatchString(src.Text) }
-	return slices.ContainsFunc(book.Steps, func(step engine.StepInfo) bool { return step.Irreversible }) ||
-		slices.ContainsFunc(book.Sources(), calls)
+	return slices.ContainsFunc(book.Sources(), func(src engine.Source) bool { return callsRunbooks.MatchString(src.Text) })
 }
 
 // callsRunbooks matches the module that runs other runbooks. A comment that

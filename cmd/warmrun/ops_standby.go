@@ -68,14 +68,14 @@ func standbyOperations() []operation {
 			}),
 		onNode("standby", "promotable", engine.Read, "that the node is a standby",
 			func(ctx context.Context, s *session, _ none) (none, error) { return none{}, s.self().Promotable(ctx) }),
-		onNode("standby", "trigger", engine.Change, "leave the trigger file",
+		pastReturn(onNode("standby", "trigger", engine.Change, "leave the trigger file, past the line of no return",
 			func(_ context.Context, s *session, o triggerOptions) (triggerResult, error) {
 				return triggerResult{s.site.Self.Trigger}, s.self().WriteTrigger(o.Fast)
-			}),
-		onNode("standby", "promote", engine.Change, "ask the server to end recovery and wait until it accepts writes",
+			})),
+		pastReturn(onNode("standby", "promote", engine.Change, "ask the server to end recovery, past the line of no return, and wait until it accepts writes",
 			func(ctx context.Context, s *session, o timeoutOption) (none, error) {
 				return none{}, s.server().Promote(ctx, orDefault(o.Timeout, time.Hour))
-			}),
+			})),
 		onNode("standby", "clear_trigger", engine.Change, "remove the trigger file",
 			func(_ context.Context, s *session, _ none) (none, error) { return none{}, s.self().ClearTrigger() }),
 		onNode("standby", "opened", engine.Wait, "timeline and LSN of a promoted server that accepts writes",

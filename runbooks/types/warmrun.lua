@@ -650,6 +650,7 @@ function step(table) end
 ---@field retries? integer how often it is tried again while it does not hold
 ---@field delay? duration how long to wait before each of these (default: 1s)
 ---@field hint? string what to do when it does not hold
+---@field again? boolean true: it must hold again when a run is resumed that has not passed the line of no return
 ---@field [1] string what must hold, as a sentence
 ---@field [2] fun(c: context): boolean, string? returns true, or false and why not; an error counts as false
 ---@field [3]? string why not, where the function does not say
@@ -1009,7 +1010,7 @@ function pg_ctl.control(node) end
 ---@return boolean
 function pg_ctl.may_control(node) end
 
----end recovery; prefer the triggerStandby runbook, which checks first (change)
+---end recovery, past the line of no return; prefer the triggerStandby runbook, which checks first (change)
 ---@param node string
 ---@param options? timeoutOption
 function pg_ctl.promote(node, options) end
@@ -1283,7 +1284,7 @@ function standby.progress(node) end
 ---@param node string
 function standby.promotable(node) end
 
----ask the server to end recovery and wait until it accepts writes (change)
+---ask the server to end recovery, past the line of no return, and wait until it accepts writes (change)
 ---@param node string
 ---@param options? timeoutOption
 function standby.promote(node, options) end
@@ -1331,7 +1332,7 @@ function standby.start_primary(node) end
 ---@return state
 function standby.state(node) end
 
----leave the trigger file (change)
+---leave the trigger file, past the line of no return (change)
 ---@param node string
 ---@param options? triggerOptions
 ---@return triggerResult
