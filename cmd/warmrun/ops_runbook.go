@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
-	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -169,18 +167,8 @@ func mayHavePassed(ctx context.Context, s *session, book string, err error) bool
 		return remote.code == exitOperator && engine.HasBegun(err)
 	}
 	loaded, loadErr := loadRunbook(ctx, s, s.setting(), book)
-	return loadErr != nil || loaded.MayPassNoReturn() || mayPass(loaded)
+	return loadErr != nil || loaded.MayPassNoReturn()
 }
-
-// mayPass reports whether a runbook calls others: any of these may do what cannot
-// be undone.
-func mayPass(book *engine.Runbook) bool {
-	return slices.ContainsFunc(book.Sources(), func(src engine.Source) bool { return callsRunbooks.MatchString(src.Text) })
-}
-
-// callsRunbooks matches the module that runs other runbooks. A comment that
-// names it counts too: that only makes a run more careful.
-var callsRunbooks = regexp.MustCompile(`\brunbooks\b`)
 
 // nestedOutput reads a nested run's standard error: its own error and hint
 // become this run's, its marks are taken over, and everything else is passed
