@@ -52,7 +52,8 @@ func (c *runsRollbackCommand) Run(ctx context.Context, p *process, g *globals) e
 		return err
 	}
 	defer s.Close()
-	s.run, s.color = g.Within, g.Color
+	s.joins(g.Within, g.Driver)
+	s.color = g.Color
 	caller, ctx, leave := p.calledBy(ctx, g.Attended)
 	defer leave()
 	lock, err := lockWithin(ctx, s, "rollback", "cluster")
@@ -80,7 +81,7 @@ func (p *process) goOn(ctx context.Context, g globals, prefix string, h *engine.
 	if err != nil {
 		return err
 	}
-	s.run = record.Head.ID
+	s.drive(record.Head.ID)
 	lock, err := lockRun(ctx, s, record.Head.Runbook, record.Head.Lock)
 	if err != nil {
 		return err
@@ -218,7 +219,7 @@ func (c *runsAbandonCommand) Run(ctx context.Context, p *process, g *globals) er
 	if err != nil {
 		return err
 	}
-	s.run = record.Head.ID
+	s.drive(record.Head.ID)
 	lock, err := lockRun(ctx, s, record.Head.Runbook, record.Head.Lock)
 	if err != nil {
 		return err
