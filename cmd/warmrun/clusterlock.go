@@ -33,6 +33,8 @@ type clusterLock struct {
 	journal *journal.Journal
 	// unfinished are runs that nodes know to be so.
 	unfinished []string
+	// before are the runs that had the nodes' locks last.
+	before []string
 	// overtaken is why the run is not this process's to drive any more.
 	overtaken error
 	// there takes the lock of another node.
@@ -85,7 +87,9 @@ func dialAll(ctx context.Context, s *session, nodes []cluster.Node) map[cluster.
 func (l *clusterLock) take(ctx context.Context, node cluster.Node, unreachable error) error {
 	if l.s.site.IsSelf(node.Name) {
 		here, err := takeLock(l.s.site, clusterLockName, l.holder)
-		l.here = here
+		if l.here = here; here != nil {
+			l.before = append(l.before, here.before.Run)
+		}
 		return lockedHere(l.s, err)
 	}
 	err := unreachable
@@ -93,7 +97,7 @@ func (l *clusterLock) take(ctx context.Context, node cluster.Node, unreachable e
 		var far *farLock
 		if far, err = l.there(ctx, l.s, node, lockRequest{lockHolder: l.holder}); err == nil {
 			l.far = append(l.far, far)
-			l.unfinished = append(l.unfinished, far.unfinished...)
+			l.unfinished, l.before = append(l.unfinished, far.unfinished...), append(l.before, far.before)
 			return nil
 		}
 	}
@@ -108,7 +112,7 @@ func (l *clusterLock) passOver(ctx context.Context, node cluster.NodeName, err e
 	case errors.As(err, &held):
 		return heldBy(held.holder, node)
 	case errors.As(err, &doubt):
-		return engine.NotBegun(hint.Wrap(fmt.Errorf("%s cannot tell which runs are unfinished: %w", node, doubt), "mend that on %s and repeat", node))
+		return engine.NotBegun(hint.Wrap(fmt.Errorf("%s cannot tell which runs are unfinished: %w", node, doubt), "on %s: %s", node, doubt.next))
 	case ctx.Err() != nil:
 		return engine.NotBegun(context.Cause(ctx))
 	case notInstalled(err):

@@ -11,6 +11,7 @@ import (
 
 	"github.com/warmrun/warmrun/engine/journal"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // lockCommand holds this node's part of the cluster lock for a run on another
@@ -40,6 +41,7 @@ type lockReply struct {
 	Unfinished []string `json:"unfinished,omitempty"`
 	// Doubt is why the node cannot tell which runs have not ended.
 	Doubt string `json:"doubt,omitempty"`
+	Hint  string `json:"hint,omitempty"` // what to do about it
 	// Error is why it could not be tried at all.
 	Error string `json:"error,omitempty"`
 }
@@ -101,7 +103,7 @@ func takeFor(site *cluster.Site, request lockRequest) (*lockFile, lockReply) {
 	open, parts, err := inTheWay(site)
 	if err != nil {
 		lock.giveBack()
-		return nil, lockReply{Doubt: err.Error()}
+		return nil, lockReply{Doubt: err.Error(), Hint: hint.Of(err)}
 	}
 	for _, part := range parts {
 		if part.Head.Outermost != request.Run {

@@ -43,7 +43,7 @@ var errNoLock = errors.New("it cannot be locked")
 
 // doubtError is a node that answers and cannot tell which runs have not ended: one
 // that must not be begun beside may be among them.
-type doubtError struct{ reason string }
+type doubtError struct{ reason, next string }
 
 func (e *doubtError) Error() string { return e.reason }
 
@@ -107,7 +107,7 @@ func (l *farLock) begin(request lockRequest) error {
 	case reply.Holder != nil:
 		return &heldError{*reply.Holder}
 	case reply.Doubt != "":
-		return &doubtError{reply.Doubt}
+		return &doubtError{reply.Doubt, reply.Hint}
 	case reply.Error != "":
 		return fmt.Errorf("%w: %s", errNoLock, reply.Error)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
@@ -104,6 +105,9 @@ func runOutermost(ctx context.Context, p *process, s *session, book *engine.Runb
 // runForAnother runs a runbook for a run on another node, which holds standard
 // input open.
 func runForAnother(ctx context.Context, p *process, s *session, book *engine.Runbook, c runCommand) error {
+	if c.as != "" && !validRunID(c.as) {
+		return usageError{fmt.Errorf("%q is not the ID of a run", c.as)}
+	}
 	caller, ctx, leave := p.calledBy(ctx, c.attended)
 	defer leave()
 	lock, err := lockWithin(ctx, s, book.Name, book.Lock)
@@ -183,6 +187,16 @@ func (l runLock) follow(rec *recorder) {
 		rec.copies = l.cluster
 		l.cluster.follow(rec.id, rec.j)
 	}
+}
+
+// nodes are the other nodes that are locked.
+func (l runLock) nodes() (names []cluster.NodeName) {
+	if l.cluster != nil {
+		for _, far := range l.cluster.far {
+			names = append(names, far.node)
+		}
+	}
+	return names
 }
 
 // lockRun takes the lock that a runbook asks for. "cluster" is shared by all
