@@ -274,8 +274,8 @@ func (s *state) takenOver() {
 	}
 }
 
-// wakesUp: the DR node drives a switchover and is stopped and cut off once the
-// fence is up, for so long that the other nodes take its locks for a dead one's.
+// wakesUp: the DR node drives a switchover and is stopped, and no longer reached,
+// once the fence is up, for so long that the other nodes take its locks for a dead one's.
 // Another node brings the run to its end. When the first process goes on, it does
 // nothing more: the fence stays, and the journal is the other's.
 func (s *state) wakesUp() {
@@ -293,7 +293,7 @@ func (s *state) wakesUp() {
 		s.Fatal(err)
 	}
 	id := s.runs(standby)[0].ID
-	s.DR.CutAll()
+	s.DR.StopSSH()
 	for _, n := range []*cluster.Node{primary, standby} {
 		for _, pid := range commandsOf(n, "lock") {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
@@ -307,7 +307,7 @@ func (s *state) wakesUp() {
 	if result := s.goOnWith(standby, "resume", id); result.Code != 0 {
 		s.Fatalf("%s\n%s\nwant it to come to its end", result, standby.Run("runs", "show", id).Stdout)
 	}
-	s.DR.RestoreAll()
+	s.DR.StartSSH()
 	if err := run.process.Signal(syscall.SIGCONT); err != nil {
 		s.Fatal(err)
 	}

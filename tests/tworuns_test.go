@@ -85,10 +85,10 @@ func (s *state) overtakenRun() {
 			}
 		}
 	}
-	s.DR.CutAll()
+	s.DR.StopSSH()
 	s.abandoned(s.DB1)
 	s.DB1.Must("switchover", "--drain", "0s")
-	s.DR.RestoreAll()
+	s.DR.StartSSH()
 	s.goOn(first)
 	s.failed(first.end(), 5, "has come in between")
 	s.asBefore(s.DB2, s.DB1)
