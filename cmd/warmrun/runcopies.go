@@ -274,13 +274,13 @@ func refuseUnfinished(ctx context.Context, s *session, lock runLock) error {
 	for _, r := range parts {
 		return stillUnderWay(r)
 	}
-	for _, r := range left {
-		if r.held != "" {
-			return stillUnderWay(r)
-		}
-		return unfinishedError(r)
+	switch {
+	case len(left) == 0:
+		return nil
+	case left[0].held != "":
+		return stillUnderWay(left[0])
 	}
-	return nil
+	return unfinishedError(left[0])
 }
 
 // validRunID reports whether a text can be the ID of a run, and so the name of a
