@@ -199,6 +199,8 @@ func (l *clusterLock) regain(ctx context.Context, lost *farLock) (*farLock, erro
 	case err == nil:
 		l.copyWhole(again)
 		return again, nil
+	case errors.As(err, &held) && held.holder.same(l.holder):
+		return nil, nil // a part of this run has taken it, and is under way there
 	case errors.As(err, &held):
 		return nil, overtakenBy(held.holder, node.Name, lost.lost)
 	case lost.missed:

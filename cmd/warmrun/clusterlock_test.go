@@ -175,6 +175,33 @@ func TestSameDriverRegains(t *testing.T) {
 	}
 }
 
+// TestPartHoldsTheLock: a part of the run that has lost its caller takes the lock
+// of its node for itself, and is not taken for somebody else.
+func TestPartHoldsTheLock(t *testing.T) {
+	l := newLocked(t)
+	s := l.session("dr")
+	s.drive("run")
+	first := l.must(s)
+	part := l.session("db2")
+	part.joins("run", s.driver)
+	lent := &lentLock{s: part, book: "triggerStandby"}
+	check := func(who string, check func(context.Context, string) error) {
+		t.Helper()
+		if err := check(t.Context(), ""); err != nil {
+			t.Errorf("%s: %v", who, err)
+		}
+	}
+	check("the part under the lock of its caller", lent.check)
+	l.lose(first, "db2")
+	check("the part, whose caller has lost the lock", lent.check)
+	check("the caller", first.check)
+	lent.release()
+	check("the caller, once the part has ended", first.check)
+	if first.far[1].lost != nil {
+		t.Errorf("the lock was not had again: %v", first.far[1].lost)
+	}
+}
+
 // TestStartPrimaryAsksForTheDriver: what starts an old primary is refused to a
 // process whose run another one drives now. A part of the run is not.
 func TestStartPrimaryAsksForTheDriver(t *testing.T) {
