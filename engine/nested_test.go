@@ -185,7 +185,7 @@ steps = { step { "work", run = function(c) psql.exec(c.node, "work") end } }`)
 	}
 }
 
-// TestBefore: what is asked before each step is asked within nested runs, too,
+// TestBefore: what is asked before each step, and each undo, is asked within nested runs, too,
 // and a no ends the run without that step having begun.
 func TestBefore(t *testing.T) {
 	w := &world{}
@@ -199,7 +199,7 @@ func TestBefore(t *testing.T) {
 		}
 		return nil
 	}})
-	if got, want := strings.Join(asked, ", "), "first, flush, block, stop"; got != want || err == nil {
+	if got, want := strings.Join(asked, ", "), "first, flush, block, stop, stop, block, flush, first"; got != want || err == nil {
 		t.Errorf("asked before %s, want %s; %v", got, want, err)
 	}
 	if got, want := names(w), "first, block, unblock, unfirst"; got != want {

@@ -21,7 +21,9 @@ type RunOptions struct {
 	// returns fails the run, so a journal that cannot be written stops it.
 	Observe func(Event) error
 	// Before is asked before every step, also of runbooks within; an error ends
-	// the run as a failure of the step does, which then has not begun.
+	// the run as a failure of the step does, which then has not begun, and
+	// ErrOvertaken ends it where it stands. It is asked before each undo, too,
+	// where only ErrOvertaken counts.
 	Before func(ctx context.Context, step string) error
 	// StopUndo, once closed, ends a running undo; what is left is reported.
 	StopUndo <-chan struct{}

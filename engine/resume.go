@@ -123,10 +123,16 @@ func (r *runner) goBack(ctx context.Context) error {
 	if failure.Step == "" && len(r.tried) > 0 {
 		failure.Step = r.tried[len(r.tried)-1].def.Name
 	}
+	if err := r.overtaken(ctx, failure.Step); err != nil {
+		return err
+	}
 	if err := r.settleNested(ctx, failure); err != nil {
 		return err
 	}
 	unrecorded := r.event(Event{Kind: GaveUp, Step: failure.Step, Error: reason})
 	r.takeAllBack(ctx, failure, unrecorded)
+	if errors.Is(failure.UndoErr, ErrOvertaken) {
+		return leave(failure.UndoErr)
+	}
 	return failure
 }

@@ -272,7 +272,11 @@ func (r *runner) steps(ctx context.Context) error {
 			return r.giveUp(ctx, def, context.Cause(ctx))
 		}
 		if r.opts.Before != nil {
-			if err := r.opts.Before(ctx, def.Name); err != nil {
+			err := r.opts.Before(ctx, def.Name)
+			if errors.Is(err, ErrOvertaken) {
+				return leave(err)
+			}
+			if err != nil {
 				return r.giveUp(ctx, def, err)
 			}
 		}

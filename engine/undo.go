@@ -20,6 +20,9 @@ var ErrUndoStopped = errors.New("the undo was stopped")
 
 // giveUp ends a run at a step that failed.
 func (r *runner) giveUp(ctx context.Context, def *stepDef, err error) error {
+	if overtaken := r.overtaken(ctx, def.Name); overtaken != nil {
+		return fmt.Errorf("step %s failed (%v), and nothing is undone: %w", def.Name, err, overtaken)
+	}
 	if def.Hint != "" && hint.Of(err) == "" {
 		err = hint.Wrap(err, "%s", def.Hint)
 	}
@@ -42,6 +45,9 @@ func (r *runner) giveUp(ctx context.Context, def *stepDef, err error) error {
 	// A run that can no longer be recorded is undone all the same.
 	unrecorded := r.event(Event{Kind: GaveUp, Step: def.Name, Error: err.Error()})
 	r.takeAllBack(ctx, failure, unrecorded)
+	if errors.Is(failure.UndoErr, ErrOvertaken) {
+		return fmt.Errorf("step %s failed (%v), and not all of the run was undone: %w", def.Name, err, leave(failure.UndoErr))
+	}
 	return failure
 }
 
@@ -131,6 +137,9 @@ func (r *runner) undo(ctx context.Context) (left []string, err error) {
 			left = append(left, t.def.Name)
 			failures = append(failures, fmt.Errorf("undo %s: %w", t.def.Name, ErrUndoStopped))
 			continue
+		}
+		if err := r.overtaken(ctx, t.def.Name); err != nil {
+			return append(left, t.def.Name), errors.Join(append(failures, err)...)
 		}
 		rest, err := r.undoStep(ctx, t)
 		left = append(left, rest...)

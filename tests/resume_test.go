@@ -30,6 +30,7 @@ func TestResume(t *testing.T) {
 		chapter{"a plan that was saved", (*state).savedPlan},
 		chapter{"its scripts are edited meanwhile", (*state).scriptsPinned},
 		chapter{"the node that drove it is gone", (*state).takenOver},
+		chapter{"the process that drove it wakes up", (*state).wakesUp},
 	)
 }
 
@@ -270,5 +271,51 @@ func (s *state) takenOver() {
 	s.DR.StartServer()
 	if runs := s.runs(s.DR); runs[0].ID != id || runs[0].State != "done" || runs[0].Node != standby.Name {
 		s.Errorf("dr lists %+v, want the run done by %s", runs[0], standby.Name)
+	}
+}
+
+// wakesUp: the DR node drives a switchover and is stopped, and no longer reached,
+// once the fence is up, for so long that the other nodes take its locks for a dead one's.
+// Another node brings the run to its end. When the first process goes on, it does
+// nothing more: the fence stays, and the journal is the other's.
+func (s *state) wakesUp() {
+	primary, standby := s.pair()
+	s.write(primary)
+	mark := primary.Path(filepath.Join(primary.Dir, "fenced"))
+	s.override(s.DR, "switchover", `    step { "promote"`, `    step { "pause", run = function(c) ssh.read("db1", "touch `+mark+`; while test ! -e `+mark+`.over; do sleep 0.1; done") end },
+    step { "promote"`)
+	run := s.start(s.DR, "switchover", "--drain", "0s")
+	cluster.Eventually(s, time.Minute, "the fence is up", func() (bool, error) {
+		_, err := os.Stat(mark)
+		return err == nil, nil
+	})
+	if err := run.process.Signal(syscall.SIGSTOP); err != nil {
+		s.Fatal(err)
+	}
+	id := s.runs(standby)[0].ID
+	s.DR.StopSSH()
+	for _, n := range []*cluster.Node{primary, standby} {
+		for _, pid := range commandsOf(n, "lock") {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				s.Fatal(err)
+			}
+		}
+	}
+	if err := os.WriteFile(mark+".over", nil, 0o644); err != nil {
+		s.Fatal(err)
+	}
+	if result := s.goOnWith(standby, "resume", id); result.Code != 0 {
+		s.Fatalf("%s\n%s\nwant it to come to its end", result, standby.Run("runs", "show", id).Stdout)
+	}
+	s.DR.StartSSH()
+	if err := run.process.Signal(syscall.SIGCONT); err != nil {
+		s.Fatal(err)
+	}
+	s.failed(run.end(), 5, "has come in between")
+	s.asBefore(standby, primary)
+	for _, n := range []*cluster.Node{primary, standby, s.DR} {
+		if runs := s.runs(n); runs[0].ID != id || runs[0].State != "done" || runs[0].Node != standby.Name {
+			s.Errorf("%s lists %+v, want the run done by %s", n.Name, runs[0], standby.Name)
+		}
 	}
 }

@@ -85,13 +85,10 @@ func (s *state) overtakenRun() {
 			}
 		}
 	}
-	hidden := s.DR.Path(filepath.Join(s.DR.Home, "local", "runs", "cluster.lock"))
-	if err := os.Rename(hidden, hidden+".away"); err != nil {
-		s.Fatal(err)
-	}
+	s.DR.StopSSH()
 	s.abandoned(s.DB1)
 	s.DB1.Must("switchover", "--drain", "0s")
-	s.asBefore(s.DB2, s.DB1)
+	s.DR.StartSSH()
 	s.goOn(first)
 	s.failed(first.end(), 5, "has come in between")
 	s.asBefore(s.DB2, s.DB1)

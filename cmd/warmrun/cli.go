@@ -22,6 +22,8 @@ type globals struct {
 	PGData string `name:"pgdata" help:"The data directory (default: $$PGDATA, then what the site says). With cluster.toml it must be the one given there." placeholder:"DIR" group:"Global flags:"`
 	Yes    bool   `short:"y" help:"Agree to every question." group:"Global flags:"`
 	Within string `hidden:""`
+	// Driver is the process that drives the run in Within; see session.
+	Driver string `hidden:""`
 	// As is the ID of a run that is part of the one in Within, and Again that it
 	// may have been begun before.
 	As    string `hidden:""`
@@ -183,7 +185,7 @@ func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Ru
 		return err
 	}
 	defer s.Close()
-	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within, attended: g.Attended, as: g.As, again: g.Again, words: verdicts{g.PartDone, g.PartRepeat}, color: g.Color || isTerminal(p.out)}
+	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within, driver: g.Driver, attended: g.Attended, as: g.As, again: g.Again, words: verdicts{g.PartDone, g.PartRepeat}, color: g.Color || isTerminal(p.out)}
 	for i, param := range book.Params {
 		if given := flags.FieldByName(fmt.Sprintf("Param%d", i)); !given.IsNil() {
 			command.args[param.Name] = fmt.Sprint(given.Elem().Interface())
@@ -315,7 +317,7 @@ func commands(picks func(name string, hidden bool) bool) []string {
 func firstWord(args []string) string {
 	for i := 0; i < len(args); i++ {
 		switch arg := args[i]; {
-		case arg == "--home" || arg == "--pgdata" || arg == "--within" || arg == "--as":
+		case arg == "--home" || arg == "--pgdata" || arg == "--within" || arg == "--driver" || arg == "--as":
 			i++
 		case !strings.HasPrefix(arg, "-"):
 			return arg

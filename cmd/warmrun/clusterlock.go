@@ -12,6 +12,7 @@ import (
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/engine/journal"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // clusterLock is the lock of a run on every node that could be reached when it
@@ -32,6 +33,12 @@ type clusterLock struct {
 	journal *journal.Journal
 	// unfinished are runs that nodes know to be so.
 	unfinished []string
+	// before are the runs that had the nodes' locks last.
+	before []string
+	// overtaken is why the run is not this process's to drive any more.
+	overtaken error
+	// there takes the lock of another node.
+	there func(context.Context, *session, cluster.Node, lockRequest) (*farLock, error)
 
 	stop chan struct{} // ends the heartbeat
 	beat sync.WaitGroup
@@ -43,7 +50,7 @@ const lockHeartbeat = 5 * time.Second
 // lockCluster takes the lock on all nodes, or fails with a lockedError and
 // holds none.
 func lockCluster(ctx context.Context, s *session, book string) (*clusterLock, error) {
-	l := &clusterLock{s: s, holder: holderOf(s, book), stop: make(chan struct{})}
+	l := &clusterLock{s: s, holder: holderOf(s, book), stop: make(chan struct{}), there: lockThere}
 	nodes := slices.SortedFunc(slices.Values(s.site.Nodes), func(a, b cluster.Node) int { return cmp.Compare(a.Name, b.Name) })
 	unreachable := dialAll(ctx, s, nodes)
 	for _, node := range nodes {
@@ -80,15 +87,17 @@ func dialAll(ctx context.Context, s *session, nodes []cluster.Node) map[cluster.
 func (l *clusterLock) take(ctx context.Context, node cluster.Node, unreachable error) error {
 	if l.s.site.IsSelf(node.Name) {
 		here, err := takeLock(l.s.site, clusterLockName, l.holder)
-		l.here = here
+		if l.here = here; here != nil {
+			l.before = append(l.before, here.before.Run)
+		}
 		return lockedHere(l.s, err)
 	}
 	err := unreachable
 	if err == nil {
 		var far *farLock
-		if far, err = lockThere(ctx, l.s, node, l.holder); err == nil {
+		if far, err = l.there(ctx, l.s, node, lockRequest{lockHolder: l.holder}); err == nil {
 			l.far = append(l.far, far)
-			l.unfinished = append(l.unfinished, far.unfinished...)
+			l.unfinished, l.before = append(l.unfinished, far.unfinished...), append(l.before, far.before)
 			return nil
 		}
 	}
@@ -98,9 +107,12 @@ func (l *clusterLock) take(ctx context.Context, node cluster.Node, unreachable e
 // passOver goes on without the part of a node, but not past another run.
 func (l *clusterLock) passOver(ctx context.Context, node cluster.NodeName, err error) error {
 	var held *heldError
+	var doubt *doubtError
 	switch {
 	case errors.As(err, &held):
 		return heldBy(held.holder, node)
+	case errors.As(err, &doubt):
+		return engine.NotBegun(hint.Wrap(fmt.Errorf("%s cannot tell which runs are unfinished: %w", node, doubt), "on %s: %s", node, doubt.next))
 	case ctx.Err() != nil:
 		return engine.NotBegun(context.Cause(ctx))
 	case notInstalled(err):
@@ -129,34 +141,43 @@ func (l *clusterLock) keep() {
 	}
 }
 
-// check makes sure that the run still holds its locks, before a step of it. A
-// run that was stopped or cut off for a while may have lost them; when another
-// run has had one of them meanwhile, nothing that was checked holds any more.
+// check makes sure that the run still holds its locks, before a step of it or the
+// undo of one. A run that was stopped or cut off for a while may have lost them;
+// when another run, or another driver of this one, has had one of them meanwhile,
+// nothing that was checked holds any more. A node that cannot be asked then is
+// gone on without, and asked again the next time.
 func (l *clusterLock) check(ctx context.Context, _ string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.overtaken != nil {
+		return l.overtaken
+	}
 	alive := make([]error, len(l.far))
 	var group sync.WaitGroup
 	for i, lock := range l.far {
 		group.Go(func() { alive[i] = lock.alive() })
 	}
 	group.Wait()
-	var kept []*farLock
-	var failed error
 	for i, lock := range l.far {
-		if alive[i] == nil || failed != nil {
-			kept = append(kept, lock)
+		if alive[i] == nil {
 			continue
 		}
 		again, err := l.regain(ctx, lock)
 		if again != nil {
-			kept = append(kept, again)
+			l.far[i] = again
 		}
-		failed = err
+		if errors.Is(err, engine.ErrOvertaken) {
+			l.overtaken = err
+		}
+		if err != nil {
+			return err
+		}
 	}
-	l.far = kept
-	return failed
+	return nil
 }
+
+// missedPatience is how long a node is waited for that could not be asked before.
+const missedPatience = 3 * time.Second
 
 // regain takes a lock again that was lost. Nil without an error is a node to go
 // on without.
@@ -166,16 +187,33 @@ func (l *clusterLock) regain(ctx context.Context, lost *farLock) (*farLock, erro
 	if err != nil {
 		return nil, err
 	}
-	again, err := lockThere(ctx, l.s, node, l.holder)
-	if err != nil {
-		return nil, l.passOver(ctx, node.Name, err)
+	if lost.missed {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, missedPatience)
+		defer cancel()
 	}
-	if again.before == l.holder.Run {
+	l.s.forget(node.Name) // what has lost the lock may be the connection
+	again, err := l.there(ctx, l.s, node, lockRequest{lockHolder: l.holder, Again: true})
+	var held *heldError
+	switch {
+	case err == nil:
 		l.copyWhole(again)
 		return again, nil
+	case errors.As(err, &held) && held.holder.same(l.holder):
+		return nil, nil // a part of this run has taken it, and is under way there
+	case errors.As(err, &held):
+		return nil, overtakenBy(held.holder, node.Name, lost.lost)
+	case lost.missed:
+		return nil, nil // which was said
 	}
-	again.release()
-	return nil, lockedError{fmt.Errorf("the lock on %s was lost (%v), and run %s has come in between", node.Name, lost.lost, again.before)}
+	lost.missed = ctx.Err() == nil
+	return nil, l.passOver(ctx, node.Name, err)
+}
+
+// overtakenBy is why a run ends where it stands that had lost a lock.
+func overtakenBy(h lockHolder, on cluster.NodeName, lost error) error {
+	err := fmt.Errorf("the lock on %s was lost (%v), and %s has come in between: %w", on, lost, h, engine.ErrOvertaken)
+	return lockedError{hint.Wrap(err, "nothing was undone, for that one may rest on it; see: warmrun runs list")}
 }
 
 // follow sends the whole journal of the run to the locked nodes. From then on

@@ -43,7 +43,7 @@ func (c *callCommand) serve(ctx context.Context, p *process, g *globals) (any, e
 		return nil, err
 	}
 	defer s.Close()
-	s.serving, s.run, s.err = true, request.Run, unread{p.err}
+	s.serving, s.run, s.driver, s.err = true, request.Run, request.Driver, unread{p.err}
 	for _, op := range operations() {
 		if op.local == nil {
 			continue

@@ -11,6 +11,7 @@ import (
 
 	"github.com/warmrun/warmrun/engine/journal"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // lockCommand holds this node's part of the cluster lock for a run on another
@@ -22,14 +23,25 @@ import (
 // connections.
 type lockCommand struct{}
 
+// lockRequest is the first line.
+type lockRequest struct {
+	lockHolder
+	// Again: it had the lock, lost it, and wants it only if nobody else, and no
+	// other driver of the same run, has had it since.
+	Again bool `json:"again,omitempty"`
+}
+
 // lockReply is the first answer.
 type lockReply struct {
-	// Holder is who has the lock, where it was refused.
+	// Holder is who has the lock, where it was refused, or has had it since.
 	Holder *lockHolder `json:"holder,omitempty"`
 	// Before is the run that had it last.
 	Before string `json:"before,omitempty"`
 	// Unfinished are the runs that have not ended, as far as this node knows.
 	Unfinished []string `json:"unfinished,omitempty"`
+	// Doubt is why the node cannot tell which runs have not ended.
+	Doubt string `json:"doubt,omitempty"`
+	Hint  string `json:"hint,omitempty"` // what to do about it
 	// Error is why it could not be tried at all.
 	Error string `json:"error,omitempty"`
 }
@@ -53,43 +65,54 @@ func (c *lockCommand) Run(ctx context.Context, p *process, g *globals) error {
 	if err != nil {
 		return usageError{fmt.Errorf("read who wants the lock: %w", err)}
 	}
-	var holder lockHolder
-	if err := json.Unmarshal(line, &holder); err != nil {
+	var request lockRequest
+	if err := json.Unmarshal(line, &request); err != nil {
 		return usageError{fmt.Errorf("read who wants the lock: %w", err)}
 	}
 	s, err := p.session(*g)
 	if err != nil {
 		return json.NewEncoder(p.out).Encode(lockReply{Error: err.Error()})
 	}
-	lock, reply := c.take(s.site, holder)
-	if err := json.NewEncoder(p.out).Encode(reply); err != nil || lock == nil {
-		return err
-	}
-	twin := &twin{site: s.site}
-	return errors.Join(answer(ctx, in, p.out, twin.answer), twin.close(), lock.Close())
+	return lendLock(ctx, s.site, request, in, p.out)
 }
 
-func (c *lockCommand) take(site *cluster.Site, holder lockHolder) (*lockFile, lockReply) {
-	lock, err := takeLock(site, clusterLockName, holder)
+// lendLock holds the lock of this node for as long as lines come.
+func lendLock(ctx context.Context, site *cluster.Site, request lockRequest, in *bufio.Reader, out io.Writer) error {
+	lock, reply := takeFor(site, request)
+	if err := json.NewEncoder(out).Encode(reply); err != nil || lock == nil {
+		return err
+	}
+	twin := &twin{site: site}
+	return errors.Join(answer(ctx, in, out, twin.answer), twin.close(), lock.Close())
+}
+
+func takeFor(site *cluster.Site, request lockRequest) (*lockFile, lockReply) {
+	lock, err := takeLock(site, clusterLockName, request.lockHolder)
 	var held *heldError
 	switch {
 	case errors.As(err, &held):
 		return nil, lockReply{Holder: &held.holder}
 	case err != nil:
 		return nil, lockReply{Error: err.Error()}
+	case request.Again && !lock.before.same(request.lockHolder):
+		lock.giveBack()
+		return nil, lockReply{Holder: &lock.before}
+	case request.Again:
+		return lock, lockReply{}
 	}
-	reply := lockReply{Before: lock.before.Run}
 	open, parts, err := inTheWay(site)
 	if err != nil {
-		return nil, lockReply{Error: errors.Join(err, lock.Close()).Error()}
+		lock.giveBack()
+		return nil, lockReply{Doubt: err.Error(), Hint: hint.Of(err)}
 	}
-	if len(parts) > 0 && parts[0].Head.Outermost != holder.Run {
-		inTheWay := parts[0].holder()
-		_ = lock.Close() // nothing was written that must last
-		return nil, lockReply{Holder: &inTheWay}
+	for _, part := range parts {
+		if part.Head.Outermost != request.Run {
+			lock.giveBack()
+			driven := part.holder()
+			return nil, lockReply{Holder: &driven}
+		}
 	}
-	reply.Unfinished = idsOf(open)
-	return lock, reply
+	return lock, lockReply{Before: lock.before.Run, Unfinished: idsOf(open)}
 }
 
 // twin is this node's copy of the journal of the run that holds its lock.

@@ -53,7 +53,8 @@ func (c *runsRollbackCommand) Run(ctx context.Context, p *process, g *globals) e
 		return err
 	}
 	defer s.Close()
-	s.run, s.color = g.Within, g.Color
+	s.joins(g.Within, g.Driver)
+	s.color = g.Color
 	caller, ctx, leave := p.calledBy(ctx, g.Attended)
 	defer leave()
 	lock, err := lockWithin(ctx, s, "rollback", "cluster")
@@ -81,17 +82,24 @@ func (p *process) goOn(ctx context.Context, g globals, prefix string, h *engine.
 	if err != nil {
 		return err
 	}
-	s.run = record.Head.ID
+	verb := "resume"
+	if h.Back {
+		verb = "rollback"
+	}
+	if err := drivenHere(s, record, verb); err != nil {
+		return err
+	}
+	s.drive(record.Head.ID)
 	lock, err := lockRun(ctx, s, record.Head.Runbook, record.Head.Lock)
 	if err != nil {
 		return err
 	}
 	defer lock.release()
 	// Only now nobody else drives it, and what was written last can be had.
-	if record, err = gather(ctx, s, s.run); err != nil {
+	if record, err = gather(ctx, s, s.run, lock.nodes()...); err != nil {
 		return err
 	}
-	if err := mayGoOn(ctx, s, record, h.Back); err != nil {
+	if err := mayGoOn(ctx, s, record, lock, h.Back); err != nil {
 		return err
 	}
 	err = continueRun(ctx, s, s.run, h, p.runOptions(s, lock), lock.follow)
@@ -101,15 +109,22 @@ func (p *process) goOn(ctx context.Context, g globals, prefix string, h *engine.
 	return explainGoOn(err, record)
 }
 
+// drivenHere refuses to touch a run of another node that has not locked all: its
+// process there cannot be told from one that has ended.
+func drivenHere(s *session, r runRecord, verb string) error {
+	node := r.driver().Node
+	if r.Head.Lock == "cluster" || s.site.IsSelf(node) {
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("run %s was driven by %s, and has locked no other node", r.Head.ID, node), "nothing was done; on %s: warmrun runs %s %s", node, verb, r.Head.ID)
+}
+
 // mayGoOn refuses what has ended, or must not go the way that is asked for.
-func mayGoOn(ctx context.Context, s *session, r runRecord, back bool) error {
+func mayGoOn(ctx context.Context, s *session, r runRecord, lock runLock, back bool) error {
 	state := r.summary()
 	id := r.Head.ID
-	held, err := journal.Held(journalPath(s.site, id))
 	switch {
-	case err != nil:
-		return err
-	case held:
+	case r.held != "":
 		return stillUnderWay(r)
 	case id != r.Head.Outermost:
 		return usageError{hint.Wrap(fmt.Errorf("%s is a part of run %s", id, r.Head.Outermost), "see: warmrun runs show %s", r.Head.Outermost)}
@@ -120,21 +135,40 @@ func mayGoOn(ctx context.Context, s *session, r runRecord, back bool) error {
 	case back && state.Past:
 		return hint.Wrap(fmt.Errorf("run %s: %w", id, engine.ErrPastReturn), "nothing was done; go on with it: warmrun runs resume %s", id)
 	}
-	return refuseOvertaken(s, r)
+	if key := r.strayPart(); key != "" {
+		return hint.Wrap(fmt.Errorf("run %s has called a part of itself, %s.%s, that none of the journals that can be read tells of: one that goes further is missing", id, id, key),
+			"nothing was done; repeat when every node answers; where that cannot be, give the run up as it is: warmrun runs abandon %s", id)
+	}
+	return refuseOvertaken(ctx, s, r, lock)
 }
 
 // refuseOvertaken refuses to go on with a run after which another has changed
-// the cluster: nothing that it knows holds any more.
-func refuseOvertaken(s *session, r runRecord) error {
-	if r.Head.Lock != "cluster" {
+// the cluster: nothing that it knows holds any more. Runs that this node has no
+// journal of are known by the nodes that they have locked.
+func refuseOvertaken(ctx context.Context, s *session, r runRecord, lock runLock) error {
+	if lock.cluster == nil {
 		return nil
 	}
-	all, err := allRuns(s.site)
+	others, err := allRuns(s)
 	if err != nil {
 		return err
 	}
-	for _, other := range all {
-		if other.Head.Lock == "cluster" && other.Head.Outermost == other.Head.ID && other.Head.Began.After(r.driver().At) &&
+	for _, id := range lock.cluster.before {
+		if id == "" || id == r.Head.ID || slices.ContainsFunc(others, func(o runRecord) bool { return o.Head.ID == id }) {
+			continue
+		}
+		other, err := gather(ctx, s, id, lock.nodes()...)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was refused before it had begun
+		}
+		if err != nil {
+			return err
+		}
+		others = append(others, other)
+	}
+	for _, other := range others {
+		// While a run is unfinished no other begins that knows of it.
+		if other.Head.Lock == "cluster" && other.Head.Outermost == other.Head.ID && other.Head.Began.After(r.Head.Began) &&
 			other.Head.ID != r.Head.ID && other.summary().State != engine.Untouched {
 			return hint.Wrap(fmt.Errorf("run %s has changed the cluster since run %s stopped", other.Head.ID, r.Head.ID),
 				"nothing was done; look at: warmrun status")
@@ -196,7 +230,7 @@ func findRun(ctx context.Context, s *session, prefix string) (runRecord, error) 
 	if !validRunID(prefix) {
 		return runRecord{}, usageError{hint.Wrap(fmt.Errorf("%q is not the ID of a run", prefix), "see: warmrun runs list")}
 	}
-	all, err := allRuns(s.site)
+	all, err := allRuns(s)
 	if err != nil {
 		return runRecord{}, err
 	}
@@ -238,14 +272,20 @@ func (c *runsAbandonCommand) Run(ctx context.Context, p *process, g *globals) er
 	if err != nil {
 		return err
 	}
-	s.run = record.Head.ID
+	if err := drivenHere(s, record, "abandon"); err != nil {
+		return err
+	}
+	s.drive(record.Head.ID)
 	lock, err := lockRun(ctx, s, record.Head.Runbook, record.Head.Lock)
 	if err != nil {
 		return err
 	}
 	defer lock.release()
-	if record, err = gather(ctx, s, s.run); err != nil {
+	if record, err = gather(ctx, s, s.run, lock.nodes()...); err != nil {
 		return err
+	}
+	if record.held != "" {
+		return stillUnderWay(record)
 	}
 	if !record.open() {
 		return hint.Wrap(fmt.Errorf("run %s is not unfinished", s.run), "nothing was done; see: warmrun runs show %s", s.run)

@@ -25,6 +25,10 @@ type farLock struct {
 	lines      chan []byte   // the answers; closed when there are no more
 	quit       chan struct{} // closed when nobody wants answers any more
 
+	ending sync.Once
+	// missed: the lock was lost, and the node could not be asked for it again.
+	missed bool
+
 	mu   sync.Mutex // one question at a time
 	lost error      // why the lock may be gone
 	// noCopies: the node has said that it cannot keep a copy of the journal.
@@ -37,10 +41,16 @@ const lockAnswer = 10 * time.Second
 // errNoLock is why a node that answers has no part in the cluster lock.
 var errNoLock = errors.New("it cannot be locked")
 
+// doubtError is a node that answers and cannot tell which runs have not ended: one
+// that must not be begun beside may be among them.
+type doubtError struct{ reason, next string }
+
+func (e *doubtError) Error() string { return e.reason }
+
 // lockThere takes the lock of another node. When another run holds it the error
 // is a *heldError. The lock outlives ctx: what a run undoes after it was
 // interrupted it undoes under its lock.
-func lockThere(ctx context.Context, s *session, node cluster.Node, holder lockHolder) (*farLock, error) {
+func lockThere(ctx context.Context, s *session, node cluster.Node, request lockRequest) (*farLock, error) {
 	client, err := s.client(ctx, node.Name)
 	if err != nil {
 		return nil, err
@@ -49,9 +59,14 @@ func lockThere(ctx context.Context, s *session, node cluster.Node, holder lockHo
 	if err != nil {
 		return nil, err
 	}
-	l := &farLock{node: node.Name, stream: stream, lines: make(chan []byte), quit: make(chan struct{})}
+	return beginLock(node.Name, stream, request)
+}
+
+// beginLock asks the `warmrun lock` at the other end of a stream for the lock.
+func beginLock(node cluster.NodeName, stream io.ReadWriteCloser, request lockRequest) (*farLock, error) {
+	l := &farLock{node: node, stream: stream, lines: make(chan []byte), quit: make(chan struct{})}
 	go l.read()
-	if err := l.begin(holder); err != nil {
+	if err := l.begin(request); err != nil {
 		return nil, errors.Join(err, l.end())
 	}
 	return l, nil
@@ -74,12 +89,12 @@ func (l *farLock) read() {
 	}
 }
 
-func (l *farLock) begin(holder lockHolder) error {
-	request, err := json.Marshal(holder)
+func (l *farLock) begin(request lockRequest) error {
+	text, err := json.Marshal(request)
 	if err != nil {
 		return err
 	}
-	line, err := l.ask(append(request, '\n'))
+	line, err := l.ask(append(text, '\n'))
 	if err != nil {
 		return err
 	}
@@ -91,6 +106,8 @@ func (l *farLock) begin(holder lockHolder) error {
 	switch {
 	case reply.Holder != nil:
 		return &heldError{*reply.Holder}
+	case reply.Doubt != "":
+		return &doubtError{reply.Doubt, reply.Hint}
 	case reply.Error != "":
 		return fmt.Errorf("%w: %s", errNoLock, reply.Error)
 	}
@@ -151,10 +168,12 @@ func (l *farLock) copy(request copyRequest) error {
 // release releases the lock, and does not care how its process ended.
 func (l *farLock) release() { _ = l.end() }
 
-func (l *farLock) end() error {
-	close(l.quit)
-	err := l.stream.Close()
-	for range l.lines { // until the reader has ended
-	}
+func (l *farLock) end() (err error) {
+	l.ending.Do(func() {
+		close(l.quit)
+		err = l.stream.Close()
+		for range l.lines { // until the reader has ended
+		}
+	})
 	return err
 }

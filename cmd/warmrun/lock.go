@@ -22,6 +22,7 @@ const clusterLockName = "cluster"
 // lockHolder is the run that holds a lock, for whoever finds it locked.
 type lockHolder struct {
 	Run     string           `json:"run"` // the outermost run's ID
+	Driver  string           `json:"driver,omitempty"`
 	Runbook string           `json:"runbook"`
 	User    string           `json:"user"`
 	Node    cluster.NodeName `json:"node"` // where it was started
@@ -35,7 +36,12 @@ func holderOf(s *session, book string) lockHolder {
 	if err != nil {
 		who = fmt.Sprintf("user %d", os.Geteuid())
 	}
-	return lockHolder{Run: s.run, Runbook: book, User: who, Node: s.site.Self.Name, PID: os.Getpid(), Since: time.Now()}
+	return lockHolder{Run: s.run, Driver: s.driver, Runbook: book, User: who, Node: s.site.Self.Name, PID: os.Getpid(), Since: time.Now()}
+}
+
+// same reports whether two holders are the same process driving the same run.
+func (h lockHolder) same(other lockHolder) bool {
+	return h.Run == other.Run && h.Driver == other.Driver
 }
 
 func (h lockHolder) String() string {
@@ -95,10 +101,21 @@ func takeLock(site *cluster.Site, name string, holder lockHolder) (*lockFile, er
 		return nil, errors.Join(err, f.Close())
 	}
 	l := &lockFile{f: f, before: readHolder(f)}
-	if text, err := json.Marshal(holder); err == nil && f.Truncate(0) == nil {
-		_, _ = f.WriteAt(append(text, '\n'), 0)
-	}
+	l.note(holder)
 	return l, nil
+}
+
+func (l *lockFile) note(holder lockHolder) {
+	if text, err := json.Marshal(holder); err == nil && l.f.Truncate(0) == nil {
+		_, _ = l.f.WriteAt(append(text, '\n'), 0)
+	}
+}
+
+// giveBack releases the lock as if it had not been taken: who held it before is
+// what a run goes by that has lost it.
+func (l *lockFile) giveBack() {
+	l.note(l.before)
+	_ = l.Close() // nothing was written that must last
 }
 
 // readHolder reads who has a lock, or had it; the zero holder is nobody known.
@@ -114,11 +131,13 @@ func readHolder(f *os.File) lockHolder {
 
 // lockHere takes this node's part of the cluster lock for the run that s
 // belongs to, or finds that the run around this one holds it. The lock it gives
-// is nil then.
+// is nil then. What a driver asks for after another has taken its run over finds
+// the lock held. A part of the run may go on to its end: the new driver waits for
+// it.
 func lockHere(s *session, book string) (*lockFile, error) {
 	lock, err := takeLock(s.site, clusterLockName, holderOf(s, book))
 	var held *heldError
-	if errors.As(err, &held) && held.holder.Run == s.run && s.run != "" {
+	if errors.As(err, &held) && held.holder.Run == s.run && (s.part || held.holder.Driver == s.driver) && s.run != "" {
 		return nil, nil
 	}
 	return lock, lockedHere(s, err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // fenceOptions is a cut: WAL of the timeline past LSN is refused from now on.
@@ -150,10 +151,35 @@ func warnUnfenced(ctx context.Context, s *session, node cluster.NodeName, o fenc
 	say(ctx, s, "Mend the archive on %s; then see with warmrun status that it follows, and take a new base copy of it if not", node)
 }
 
-// lowerFence takes back what raiseFence has done with the same options.
+// lowerFence takes back what raiseFence has done with the same options, unless
+// the promotion has come after it all the same, by whoever went on with the run.
 func lowerFence(ctx context.Context, s *session, promoted cluster.NodeName, o fenceOptions) error {
+	if err := notPromoted(ctx, s, promoted, o.Timeline); err != nil {
+		return err
+	}
 	o.By = raisedBy(o.By, promoted)
 	return clearFences(ctx, s, promoted, o)
+}
+
+// notPromoted refuses where the node that was to be promoted cannot say that it
+// was not, and where another that answers has the history of a promotion.
+func notPromoted(ctx context.Context, s *session, promoted cluster.NodeName, timeline walcore.Timeline) error {
+	reason, err := callOn(ctx, s, promoted, "standby.underway", underwayOptions{timeline}, promotionUnderway)
+	if err != nil {
+		return hint.Wrap(fmt.Errorf("the fence stays: %s cannot be asked whether it was promoted: %w", promoted, err),
+			"when it answers, on the old primary: warmrun lowerFence")
+	}
+	for _, n := range s.site.Nodes {
+		offshoots, err := offshootsOf(ctx, s, n.Name, timeline)
+		if err == nil && len(offshoots) > 0 && reason == "" {
+			reason = fmt.Sprintf("%s has the history of timeline %d, which left timeline %d at %s", n.Name, offshoots[0].Timeline, timeline, offshoots[0].LSN)
+		}
+	}
+	if reason != "" {
+		return hint.Wrap(fmt.Errorf("the fence on timeline %d stays, it is right: %s", timeline, reason),
+			"look at: warmrun status; the old primary must become a standby of the new one, there: warmrun switchback --erase --rebuild-only")
+	}
+	return nil
 }
 
 func clearFences(ctx context.Context, s *session, promoted cluster.NodeName, o fenceOptions) error {

@@ -104,7 +104,7 @@ func runThere(ctx context.Context, s *session, node cluster.NodeName, call neste
 
 // asPart are the flags of a run that is part of this one.
 func (s *session) asPart(id string) []string {
-	words := []string{"--yes", "--attended", "--within", s.run, "--as", id}
+	words := []string{"--yes", "--attended", "--within", s.run, "--driver", s.driver, "--as", id}
 	if s.color {
 		words = append(words, "--color")
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/warmrun/warmrun/engine/journal"
 	"github.com/warmrun/warmrun/walcore/atomicfile"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // runDir is the directory of a run on this node.
@@ -43,28 +44,45 @@ func unmarkOpen(site *cluster.Site, id string) error {
 // not written who it is, is fs.ErrNotExist.
 func readRecord(site *cluster.Site, id string) (runRecord, error) {
 	entries, err := journal.Read(journalPath(site, id))
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return runRecord{}, err
+	}
+	if err != nil {
+		return runRecord{}, damagedHere(site, id, err)
 	}
 	r, err := parseRecord(entries)
 	if errors.Is(err, errNoHead) {
 		return r, fmt.Errorf("%s: %w", journalPath(site, id), fs.ErrNotExist)
 	}
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", journalPath(site, id), err)
+		return r, damagedHere(site, id, fmt.Errorf("%s: %w", journalPath(site, id), err))
 	}
 	return r, nil
 }
 
+// damagedHere says what can be done about a journal that cannot be read.
+func damagedHere(site *cluster.Site, id string, err error) error {
+	return hint.Wrap(err, "mend that, or move %s out of the way: then the copy of another node counts, if there is one", runDir(site, id))
+}
+
+// openMarks lists the IDs of the runs that are marked as open.
+func openMarks(site *cluster.Site) ([]string, error) {
+	marks, err := filepath.Glob(filepath.Join(site.Local("runs"), "*", openMark))
+	for i, mark := range marks {
+		marks[i] = filepath.Base(filepath.Dir(mark))
+	}
+	return marks, err
+}
+
 // openRuns lists the runs that have not ended as far as this node knows.
 func openRuns(site *cluster.Site) ([]runRecord, error) {
-	marks, err := filepath.Glob(filepath.Join(site.Local("runs"), "*", openMark))
+	marks, err := openMarks(site)
 	if err != nil {
 		return nil, err
 	}
 	var open []runRecord
-	for _, mark := range marks {
-		r, err := readRecord(site, filepath.Base(filepath.Dir(mark)))
+	for _, id := range marks {
+		r, err := readRecord(site, id)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue

@@ -58,25 +58,36 @@ type scriptInfo struct {
 	SHA256 string `json:"sha256"`
 }
 
-// allRuns reads all runs that this node knows, the newest first.
-func allRuns(site *cluster.Site) ([]runRecord, error) {
-	paths, err := filepath.Glob(site.Local("runs", "*", "journal"))
+// allRuns reads all runs that this node knows, the newest first. A journal that
+// cannot be read is named and passed over.
+func allRuns(s *session) ([]runRecord, error) {
+	paths, err := filepath.Glob(s.site.Local("runs", "*", "journal"))
 	if err != nil {
 		return nil, err
 	}
 	var all []runRecord
 	for _, path := range paths {
-		r, err := readRecord(site, filepath.Base(filepath.Dir(path)))
+		r, err := readRecord(s.site, filepath.Base(filepath.Dir(path)))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			s.complain(err)
+			continue
 		}
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b runRecord) int { return b.Head.Began.Compare(a.Head.Began) })
 	return all, nil
+}
+
+// complain prints an error that does not end the command.
+func (s *session) complain(err error) {
+	message, next := describe(err)
+	fmt.Fprintf(s.err, "warmrun: %s\n", message)
+	if next != "" {
+		fmt.Fprintf(s.err, "warmrun: hint: %s\n", next)
+	}
 }
 
 // describe puts a run into the form that is printed.
@@ -90,6 +101,7 @@ func (r runRecord) describe(site *cluster.Site) (runInfo, error) {
 	if err != nil {
 		return info, err
 	}
+	held = held || r.held != ""
 	switch outermost := r.Head.ID == r.Head.Outermost; {
 	case r.Abandoned != nil:
 		info.State = "abandoned"
@@ -131,9 +143,9 @@ func (c *runsListCommand) Run(ctx context.Context, p *process, g *globals) error
 	defer s.Close()
 	s.quiet, s.connectTimeout = true, statusConnect
 	if err := refresh(ctx, s); err != nil {
-		return err
+		s.complain(err)
 	}
-	all, err := allRuns(s.site)
+	all, err := allRuns(s)
 	if err != nil {
 		return err
 	}

@@ -140,6 +140,10 @@ type runRecord struct {
 	raw   []json.RawMessage
 	plain []engine.Event
 	lines int
+	// held is the node on which a process writes it, and parts are the keys of the
+	// runs within it that nodes have journals of, as far as gather has asked.
+	held  cluster.NodeName
+	parts []string
 }
 
 // parseRecord reads the entries of a journal.
@@ -178,8 +182,12 @@ func parseRecord(entries [][]byte) (runRecord, error) {
 var errNoHead = errors.New("the journal has no beginning")
 
 // beyond reports whether a record knows more than another copy of it. One that
-// was taken over counts more than the one that its former driver went on with.
+// was taken over counts more than the one that its former driver went on with, and
+// what the operator has given up stays so.
 func (r runRecord) beyond(other runRecord) bool {
+	if (r.Abandoned == nil) != (other.Abandoned == nil) {
+		return r.Abandoned != nil
+	}
 	if len(r.Taken) != len(other.Taken) {
 		return len(r.Taken) > len(other.Taken)
 	}

@@ -192,13 +192,18 @@ func TestTwin(t *testing.T) {
 	}
 }
 
-// TestLatestCopy: the copy that was taken over counts, then the longer one.
+// TestLatestCopy: the copy that was given up counts, then the one that was taken
+// over, then the longer one.
 func TestLatestCopy(t *testing.T) {
 	short, long, taken := runRecord{lines: 3}, runRecord{lines: 9}, runRecord{lines: 5, Taken: []runTaken{{}}}
+	given := runRecord{lines: 2, Abandoned: &runTaken{}}
 	for _, test := range []struct {
 		a, b runRecord
 		want bool
-	}{{long, short, true}, {short, long, false}, {short, short, false}, {taken, long, true}, {long, taken, false}} {
+	}{
+		{long, short, true}, {short, long, false}, {short, short, false}, {taken, long, true}, {long, taken, false},
+		{given, taken, true}, {taken, given, false}, {given, given, false},
+	} {
 		if got := test.a.beyond(test.b); got != test.want {
 			t.Errorf("%d lines and %d owners beyond %d and %d: %v", test.a.lines, len(test.a.Taken), test.b.lines, len(test.b.Taken), got)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
@@ -20,6 +21,7 @@ type runCommand struct {
 	plan   bool
 	out    string // the file that the plan is saved in
 	within string // the run that called this one from another node
+	driver string // the process that drives that one
 	// attended: the run around this one holds standard input open.
 	attended bool
 	as       string // the ID that the run has as a part of that one
@@ -32,7 +34,10 @@ type runCommand struct {
 
 // runRunbook runs or plans a loaded runbook.
 func (p *process) runRunbook(ctx context.Context, s *session, book *engine.Runbook, c runCommand) error {
-	s.run, s.color = c.within, c.color
+	s.color = c.color
+	if c.within != "" {
+		s.joins(c.within, c.driver)
+	}
 	switch {
 	case c.plan:
 		return p.planRunbook(ctx, s, book, c)
@@ -76,7 +81,7 @@ func runOutermost(ctx context.Context, p *process, s *session, book *engine.Runb
 	if err := checkRunsOn(ctx, s, book); err != nil {
 		return engine.NotBegun(err)
 	}
-	s.run = newRunID(book.Name, string(s.site.Self.Name), time.Now())
+	s.drive(newRunID(book.Name, string(s.site.Self.Name), time.Now()))
 	lock, err := lockRun(ctx, s, book.Name, book.Lock)
 	if err != nil {
 		return err
@@ -101,6 +106,9 @@ func runOutermost(ctx context.Context, p *process, s *session, book *engine.Runb
 // runForAnother runs a runbook for a run on another node, which holds standard
 // input open.
 func runForAnother(ctx context.Context, p *process, s *session, book *engine.Runbook, c runCommand) error {
+	if c.as != "" && !validRunID(c.as) {
+		return usageError{fmt.Errorf("%q is not the ID of a run", c.as)}
+	}
 	caller, ctx, leave := p.calledBy(ctx, c.attended)
 	defer leave()
 	lock, err := lockWithin(ctx, s, book.Name, book.Lock)
@@ -188,6 +196,16 @@ func (l runLock) follow(rec *recorder) {
 	}
 }
 
+// nodes are the other nodes that are locked.
+func (l runLock) nodes() (names []cluster.NodeName) {
+	if l.cluster != nil {
+		for _, far := range l.cluster.far {
+			names = append(names, far.node)
+		}
+	}
+	return names
+}
+
 // lockRun takes the lock that a runbook asks for. "cluster" is shared by all
 // runbooks that change the state of the cluster, on all nodes; "node" keeps a
 // runbook from overlapping with itself on one node.
@@ -235,26 +253,32 @@ type lentLock struct {
 	own   *lockFile
 	lent  bool // it was the calling run's when this one began
 	begun bool
+	// overtaken is why the run is not to be gone on with any more.
+	overtaken error
 }
 
 func (l *lentLock) check(context.Context, string) error {
 	if l.own != nil {
-		return nil
+		return l.overtaken
 	}
 	own, err := lockHere(l.s, l.book)
+	first := !l.begun
+	var locked lockedError
+	if errors.As(err, &locked) && !first {
+		return fmt.Errorf("the run that called this one has lost its lock: %w: %w", locked, engine.ErrOvertaken)
+	}
 	if err != nil {
 		return err
 	}
-	first := !l.begun
 	l.own, l.begun = own, true
 	if first {
 		l.lent = own == nil
 		return nil
 	}
 	if own != nil && l.lent && own.before.Run != l.s.run {
-		return lockedError{fmt.Errorf("the run that called this one has lost its lock on %s, and run %s has come in between", l.s.site.Self.Name, own.before.Run)}
+		l.overtaken = overtakenBy(own.before, l.s.site.Self.Name, errors.New("by the run that called this one"))
 	}
-	return nil
+	return l.overtaken
 }
 
 func (l *lentLock) release() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +40,11 @@ type session struct {
 	err  io.Writer
 	yes  bool
 	run  string // the outermost run this command is part of
+	// driver is a random word for the process that drives that run: after a
+	// take-over the run has another.
+	driver string
+	// part: this process runs a part of the run, for a driver elsewhere.
+	part bool
 	// color lets runs on other nodes write in colour.
 	color bool
 
@@ -74,6 +80,12 @@ func newSession(site *cluster.Site, out, errOut io.Writer) *session {
 	return &session{site: site, out: out, err: errOut, connectTimeout: 15 * time.Second,
 		links: map[cluster.NodeName]*link{}, shipping: map[cluster.NodeName]*link{}}
 }
+
+// drive makes this process the one that drives a run from now on.
+func (s *session) drive(run string) { s.run, s.driver = run, rand.Text() }
+
+// joins makes this process part of a run that another one drives.
+func (s *session) joins(run, driver string) { s.run, s.driver, s.part = run, driver, true }
 
 // Close ends every connection.
 func (s *session) Close() error {
@@ -183,6 +195,7 @@ type callRequest struct {
 	Protocol int             `json:"protocol"`
 	Version  string          `json:"version"`
 	Run      string          `json:"run,omitempty"`
+	Driver   string          `json:"driver,omitempty"`
 	Args     json.RawMessage `json:"args"`
 }
 
@@ -209,7 +222,7 @@ func (s *session) call(ctx context.Context, name cluster.NodeName, op string, ar
 	if err != nil {
 		return err
 	}
-	request, err := json.Marshal(callRequest{Protocol: callProtocol, Version: version, Run: s.run, Args: raw})
+	request, err := json.Marshal(callRequest{Protocol: callProtocol, Version: version, Run: s.run, Driver: s.driver, Args: raw})
 	if err != nil {
 		return err
 	}

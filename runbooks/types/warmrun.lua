@@ -455,6 +455,7 @@ function lsn(text) end
 ---@class (exact) runCopy
 ---@field lines? string
 ---@field held? boolean
+---@field parts? string[]
 
 ---@class (exact) runOptions
 ---@field id? string

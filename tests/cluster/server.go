@@ -143,6 +143,16 @@ func (n *Node) Uncut() {
 	n.startSSH(n.sshd.Port)
 }
 
+// StopSSH ends the node's ssh server: no other node reaches it any more, and what
+// runs there goes on.
+func (n *Node) StopSSH() { n.sshd.Stop() }
+
+// StartSSH brings the ssh server back.
+func (n *Node) StartSSH() {
+	n.c.t.Helper()
+	n.startSSH(n.sshd.Port)
+}
+
 // killAll ends every process of the node that is left.
 func (n *Node) killAll(ctx context.Context) error {
 	for {
