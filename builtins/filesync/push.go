@@ -157,7 +157,8 @@ func (p *push) send(ctx context.Context, s *stream, q *queue) error {
 			}
 			j, ok := q.take(room)
 			parts.add(j)
-			return j, ok, parts.finish()
+			_, err := parts.finish()
+			return j, ok, err
 		},
 		again:     q.put,
 		inspector: p.opts.inspector,
