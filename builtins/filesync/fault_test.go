@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/warmrun/warmrun/walcore/hint"
@@ -148,19 +149,22 @@ func TestCancel(t *testing.T) {
 
 func TestSecondCopyAtTheSameTimeIsRefused(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, run func(from, to string, o Options) (Summary, error)) {
-		from, to := sampleTree(t), t.TempDir()
-		held, err := openTree(t.Context(), to, treeOptions{exclude: true})
-		must(t, err)
-		_, err = run(from, to, Options{})
-		checkErrorIs(t, err, ErrLocked)
-		if hint.Of(err) == "" {
-			t.Error("got no hint")
-		}
-		must(t, held.close())
-		_, err = run(from, to, Options{})
-		must(t, err)
-	})
+	for _, c := range copiers {
+		synctest.Test(t, func(t *testing.T) { // whose clock does not wait for the lock's patience
+			from, to := sampleTree(t), t.TempDir()
+			held, err := openTree(t.Context(), to, treeOptions{exclude: true})
+			must(t, err)
+			far := newFarEnds(t)
+			_, err = c.copy(t.Context(), far.dial, from, to, Options{})
+			checkErrorIs(t, err, ErrLocked)
+			if hint.Of(err) == "" {
+				t.Error("got no hint")
+			}
+			must(t, held.close())
+			_, err = c.copy(t.Context(), far.dial, from, to, Options{})
+			must(t, err)
+		})
+	}
 }
 
 // TestDialerFails covers a far end that cannot be started, says something else

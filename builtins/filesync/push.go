@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -15,7 +16,7 @@ import (
 // When it returns nil everything is durable on the other node. When it fails,
 // files that were complete may stay; with Options.InPlace also incomplete ones.
 func Push(ctx context.Context, d Dialer, localRoot, remoteRoot string, o Options) (Summary, error) {
-	p := &push{opts: o, dial: d, remote: remoteRoot, track: newTracker(o), pacer: pacer{rate: o.MaxRate}}
+	p := &push{opts: o, dial: d, remote: remoteRoot, track: newTracker(o), pacer: pacer{rate: o.MaxRate}, number: rand.Uint64()}
 	summary, err := p.run(ctx, localRoot)
 	if err != nil {
 		return summary, fmt.Errorf("copy %s to %s: %w", localRoot, remoteRoot, err)
@@ -33,6 +34,7 @@ type push struct {
 	source *tree
 	first  *stream
 	same   identity // of the remote root
+	number uint64   // tells this copy from others into the same root
 }
 
 func (p *push) run(ctx context.Context, localRoot string) (_ Summary, err error) {
@@ -98,7 +100,7 @@ func (p *push) plan(ctx context.Context) (plan, error) {
 }
 
 func (p *push) openRequest(r openRequest) openRequest {
-	r.Role, r.Root, r.FollowRoot = roleReceive, p.remote, p.opts.FollowRoot
+	r.Role, r.Root, r.FollowRoot, r.Copy = roleReceive, p.remote, p.opts.FollowRoot, p.number
 	r.InPlace, r.Delete, r.Compress = p.opts.InPlace, p.opts.Delete, p.opts.Compress
 	return r
 }
