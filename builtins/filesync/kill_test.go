@@ -1,6 +1,7 @@
 package filesync
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -48,8 +49,9 @@ func TestKills(t *testing.T) {
 		for _, mode := range []string{"renamed", "inplace"} {
 			t.Run(direction+"/"+mode, func(t *testing.T) {
 				from, to := twoVersions(t)
-				write(t, from, "large", largeContent(7))
-				write(t, to, "large", largeContent(7)[:90<<20])
+				content := bytes.Repeat(noise(7, 1<<20), 2*rangeSize>>20+3) // enough to be killed in the middle of
+				write(t, from, "large", content)
+				write(t, to, "large", content[:90<<20])
 				patch(t, filepath.Join(from, "large"), 30<<20, noise(8, 20<<20))
 				hit := map[string]int{}
 				for range kills(t) {

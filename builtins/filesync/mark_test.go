@@ -70,6 +70,24 @@ func TestResumeByName(t *testing.T) {
 	}
 }
 
+// TestTouchedMark: change times tell nothing once somebody has changed those of
+// the whole target, and then everything is compared.
+func TestTouchedMark(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, run func(from, to string, o Options) (Summary, error)) {
+		from, to := sampleTree(t), t.TempDir()
+		o := Options{Checksum: true, Streams: 1, Resume: "this one"}
+		cutCopy(t, run, from, to, o)
+		must(t, os.Chmod(filepath.Join(to, "top"), 0o600))
+		must(t, os.WriteFile(filepath.Join(to, "top"), []byte("olleh"), 0o600))
+		must(t, os.Chtimes(filepath.Join(to, "top"), old, old))
+		must(t, os.Chtimes(filepath.Join(to, markName), old, old)) // as cp -a leaves it
+		_, err := run(from, to, o)
+		must(t, err)
+		checkSame(t, to, from)
+	})
+}
+
 // TestResumeInspects: an inspector sees also what a cut copy had completed, and
 // what is written to meanwhile is copied.
 func TestResumeInspects(t *testing.T) {

@@ -36,6 +36,9 @@ func Serve(ctx context.Context, rw io.ReadWriter, cfg ServeConfig) error {
 	defer cancel(nil)
 	s := &server{c: newConn(rw), cfg: cfg, cancel: cancel}
 	err := s.serve(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	// First let go, so that nothing half done is left when the other end
 	// learns of the failure.
 	err = errors.Join(err, s.release(err))

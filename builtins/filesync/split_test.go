@@ -145,6 +145,25 @@ func TestLargeFileChanges(t *testing.T) {
 	}
 }
 
+// TestLargeFileInPlaceOverSomethingElse: what is no file is replaced by one.
+func TestLargeFileInPlaceOverSomethingElse(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, run func(from, to string, o Options) (Summary, error)) {
+		from, to := t.TempDir(), t.TempDir()
+		for _, name := range []string{"link", "pipe"} {
+			write(t, from, name, noise(1, 1<<20))
+			must(t, os.Truncate(filepath.Join(from, name), rangeSize+1))
+			must(t, os.Chtimes(filepath.Join(from, name), old, old))
+		}
+		must(t, os.Symlink("/nowhere", filepath.Join(to, "link")))
+		mkfifo(t, filepath.Join(to, "pipe"))
+		_, err := run(from, to, Options{InPlace: true})
+		must(t, err)
+		checkSame(t, to, from)
+		checkNoTemps(t, to)
+	})
+}
+
 // TestLargeFileReplacedBetweenItsParts: no part by itself sees it.
 func TestLargeFileReplacedBetweenItsParts(t *testing.T) {
 	t.Parallel()
