@@ -1,6 +1,7 @@
 package filesync
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -274,6 +275,24 @@ func TestMaxRate(t *testing.T) {
 		// The last stretch is sent at once and paid for by nobody.
 		if s.Elapsed < 400*time.Millisecond {
 			t.Errorf("got 2 MB through in %v at 4 MB/s, want about 0.5 s", s.Elapsed)
+		}
+	})
+}
+
+// TestMaxRateIsOfWhatIsSent: content that packs well is paid for as it is packed,
+// whichever way it goes.
+func TestMaxRateIsOfWhatIsSent(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, run func(from, to string, o Options) (Summary, error)) {
+		from, to := t.TempDir(), t.TempDir()
+		text := bytes.Repeat([]byte("to be or not to be "), 3<<20)
+		write(t, from, "large", text)
+		write(t, from, "small", text[:putSize])
+		s, err := run(from, to, Options{MaxRate: 1 << 20, Compress: CompressZstd})
+		must(t, err)
+		checkSame(t, to, from)
+		if s.Elapsed > 30*time.Second { // unpacked it would take a minute
+			t.Errorf("got %d bytes on the wire sent in %v at a megabyte a second", s.Sent+s.Received, s.Elapsed)
 		}
 	})
 }

@@ -77,6 +77,14 @@ func (p *push) plan(ctx context.Context) (plan, error) {
 	if p.opts.DryRun {
 		return p.foresee(ctx, rules)
 	}
+	source, err := list(ctx, walker{root: p.source.root, prune: rules.left, names: newOwners()})
+	if err != nil {
+		return plan{}, err
+	}
+	if source, err = rules.choose(p.track, source); err != nil {
+		return plan{}, err
+	}
+	// Only now: a source that is refused must leave the target as it is.
 	reply, err := p.first.open(ctx, p.openRequest(openRequest{Create: true, Lock: true, Resume: p.opts.Resume}))
 	if err != nil {
 		return plan{}, err
@@ -84,13 +92,6 @@ func (p *push) plan(ctx context.Context) (plan, error) {
 	p.same = reply.Same
 	if reply.Same == p.source.id && p.first.machine == machineID() {
 		return plan{}, errSameDirectory
-	}
-	source, err := list(ctx, walker{root: p.source.root, prune: rules.left, names: newOwners()})
-	if err != nil {
-		return plan{}, err
-	}
-	if source, err = rules.choose(p.track, source); err != nil {
-		return plan{}, err
 	}
 	c := rules.compare(source, reply.Owners)
 	if err := p.first.list(ctx, rules.protected, c.see); err != nil {

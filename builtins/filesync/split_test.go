@@ -257,6 +257,24 @@ func TestAnswersAreTakenWhileFinishesAreWritten(t *testing.T) {
 	}
 }
 
+// TestBasisWrittenToWhileAPartIsCopiedFromIt fails the copy, as it does for a
+// whole file.
+func TestBasisWrittenToWhileAPartIsCopiedFromIt(t *testing.T) {
+	t.Parallel()
+	const size = rangeSize + 1<<20
+	root := t.TempDir()
+	write(t, root, "large", noise(1, 1<<20))
+	must(t, os.Truncate(filepath.Join(root, "large"), size))
+	tree, err := openTree(t.Context(), root, treeOptions{})
+	must(t, err)
+	r := newReceiver(tree)
+	in := &incoming{job: job{entry: &Entry{Path: "large", Kind: File, Size: size}, to: rangeSize, basis: size, partial: -1}, shared: true}
+	must(t, r.write(in, 2<<20, []byte("differs")))
+	patch(t, filepath.Join(root, "large"), 5, []byte("by another program"))
+	checkErrorIs(t, r.completePart(0, in, old), errBasisChanged)
+	must(t, errors.Join(r.close(), tree.close()))
+}
+
 // TestInspectLargeFile: parts come concurrently, and each byte once.
 func TestInspectLargeFile(t *testing.T) {
 	t.Parallel()
