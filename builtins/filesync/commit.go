@@ -39,7 +39,7 @@ const (
 // methods are for one goroutine.
 type committer struct {
 	root    *os.Root
-	system  *os.File // to flush the file system through; nil where that cannot be trusted
+	system  *system // nil where files are flushed one by one only
 	batch   []*finished
 	queue   chan []*finished
 	workers sync.WaitGroup // running workers
@@ -50,30 +50,11 @@ type committer struct {
 }
 
 func newCommitter(root *os.Root) *committer {
-	c := &committer{root: root, queue: make(chan []*finished, commitWorkers)}
-	if syncfsReports() {
-		// Opened before anything is written, so that syncfs reports what fails
-		// from now on. Without it files are flushed one by one.
-		c.system, _ = root.Open(".")
-	}
+	c := &committer{root: root, system: openSystem(root), queue: make(chan []*finished, commitWorkers)}
 	for range commitWorkers {
 		c.workers.Go(c.work)
 	}
 	return c
-}
-
-// syncfsReports tells whether syncfs reports data that could not be written,
-// as it does from Linux 5.8 on (syncfs(2)).
-func syncfsReports() bool {
-	var name unix.Utsname
-	if unix.Uname(&name) != nil {
-		return false
-	}
-	var major, minor int
-	if n, _ := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); n != 2 {
-		return false
-	}
-	return major > 5 || major == 5 && minor >= 8
 }
 
 // add hands a file over. It returns the failure of any file before.
@@ -84,7 +65,7 @@ func (c *committer) add(f *finished) error {
 	if err := f.attributes(c.root); err != nil {
 		return errors.Join(fmt.Errorf("%s: %w", f.path, err), f.discard(c.root))
 	}
-	if c.system == nil || f.size > largeFile {
+	if f.size > largeFile || !c.together(f) {
 		c.hand([]*finished{f})
 		return nil
 	}
@@ -105,6 +86,15 @@ func (c *committer) add(f *finished) error {
 		c.flush()
 	}
 	return err
+}
+
+// together reports whether a file is flushed with its file system.
+func (c *committer) together(f *finished) bool {
+	if c.system == nil {
+		return false
+	}
+	info, err := f.file.Stat()
+	return err == nil && c.system.holds(info)
 }
 
 func (c *committer) hand(batch []*finished) {
@@ -140,7 +130,7 @@ func (c *committer) close() error {
 	if c.system == nil {
 		return nil
 	}
-	return c.system.Close()
+	return c.system.dir.Close()
 }
 
 func (c *committer) failure() error {
@@ -182,19 +172,22 @@ func (c *committer) commit(batch []*finished) (err error) {
 }
 
 // sync makes files durable.
-func (c *committer) sync(batch []*finished) error {
+func (c *committer) sync(batch []*finished) (err error) {
 	if len(batch) >= batchFrom {
-		if err := unix.Syncfs(int(c.system.Fd())); err != nil {
-			return fmt.Errorf("flush the file system of %s: %w", c.root.Name(), err)
-		}
-		return nil
-	}
-	for _, f := range batch {
-		if err := f.file.Sync(); err != nil {
-			return fmt.Errorf("%s: %w", f.path, err)
+		err = c.system.sync()
+	} else {
+		for _, f := range batch {
+			if syncErr := f.file.Sync(); syncErr != nil {
+				err = errors.Join(err, fmt.Errorf("%s: %w: %w", f.path, errFlush, syncErr))
+			}
 		}
 	}
-	return nil
+	if err != nil {
+		for _, f := range batch {
+			_ = f.forget(c.root) // the copy fails anyway
+		}
+	}
+	return err
 }
 
 // show gives a file that is durable its name.

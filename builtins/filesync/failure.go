@@ -23,6 +23,8 @@ const (
 	failVersion
 	failProtocol
 	failBasis
+	failQuota
+	failFlush
 )
 
 // ErrLocked is in the chain of the error when another copy into the same root
@@ -44,6 +46,8 @@ var failureKinds = []struct {
 	{failVersion, errVersion},
 	{failProtocol, errProtocol},
 	{failBasis, errBasisChanged},
+	{failQuota, syscall.EDQUOT},
+	{failFlush, errFlush}, // where there is no better reason
 }
 
 // remoteError is an error that the other side reported.
@@ -100,6 +104,8 @@ func advise(err error) error {
 		return hint.Wrap(err, "run distrib to put the same warmrun on every node")
 	case errors.Is(err, syscall.EDQUOT):
 		return hint.Wrap(err, "raise the disk quota of the target's owner and run the copy again")
+	case errors.Is(err, errFlush):
+		return hint.Wrap(err, "the target's disk failed: look into its kernel's log (dmesg), and empty the target before another copy")
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package filesync
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/warmrun/warmrun/walcore/hint"
@@ -148,19 +150,22 @@ func TestCancel(t *testing.T) {
 
 func TestSecondCopyAtTheSameTimeIsRefused(t *testing.T) {
 	t.Parallel()
-	bothWays(t, func(t *testing.T, run func(from, to string, o Options) (Summary, error)) {
-		from, to := sampleTree(t), t.TempDir()
-		held, err := openTree(t.Context(), to, treeOptions{exclude: true})
-		must(t, err)
-		_, err = run(from, to, Options{})
-		checkErrorIs(t, err, ErrLocked)
-		if hint.Of(err) == "" {
-			t.Error("got no hint")
-		}
-		must(t, held.close())
-		_, err = run(from, to, Options{})
-		must(t, err)
-	})
+	for _, c := range copiers {
+		synctest.Test(t, func(t *testing.T) { // whose clock does not wait for the lock's patience
+			from, to := sampleTree(t), t.TempDir()
+			held, err := openTree(t.Context(), to, treeOptions{exclude: true})
+			must(t, err)
+			far := newFarEnds(t)
+			_, err = c.copy(t.Context(), far.dial, from, to, Options{})
+			checkErrorIs(t, err, ErrLocked)
+			if hint.Of(err) == "" {
+				t.Error("got no hint")
+			}
+			must(t, held.close())
+			_, err = c.copy(t.Context(), far.dial, from, to, Options{})
+			must(t, err)
+		})
+	}
 }
 
 // TestDialerFails covers a far end that cannot be started, says something else
@@ -270,6 +275,24 @@ func TestMaxRate(t *testing.T) {
 		// The last stretch is sent at once and paid for by nobody.
 		if s.Elapsed < 400*time.Millisecond {
 			t.Errorf("got 2 MB through in %v at 4 MB/s, want about 0.5 s", s.Elapsed)
+		}
+	})
+}
+
+// TestMaxRateIsOfWhatIsSent: content that packs well is paid for as it is packed,
+// whichever way it goes.
+func TestMaxRateIsOfWhatIsSent(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, run func(from, to string, o Options) (Summary, error)) {
+		from, to := t.TempDir(), t.TempDir()
+		text := bytes.Repeat([]byte("to be or not to be "), 3<<20)
+		write(t, from, "large", text)
+		write(t, from, "small", text[:putSize])
+		s, err := run(from, to, Options{MaxRate: 1 << 20, Compress: CompressZstd})
+		must(t, err)
+		checkSame(t, to, from)
+		if s.Elapsed > 30*time.Second { // unpacked it would take a minute
+			t.Errorf("got %d bytes on the wire sent in %v at a megabyte a second", s.Sent+s.Received, s.Elapsed)
 		}
 	})
 }

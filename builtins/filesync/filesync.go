@@ -118,8 +118,8 @@ type Options struct {
 	DryRun bool
 	// FollowRoot allows the target root to be a symbolic link to a directory.
 	FollowRoot bool
-	// MaxRate bounds the bytes of file content sent per second, over all
-	// streams together; 0 means no bound.
+	// MaxRate bounds the bytes of file content sent per second, packed as
+	// they are on the wire, over all streams together; 0 means no bound.
 	MaxRate int64
 	// Compress is how file content is packed on the wire where that makes it
 	// smaller; empty means CompressS2.

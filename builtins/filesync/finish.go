@@ -59,7 +59,7 @@ func (r *receiver) finish(f finishRequest) error {
 	if same == f.Entry.Size && f.Basis == f.Entry.Size {
 		err = r.openOld(in)
 	} else if err = r.assemble(in, f.Same); err == nil {
-		err = errors.Join(setLength(in.out, f.Entry.Size), in.closeOld())
+		err = errors.Join(setLength(in.out, f.Entry.Size), in.checkOld(), in.closeOld())
 	}
 	if err != nil {
 		return errors.Join(in.fail(err), in.close())

@@ -71,6 +71,8 @@ const (
 	frameContent // of a small file
 	frameState   // of a process
 	frameFail    // code, message: the stream is at an end
+
+	frameAlive // from the side that drives the copy: it is still there
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -1,6 +1,7 @@
 package filesync
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,9 @@ func TestHardLinks(t *testing.T) {
 		_, err := run(from, to, Options{HardLinks: HardLinksRefuse})
 		if err == nil || !strings.Contains(err.Error(), "two names of one file") {
 			t.Errorf("got %v, want a refusal", err)
+		}
+		if _, err := os.Lstat(to); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("got %v for the target of a copy that was refused, want nothing there", err)
 		}
 		_, err = run(from, to, Options{})
 		must(t, err)

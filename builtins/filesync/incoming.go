@@ -158,7 +158,7 @@ func (r *receiver) completePart(id uint32, in *incoming, stamp time.Time) error 
 	}
 	delete(r.jobs, id)
 	r.handled(int(max(0, in.size()-in.wrote)), 0)
-	if err := in.close(); err != nil {
+	if err := errors.Join(in.checkOld(), in.close()); err != nil {
 		return in.fail(err)
 	}
 	return r.ended(in.job, outcome{touched: touched, stamp: stamp})

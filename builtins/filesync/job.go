@@ -121,8 +121,10 @@ func (s *split) changed(c Change) bool {
 	return news
 }
 
-// done notes what became of a part and reports whether it was the last one.
-func (s *split) done(j job, o outcome) bool {
+// done notes what became of a part. It reports whether it was the last one, and
+// whether the file was written to between two of them, or replaced, which no
+// part by itself can see. That is told once, like every change.
+func (s *split) done(j job, o outcome) (last, mixed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gone = s.gone || o.gone
@@ -134,15 +136,18 @@ func (s *split) done(j job, o outcome) bool {
 	case s.stamp.IsZero():
 		s.stamp = o.stamp
 	case !s.stamp.Equal(o.stamp):
-		// It was written to between two parts: the copy gets a time that the
-		// source never has, so that the next copy compares it.
+		// Times that verdict moved by a nanosecond may be those of one state.
+		mixed = s.stamp.Sub(o.stamp).Abs() > time.Nanosecond && !s.told && !s.gone
+		s.told = s.told || mixed
+		// The copy gets a time that the source never has, so that the next
+		// copy compares it.
 		if o.stamp.After(s.stamp) {
 			s.stamp = o.stamp
 		}
 		s.stamp = s.stamp.Add(-time.Nanosecond)
 	}
 	s.copying--
-	return s.copying == 0
+	return s.copying == 0, mixed
 }
 
 // differs reports whether the target gets other content than it had.

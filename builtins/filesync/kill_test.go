@@ -1,6 +1,7 @@
 package filesync
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -23,7 +24,8 @@ func drive(args []string) error {
 	if args[0] == "pull" {
 		copyTree = Pull
 	}
-	o := Options{Delete: true, Checksum: args[3] == "inplace", InPlace: args[3] == "inplace", Resume: "kills"}
+	// The rate is so low that no machine is done before it is killed.
+	o := Options{Delete: true, Checksum: args[3] == "inplace", InPlace: args[3] == "inplace", Resume: "kills", MaxRate: 40 << 20}
 	_, err := copyTree(context.Background(), processDialer, args[1], args[2], o)
 	return err
 }
@@ -48,8 +50,9 @@ func TestKills(t *testing.T) {
 		for _, mode := range []string{"renamed", "inplace"} {
 			t.Run(direction+"/"+mode, func(t *testing.T) {
 				from, to := twoVersions(t)
-				write(t, from, "large", largeContent(7))
-				write(t, to, "large", largeContent(7)[:90<<20])
+				content := bytes.Repeat(noise(7, 1<<20), 2*rangeSize>>20+3) // enough to be killed in the middle of
+				write(t, from, "large", content)
+				write(t, to, "large", content[:90<<20])
 				patch(t, filepath.Join(from, "large"), 30<<20, noise(8, 20<<20))
 				hit := map[string]int{}
 				for range kills(t) {

@@ -2,6 +2,7 @@ package filesync
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
@@ -21,18 +22,41 @@ func (r *receiver) beginCopy(name string) error {
 	if name == "" {
 		return nil
 	}
+	info, err := r.markOf(name)
+	switch {
+	case err == nil && untouched(info):
+		r.begun = changeTime(info)
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := r.writeSmall(smallFile{Name: markName, Perm: 0o600, Data: []byte(name)}); err != nil {
+		return err
+	}
+	// The flush may have taken its time, and this shows what untouched wants.
+	now := time.Now()
+	return r.tree.root.Chtimes(markName, now, now)
+}
+
+// markOf looks at the mark of an earlier copy of that name. The error is an
+// fs.ErrNotExist where there is none.
+func (r *receiver) markOf(name string) (fs.FileInfo, error) {
 	content, err := readSmall(r.tree.root, smallFile{Name: markName, Limit: maxSmallFile})
-	if err == nil && string(content) == name {
-		info, err := r.tree.root.Lstat(markName)
-		if err == nil {
-			r.begun = changeTime(info)
-		}
-		return err
+	if err != nil {
+		return nil, err
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if string(content) != name {
+		return nil, fmt.Errorf("the mark of another copy: %w", fs.ErrNotExist)
 	}
-	return r.writeSmall(smallFile{Name: markName, Perm: 0o600, Data: []byte(name)})
+	return r.tree.root.Lstat(markName)
+}
+
+// untouched reports whether a mark is as the copy left it that made it. Somebody
+// who gave everything in the target another owner, or put it there from a backup,
+// changed the mark's own change time with that of all files, which then tells
+// nothing any more.
+func untouched(mark fs.FileInfo) bool {
+	return changeTime(mark).Sub(mark.ModTime()).Abs() < time.Second
 }
 
 // isFresh reports whether a file is one that this copy's predecessor has dealt

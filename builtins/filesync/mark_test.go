@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 )
 
 // cutCopy makes a copy that fails at its last file, and leaves the target as a
@@ -67,6 +68,30 @@ func TestResumeByName(t *testing.T) {
 			must(t, err)
 			checkSame(t, to, from)
 		}
+	}
+}
+
+// TestTouchedMark: change times tell nothing once somebody has changed those of
+// the whole target, and then everything is compared.
+func TestTouchedMark(t *testing.T) {
+	t.Parallel()
+	for _, c := range copiers {
+		run := func(from, to string, o Options) (Summary, error) {
+			far := newFarEnds(t)
+			defer far.wait.Wait()
+			return c.copy(t.Context(), far.dial, from, to, o)
+		}
+		from, to := sampleTree(t), t.TempDir()
+		o := Options{Checksum: true, Streams: 1, Resume: "this one"}
+		cutCopy(t, run, from, to, o)
+		must(t, os.Chtimes(filepath.Join(to, markName), old, old)) // as cp -a leaves it
+		time.Sleep(50 * time.Millisecond)                          // more than a tick of the file system's clock
+		must(t, os.Chmod(filepath.Join(to, "top"), 0o600))
+		must(t, os.WriteFile(filepath.Join(to, "top"), []byte("olleh"), 0o600))
+		must(t, os.Chtimes(filepath.Join(to, "top"), old, old))
+		_, err := run(from, to, o)
+		must(t, err)
+		checkSame(t, to, from)
 	}
 }
 

@@ -17,7 +17,7 @@ const (
 	magic = "warmrun filesync"
 	// protocolVersion is raised with every change to what is on the wire. Both
 	// sides must have the same one: distrib puts one binary on all nodes.
-	protocolVersion = 2
+	protocolVersion = 3
 )
 
 func (g greeting) encode() []byte {
@@ -56,6 +56,7 @@ type openRequest struct {
 	Create     bool   // make the root if it is not there
 	FollowRoot bool   // allow it to be a symbolic link
 	Lock       bool   // refuse while another copy into it is under way
+	Copy       uint64 // a number for this copy, the same on all its streams that receive
 	InPlace    bool
 	Delete     bool
 	Compress   Compression
@@ -68,13 +69,13 @@ type identity struct{ Device, Inode uint64 }
 
 func (r openRequest) encode() []byte {
 	var e encoder
-	return e.uint(uint64(r.Role)).string(r.Root).bool(r.Create).bool(r.FollowRoot).bool(r.Lock).bool(r.InPlace).
+	return e.uint(uint64(r.Role)).string(r.Root).bool(r.Create).bool(r.FollowRoot).bool(r.Lock).uint(r.Copy).bool(r.InPlace).
 		bool(r.Delete).string(string(r.Compress)).string(r.Resume).uint(r.Same.Device).uint(r.Same.Inode).b
 }
 
 func decodeOpen(payload []byte) (openRequest, error) {
 	d := decoder{b: payload}
-	r := openRequest{Role: role(d.uint()), Root: d.string(), Create: d.bool(), FollowRoot: d.bool(), Lock: d.bool(),
+	r := openRequest{Role: role(d.uint()), Root: d.string(), Create: d.bool(), FollowRoot: d.bool(), Lock: d.bool(), Copy: d.uint(),
 		InPlace: d.bool(), Delete: d.bool(), Compress: Compression(d.string()), Resume: d.string(), Same: identity{Device: d.uint(), Inode: d.uint()}}
 	return r, errors.Join(d.finish(), r.Compress.Check())
 }

@@ -206,7 +206,13 @@ func (p *pull) ended(r *receiver, j job, o outcome) error {
 		p.track.ended(*j.entry, o.touched)
 		return nil
 	}
-	if !j.split.done(j, o) {
+	last, mixed := j.split.done(j, o)
+	if mixed {
+		if err := p.track.changed(j.entry.Path, Modified); err != nil {
+			return fmt.Errorf("%s: %w", j.entry.Path, err)
+		}
+	}
+	if !last {
 		return nil
 	}
 	p.track.ended(*j.entry, j.split.differs())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -15,7 +16,7 @@ import (
 // When it returns nil everything is durable on the other node. When it fails,
 // files that were complete may stay; with Options.InPlace also incomplete ones.
 func Push(ctx context.Context, d Dialer, localRoot, remoteRoot string, o Options) (Summary, error) {
-	p := &push{opts: o, dial: d, remote: remoteRoot, track: newTracker(o), pacer: pacer{rate: o.MaxRate}}
+	p := &push{opts: o, dial: d, remote: remoteRoot, track: newTracker(o), pacer: pacer{rate: o.MaxRate}, number: rand.Uint64()}
 	summary, err := p.run(ctx, localRoot)
 	if err != nil {
 		return summary, fmt.Errorf("copy %s to %s: %w", localRoot, remoteRoot, err)
@@ -33,6 +34,7 @@ type push struct {
 	source *tree
 	first  *stream
 	same   identity // of the remote root
+	number uint64   // tells this copy from others into the same root
 }
 
 func (p *push) run(ctx context.Context, localRoot string) (_ Summary, err error) {
@@ -75,6 +77,14 @@ func (p *push) plan(ctx context.Context) (plan, error) {
 	if p.opts.DryRun {
 		return p.foresee(ctx, rules)
 	}
+	source, err := list(ctx, walker{root: p.source.root, prune: rules.left, names: newOwners()})
+	if err != nil {
+		return plan{}, err
+	}
+	if source, err = rules.choose(p.track, source); err != nil {
+		return plan{}, err
+	}
+	// Only now: a source that is refused must leave the target as it is.
 	reply, err := p.first.open(ctx, p.openRequest(openRequest{Create: true, Lock: true, Resume: p.opts.Resume}))
 	if err != nil {
 		return plan{}, err
@@ -82,13 +92,6 @@ func (p *push) plan(ctx context.Context) (plan, error) {
 	p.same = reply.Same
 	if reply.Same == p.source.id && p.first.machine == machineID() {
 		return plan{}, errSameDirectory
-	}
-	source, err := list(ctx, walker{root: p.source.root, prune: rules.left, names: newOwners()})
-	if err != nil {
-		return plan{}, err
-	}
-	if source, err = rules.choose(p.track, source); err != nil {
-		return plan{}, err
 	}
 	c := rules.compare(source, reply.Owners)
 	if err := p.first.list(ctx, rules.protected, c.see); err != nil {
@@ -98,7 +101,7 @@ func (p *push) plan(ctx context.Context) (plan, error) {
 }
 
 func (p *push) openRequest(r openRequest) openRequest {
-	r.Role, r.Root, r.FollowRoot = roleReceive, p.remote, p.opts.FollowRoot
+	r.Role, r.Root, r.FollowRoot, r.Copy = roleReceive, p.remote, p.opts.FollowRoot, p.number
 	r.InPlace, r.Delete, r.Compress = p.opts.InPlace, p.opts.Delete, p.opts.Compress
 	return r
 }
@@ -157,7 +160,8 @@ func (p *push) send(ctx context.Context, s *stream, q *queue) error {
 			}
 			j, ok := q.take(room)
 			parts.add(j)
-			return j, ok, parts.finish()
+			_, err := parts.finish()
+			return j, ok, err
 		},
 		again:     q.put,
 		inspector: p.opts.inspector,

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // receiver changes a target tree as it is told. Its methods are for one
@@ -114,9 +112,8 @@ func (r *receiver) sync() error {
 	if err := r.commits.wait(); err != nil {
 		return err
 	}
-	if len(r.dirs) >= batchFrom && r.commits.system != nil {
-		clear(r.dirs)
-		return unix.Syncfs(int(r.commits.system.Fd()))
+	if err := r.syncSystem(); err != nil {
+		return err
 	}
 	for _, dir := range slices.Sorted(maps.Keys(r.dirs)) {
 		if err := syncDir(r.tree.root, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -124,6 +121,23 @@ func (r *receiver) sync() error {
 		}
 	}
 	clear(r.dirs)
+	return nil
+}
+
+// syncSystem flushes many directories together, but for those on which another
+// file system is mounted.
+func (r *receiver) syncSystem() error {
+	system := r.commits.system
+	if system == nil || len(r.dirs) < batchFrom {
+		return nil
+	}
+	if err := system.sync(); err != nil {
+		return err
+	}
+	maps.DeleteFunc(r.dirs, func(dir string, _ bool) bool {
+		info, err := r.tree.root.Lstat(dir)
+		return err == nil && system.holds(info)
+	})
 	return nil
 }
 

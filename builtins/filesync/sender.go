@@ -43,7 +43,7 @@ type sender struct {
 	inspector func(e Entry) Inspector
 	// changed is told what happened to a file since it was listed.
 	changed func(j job, c Change) error
-	// pace is called before n bytes of content are sent.
+	// pace is called before n bytes of content are sent, packed or not.
 	pace func(ctx context.Context, n int) error
 	// handled is told of n more bytes read, and how many of them were sent.
 	handled func(n, literal int)

@@ -110,9 +110,6 @@ func (s *sender) put(ctx context.Context, o *outgoing) error {
 	if err := s.read(o, buf, 0); err != nil {
 		return err
 	}
-	if err := s.pace(ctx, len(buf)); err != nil {
-		return err
-	}
 	stamp, err := s.verdict(o)
 	if err != nil {
 		return err
@@ -122,6 +119,9 @@ func (s *sender) put(ctx context.Context, o *outgoing) error {
 	packed, pays := s.pack.pack(buf)
 	if pays {
 		buf = packed
+	}
+	if err := s.pace(ctx, len(buf)); err != nil {
+		return err
 	}
 	return s.c.write(framePut, s.intro(o).time(stamp).bool(pays).b, buf)
 }
@@ -195,10 +195,7 @@ func (s *sender) chunk(ctx context.Context, o *outgoing, offset int64, data, has
 			o.literal++ // so that the file counts as one that differed
 			continue
 		}
-		if err := s.pace(ctx, r.to-r.from); err != nil {
-			return err
-		}
-		if err := s.data(at, data[r.from:r.to]); err != nil {
+		if err := s.data(ctx, at, data[r.from:r.to]); err != nil {
 			return err
 		}
 		literal += r.to - r.from
@@ -209,11 +206,15 @@ func (s *sender) chunk(ctx context.Context, o *outgoing, offset int64, data, has
 }
 
 // data sends one run of bytes, packed where that pays.
-func (s *sender) data(at *encoder, data []byte) error {
+func (s *sender) data(ctx context.Context, at *encoder, data []byte) error {
+	t := frameData
 	if packed, pays := s.pack.pack(data); pays {
-		return s.c.write(framePacked, at.b, packed)
+		t, data = framePacked, packed
 	}
-	return s.c.write(frameData, at.b, data)
+	if err := s.pace(ctx, len(data)); err != nil {
+		return err
+	}
+	return s.c.write(t, at.b, data)
 }
 
 // verdict compares a file that has been read with what it was, reports changes,

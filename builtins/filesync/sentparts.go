@@ -1,6 +1,9 @@
 package filesync
 
-import "sync"
+import (
+	"fmt"
+	"sync"
+)
 
 // sentParts are the parts of large files that one stream of a push has been
 // given and has not yet been answered for. The stream that gets the last answer
@@ -9,11 +12,9 @@ type sentParts struct {
 	c     *conn
 	track *tracker
 
-	mu    sync.Mutex
+	mu    sync.Mutex // never held while something is written
 	jobs  map[uint32]job
-	ready []*split // to be finished by the goroutine that sends
-	ended bool     // it has sent everything else
-	late  bool     // something was finished since
+	ready []*split // to be finished
 }
 
 func (p *sentParts) add(j job) {
@@ -26,7 +27,8 @@ func (p *sentParts) add(j job) {
 }
 
 // done takes the answer for a part. The goroutine that reads must not wait for
-// room to write as long as the other one may hold that room.
+// room to write as long as the other one may hold that room, so it writes
+// nothing here.
 func (p *sentParts) done(payload []byte) error {
 	id, o, err := decodeOutcome(payload)
 	if err != nil {
@@ -39,54 +41,56 @@ func (p *sentParts) done(payload []byte) error {
 		return protocolError("an answer for a part that was not sent")
 	}
 	delete(p.jobs, id)
-	if !j.split.done(j, o) {
-		return nil
+	last, mixed := j.split.done(j, o)
+	if last {
+		p.ready = append(p.ready, j.split)
 	}
-	p.ready = append(p.ready, j.split)
-	if !p.ended {
-		return nil
-	}
-	p.late = true
-	return p.flush()
-}
-
-// finish has those files finished whose parts are all there.
-func (p *sentParts) finish() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.flush()
-}
-
-func (p *sentParts) flush() error {
-	for _, s := range p.ready {
-		p.track.ended(*s.whole.entry, s.differs())
-		if err := p.c.write(frameFinish, s.finish().encode()); err != nil {
-			return err
+	if mixed {
+		if err := p.track.changed(j.entry.Path, Modified); err != nil {
+			return fmt.Errorf("%s: %w", j.entry.Path, err)
 		}
 	}
-	p.ready = nil
 	return nil
 }
 
-// end asks the other side to flush everything.
-func (p *sentParts) end() error {
+// take returns the files whose parts are all there, each once.
+func (p *sentParts) take() []*split {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.flush(); err != nil {
+	ready := p.ready
+	p.ready = nil
+	return ready
+}
+
+// finish has those files finished whose parts are all there, and returns how
+// many they are.
+func (p *sentParts) finish() (int, error) {
+	ready := p.take()
+	for _, s := range ready {
+		p.track.ended(*s.whole.entry, s.differs())
+		if err := p.c.write(frameFinish, s.finish().encode()); err != nil {
+			return 0, err
+		}
+	}
+	return len(ready), nil
+}
+
+// end asks the other side to flush everything. After it the goroutine that
+// sends writes no more.
+func (p *sentParts) end() error {
+	if _, err := p.finish(); err != nil {
 		return err
 	}
-	p.ended = true
 	return p.c.send(frameSync)
 }
 
-// again reports whether files were finished after the other side was asked to
-// flush everything. It is then asked again.
+// again finishes, once the other side has flushed everything, the files whose
+// last answer came after that had been asked for. It reports whether there were
+// any: the other side is then asked again.
 func (p *sentParts) again() (bool, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.late {
-		return false, nil
+	n, err := p.finish()
+	if n == 0 || err != nil {
+		return false, err
 	}
-	p.late = false
 	return true, p.c.send(frameSync)
 }

@@ -22,15 +22,23 @@ type ServeConfig struct {
 // is opened, and returns when the other end closes it. It trusts nothing that
 // it reads. An error has been sent to the other end before it is returned.
 //
-// If rw is an io.Closer it is closed when ctx ends.
+// If rw is an io.Closer it is closed when ctx ends, and when the other end,
+// which says every 15 seconds that it is there, has been silent for a minute.
+// Close must then end a read or write that is under way.
 func Serve(ctx context.Context, rw io.ReadWriter, cfg ServeConfig) error {
 	if closer, ok := rw.(io.Closer); ok {
-		defer context.AfterFunc(ctx, func() { _ = closer.Close() })() // ctx's end is the error
+		life, giveUp := context.WithCancelCause(ctx)
+		defer giveUp(nil)
+		defer context.AfterFunc(life, func() { _ = closer.Close() })() // life's end is the error
+		ctx, rw = life, newWatchdog(rw, func() { giveUp(errSilent) })
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s := &server{c: newConn(rw), cfg: cfg, cancel: cancel}
 	err := s.serve(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	// First let go, so that nothing half done is left when the other end
 	// learns of the failure.
 	err = errors.Join(err, s.release(err))
@@ -77,6 +85,9 @@ func (s *server) serve(ctx context.Context) error {
 		}
 		if err != nil {
 			return notEOF(err)
+		}
+		if t == frameAlive {
+			continue
 		}
 		if err := s.handle(ctx, t, payload); err != nil {
 			return err
@@ -135,7 +146,7 @@ func (s *server) open(ctx context.Context, payload []byte) error {
 		}
 	}
 	t, err := openTree(ctx, r.Root, treeOptions{create: r.Create && r.Role != roleSend, follow: r.FollowRoot, exclude: r.Lock,
-		share: r.Role == roleReceive && !r.Lock})
+		share: r.Role == roleReceive && !r.Lock, copy: r.Copy})
 	if err != nil {
 		return err
 	}

@@ -8,15 +8,24 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
-// largeContent is content for a file of several parts, cheap to make.
+// largeContent is content for a file of several parts. Each begins with noise;
+// the rest is zeros, so that tests have little to write to disk.
 func largeContent(seed uint64) []byte {
-	return bytes.Repeat(noise(seed, 1<<20), 2*rangeSize>>20+3)
+	content := make([]byte, 2*rangeSize+3<<20)
+	for at := 0; at < len(content); at += rangeSize {
+		copy(content[at:], noise(seed, largeNoise))
+	}
+	return content
 }
+
+const largeNoise = 1 << 20
 
 // TestPartsOfALargeFile copies a file that several streams share: new, over an
 // older one of another length, over one of the same content, in place and not.
@@ -48,8 +57,8 @@ func TestPartsOfALargeFile(t *testing.T) {
 					must(t, err)
 					checkSame(t, to, from)
 					checkNoTemps(t, to)
-					want := map[string]int64{"none": int64(len(content)), "same": 0, "longer": 0, "patched": blockSize,
-						"shorter": int64(len(content)) - rangeSize}[name] + 1
+					want := map[string]int64{"none": 3 * largeNoise, "same": 0, "longer": 0, "patched": blockSize,
+						"shorter": 2 * largeNoise}[name] + 1
 					if s.Literal != want {
 						t.Errorf("got %d bytes of content sent, want %d", s.Literal, want)
 					}
@@ -134,6 +143,136 @@ func TestLargeFileChanges(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLargeFileInPlaceOverSomethingElse: what is no file is replaced by one.
+func TestLargeFileInPlaceOverSomethingElse(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, run func(from, to string, o Options) (Summary, error)) {
+		from, to := t.TempDir(), t.TempDir()
+		for _, name := range []string{"link", "pipe"} {
+			write(t, from, name, noise(1, 1<<20))
+			must(t, os.Truncate(filepath.Join(from, name), rangeSize+1))
+			must(t, os.Chtimes(filepath.Join(from, name), old, old))
+		}
+		must(t, os.Symlink("/nowhere", filepath.Join(to, "link")))
+		mkfifo(t, filepath.Join(to, "pipe"))
+		_, err := run(from, to, Options{InPlace: true})
+		must(t, err)
+		checkSame(t, to, from)
+		checkNoTemps(t, to)
+	})
+}
+
+// TestLargeFileReplacedBetweenItsParts: no part by itself sees it.
+func TestLargeFileReplacedBetweenItsParts(t *testing.T) {
+	t.Parallel()
+	for _, c := range copiers {
+		for _, allowed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/allowed=%v", c.name, allowed), func(t *testing.T) {
+				from, to := t.TempDir(), t.TempDir()
+				name := filepath.Join(from, "large")
+				write(t, from, "large", noise(1, 1<<20))
+				must(t, os.Truncate(name, rangeSize+1<<20))
+				must(t, os.Chtimes(name, old, old))
+				far := newFarEnds(t)
+				far.wrap = func(rw io.ReadWriteCloser) io.ReadWriteCloser {
+					return &tripwire{ReadWriteCloser: rw, left: 512 << 10, trip: func() error { // within the first part
+						write(t, from, "new", noise(2, 1<<20))
+						must(t, os.Truncate(filepath.Join(from, "new"), rangeSize+1<<20))
+						return os.Rename(filepath.Join(from, "new"), name)
+					}}
+				}
+				o := Options{Streams: 1, Compress: CompressNone}
+				var told []Change
+				if allowed {
+					o.OnChange = func(_ string, c Change) error { told = append(told, c); return nil }
+				}
+				_, err := c.copy(t.Context(), far.dial, from, to, o)
+				switch {
+				case !allowed && (err == nil || !strings.Contains(err.Error(), "large: the file was modified")):
+					t.Errorf("got %v, want an error about the file", err)
+				case allowed && (err != nil || len(told) != 1 || told[0] != Modified):
+					t.Errorf("got %v and told %v, want once that it %v", err, told, Modified)
+				}
+			})
+		}
+	}
+}
+
+// TestStampsOfParts: times that were moved by a nanosecond are no change.
+func TestStampsOfParts(t *testing.T) {
+	t.Parallel()
+	const moved = -time.Nanosecond
+	for _, c := range []struct {
+		stamps []time.Duration // since old
+		want   int
+	}{
+		{[]time.Duration{0, 0, 0}, 0},
+		{[]time.Duration{0, moved, 0}, 0},
+		{[]time.Duration{moved, 0, moved, moved}, 0},
+		{[]time.Duration{0, time.Microsecond, time.Microsecond + moved, 0}, 1},
+		{[]time.Duration{time.Microsecond, 0, 0}, 1},
+	} {
+		size := int64(len(c.stamps)) * rangeSize
+		s := newSplit(job{entry: &Entry{Path: "large", Kind: File, Size: size}, to: size, basis: -1, partial: -1})
+		got := 0
+		for i, since := range c.stamps {
+			last, mixed := s.done(s.part(int64(i)*rangeSize), outcome{touched: true, stamp: old.Add(since)})
+			if mixed {
+				got++
+			}
+			if last != (i == len(c.stamps)-1) {
+				t.Errorf("%v: got last=%v at part %d", c.stamps, last, i)
+			}
+		}
+		if got != c.want {
+			t.Errorf("%v: told %d times that it was modified, want %d", c.stamps, got, c.want)
+		}
+	}
+}
+
+// TestAnswersAreTakenWhileFinishesAreWritten: the goroutine that reads must
+// never wait for the one that writes.
+func TestAnswersAreTakenWhileFinishesAreWritten(t *testing.T) {
+	t.Parallel()
+	size := int64(rangeSize + 1)
+	s := newSplit(job{entry: &Entry{Path: "large", Kind: File, Size: size}, to: size, basis: -1, partial: -1})
+	parts := &sentParts{jobs: map[uint32]job{}, track: newTracker(Options{}), ready: []*split{s}}
+	other := newSplit(s.whole).part(0)
+	parts.add(other)
+	parts.c = newConn(struct {
+		io.Reader
+		io.Writer
+	}{nil, writerFunc(func(b []byte) (int, error) {
+		return len(b), parts.done(encodeOutcome(other.id, outcome{touched: true, stamp: old}))
+	})})
+	ended := make(chan error, 1)
+	go func() { ended <- parts.end() }()
+	select {
+	case err := <-ended:
+		must(t, err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("an answer waits until something is written")
+	}
+}
+
+// TestBasisWrittenToWhileAPartIsCopiedFromIt fails the copy, as it does for a
+// whole file.
+func TestBasisWrittenToWhileAPartIsCopiedFromIt(t *testing.T) {
+	t.Parallel()
+	const size = rangeSize + 1<<20
+	root := t.TempDir()
+	write(t, root, "large", noise(1, 1<<20))
+	must(t, os.Truncate(filepath.Join(root, "large"), size))
+	tree, err := openTree(t.Context(), root, treeOptions{})
+	must(t, err)
+	r := newReceiver(tree)
+	in := &incoming{job: job{entry: &Entry{Path: "large", Kind: File, Size: size}, to: rangeSize, basis: size, partial: -1}, shared: true}
+	must(t, r.write(in, 2<<20, []byte("differs")))
+	patch(t, filepath.Join(root, "large"), 5, []byte("by another program"))
+	checkErrorIs(t, r.completePart(0, in, old), errBasisChanged)
+	must(t, errors.Join(r.close(), tree.close()))
 }
 
 // TestInspectLargeFile: parts come concurrently, and each byte once.

@@ -18,6 +18,8 @@ type stream struct {
 	rw      io.ReadWriteCloser
 	machine string // of the other side
 	detach  func() bool
+	stop    context.CancelFunc // of what keeps it alive
+	alive   sync.WaitGroup
 
 	once     sync.Once
 	closeErr error
@@ -35,6 +37,8 @@ func dial(ctx context.Context, d Dialer) (*stream, error) {
 	}
 	s := &stream{c: newConn(rw), rw: rw}
 	s.detach = context.AfterFunc(ctx, func() { _ = s.hangUp() }) // the cause that is reported is ctx's
+	life, stop := context.WithCancel(ctx)
+	s.stop = stop
 	payload, err := s.call(ctx, frameHello, greeting{Magic: magic, Version: protocolVersion, Machine: machineID()}.encode(), frameWelcome)
 	if err != nil {
 		return nil, errors.Join(s.explain(ctx, err), s.close())
@@ -44,6 +48,7 @@ func dial(ctx context.Context, d Dialer) (*stream, error) {
 		return nil, errors.Join(advise(err), s.close())
 	}
 	s.machine = g.Machine
+	s.alive.Go(func() { s.c.keepAlive(life) })
 	return s, nil
 }
 
@@ -51,6 +56,8 @@ func dial(ctx context.Context, d Dialer) (*stream, error) {
 // stands, so a caller that has its answer may ignore the error.
 func (s *stream) close() error {
 	s.detach()
+	s.stop()
+	defer s.alive.Wait()
 	return s.hangUp()
 }
 

@@ -29,8 +29,8 @@ func (r *receiver) openOut(in *incoming) error {
 }
 
 // openInPlace opens the final name for writing. It returns false where the
-// file must be replaced instead: other links share it, or its mode forbids
-// writing.
+// file must be replaced instead: other links share it, its mode forbids
+// writing, or there is a symbolic link or special file in its place.
 func (r *receiver) openInPlace(in *incoming) (bool, error) {
 	if in.basis < 0 {
 		f, err := r.dir.open(in.entry.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
@@ -44,6 +44,9 @@ func (r *receiver) openInPlace(in *incoming) (bool, error) {
 		if !in.shared {
 			return false, nil
 		}
+	}
+	if info, err := r.tree.root.Lstat(in.entry.Path); err == nil && !info.Mode().IsRegular() {
+		return false, nil
 	}
 	f, info, err := openExisting(r.tree.root, in.entry.Path, os.O_RDWR)
 	if errors.Is(err, fs.ErrPermission) {

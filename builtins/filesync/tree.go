@@ -28,9 +28,10 @@ type tree struct {
 // treeOptions say how a root is opened.
 type treeOptions struct {
 	create  bool
-	follow  bool // the root may be a symbolic link
-	exclude bool // keep other copies out
-	share   bool // belong to a copy that keeps others out
+	follow  bool   // the root may be a symbolic link
+	exclude bool   // keep other copies out
+	share   bool   // belong to a copy that keeps others out
+	copy    uint64 // which copy that is
 }
 
 // openTree opens a root. Below it nothing follows a symbolic link out; the way
@@ -78,10 +79,11 @@ func checkRoot(path string, o treeOptions) error {
 	return nil
 }
 
-// How long a copy waits for the lock of another, which may just have lost its
-// connection and not noticed yet, and how often it tries.
+// How long a copy waits for the lock of another, and how often it tries. The
+// other may have lost its connection and not noticed yet (see silence), or be
+// flushing what it had received.
 const (
-	lockPatience = 5 * time.Second
+	lockPatience = silence + 30*time.Second
 	lockInterval = 50 * time.Millisecond
 )
 
@@ -103,6 +105,8 @@ func (t *tree) takeLock(ctx context.Context, o treeOptions) error {
 		case err == nil:
 			t.lock = dir
 			return nil
+		case errors.Is(err, errCopyEnded):
+			return errors.Join(fmt.Errorf("%s: %w", t.path, err), dir.Close())
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			return dir.Close() // a file system without locks, such as some NFS mounts
 		}
@@ -124,7 +128,33 @@ func lockDir(dir *os.File, o treeOptions) error {
 		// Another copy may come in between here, and then it is this one that
 		// is refused (flock(2)).
 	}
-	return unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB)
+	if err := unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB); err != nil || o.copy == 0 {
+		return err
+	}
+	return lockCopy(dir, o)
+}
+
+// errCopyEnded refuses a stream of a copy that is no more.
+var errCopyEnded = errors.New("the copy that this stream belongs to has ended")
+
+// lockCopy has the first stream of a copy show which one it is, by a lock on the
+// byte of the directory that has the copy's number, and the others look for it:
+// a stream that comes late, after its copy was cut, must not share the lock of
+// the next one. Locks of bytes and of the whole do not see each other, and those
+// of a file descriptor end with it (fcntl(2)).
+func lockCopy(dir *os.File, o treeOptions) error {
+	at := unix.Flock_t{Type: unix.F_RDLCK, Start: int64(o.copy >> 1), Len: 1}
+	if o.exclude {
+		return unix.FcntlFlock(dir.Fd(), unix.F_OFD_SETLK, &at)
+	}
+	at.Type = unix.F_WRLCK // which a reader's lock would hold up
+	if err := unix.FcntlFlock(dir.Fd(), unix.F_OFD_GETLK, &at); err != nil {
+		return err
+	}
+	if at.Type == unix.F_UNLCK {
+		return errCopyEnded
+	}
+	return nil
 }
 
 // close gives the root and its lock back.

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/ship"
@@ -77,4 +79,61 @@ type pipes struct {
 
 func (p pipes) Close() error {
 	return errors.Join(p.WriteCloser.Close(), <-p.ended)
+}
+
+// TestClosableStdio: a read of a pipe from which nothing comes ends with Close,
+// as does a write to one that is full. A plain file is served as it is.
+func TestClosableStdio(t *testing.T) {
+	in, silent := pipe(t)
+	full, out := pipe(t)
+	s, ok := stdio{in, out}.closable().(closableStdio)
+	if !ok {
+		t.Fatal("pipes cannot be closed while they are waited for")
+	}
+	ended := make(chan error, 2)
+	go func() {
+		_, err := s.Read(make([]byte, 1))
+		ended <- err
+	}()
+	go func() {
+		_, err := s.Write(make([]byte, 8<<20))
+		ended <- err
+	}()
+	if _, err := full.Read(make([]byte, 1)); err != nil { // so the write is under way
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		select {
+		case err := <-ended:
+			if !errors.Is(err, os.ErrClosed) {
+				t.Errorf("got %v, want that it was closed", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("a read or write goes on after Close")
+		}
+	}
+	file, err := os.Create(t.TempDir() + "/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := (stdio{file, silent}).closable().(stdio); !ok {
+		t.Error("a plain file was taken for one that can be waited for")
+	}
+	if err := file.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// pipe makes a pipe in the mode that a process's standard files have.
+func pipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = r.Close(), w.Close() }) // nothing was promised
+	return r, w
 }

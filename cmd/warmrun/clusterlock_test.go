@@ -79,16 +79,16 @@ func (l *locked) there(ctx context.Context, _ *session, node cluster.Node, reque
 		}
 		_ = far.Close()
 	}()
-	return beginLock(node.Name, pipe{near, ended}, request)
+	return beginLock(node.Name, nearEnd{near, ended}, request)
 }
 
-// pipe is the near end of a connection, closed when the far one has ended.
-type pipe struct {
+// nearEnd is the near end of a connection, closed when the far one has ended.
+type nearEnd struct {
 	net.Conn
 	ended chan struct{}
 }
 
-func (p pipe) Close() error {
+func (p nearEnd) Close() error {
 	err := p.Conn.Close()
 	<-p.ended
 	return err

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +36,52 @@ func (s stdio) widen() stdio {
 		}
 	}
 	return s
+}
+
+// closable is the same stream with a Close that ends a read or write under way,
+// which those of a process's own standard files wait for. What cannot be waited
+// for so, such as a plain file, stays as it is.
+func (s stdio) closable() io.ReadWriter {
+	in, err := pollable(s.Reader)
+	if err != nil {
+		return s
+	}
+	out, err := pollable(s.Writer)
+	if err != nil {
+		// What is still in use must wait again by itself.
+		_, _ = unix.SetNonblock(int(in.Fd()), false), in.Close()
+		return s
+	}
+	return closableStdio{stdio{in, out}, in, out}
+}
+
+// closableStdio is a stdio that can be closed.
+type closableStdio struct {
+	stdio
+	in, out *os.File
+}
+
+func (s closableStdio) Close() error { return errors.Join(s.in.Close(), s.out.Close()) }
+
+// pollable opens a file once more, by its descriptor, in the way in which reads
+// and writes can be ended.
+func pollable(end any) (*os.File, error) {
+	f, ok := end.(*os.File)
+	if !ok {
+		return nil, os.ErrInvalid
+	}
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	again := os.NewFile(uintptr(fd), f.Name())
+	if err := again.SetDeadline(time.Time{}); err != nil {
+		return nil, errors.Join(err, unix.SetNonblock(fd, false), again.Close())
+	}
+	return again, nil
 }
 
 // agentCommand receives WAL. It can be the forced command of an ssh key.
@@ -88,5 +136,5 @@ func (c *syncAgentCommand) Run(ctx context.Context, p *process, g *globals) erro
 	if err := becomeOwner(p.surroundings(*g)); err != nil {
 		return err
 	}
-	return filesync.Serve(ctx, stdio{p.in, p.out}.widen(), filesync.ServeConfig{})
+	return filesync.Serve(ctx, stdio{p.in, p.out}.widen().closable(), filesync.ServeConfig{})
 }
