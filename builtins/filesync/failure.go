@@ -25,6 +25,7 @@ const (
 	failBasis
 	failQuota
 	failFlush
+	failEnded
 )
 
 // ErrLocked is in the chain of the error when another copy into the same root
@@ -48,6 +49,7 @@ var failureKinds = []struct {
 	{failBasis, errBasisChanged},
 	{failQuota, syscall.EDQUOT},
 	{failFlush, errFlush}, // where there is no better reason
+	{failEnded, errCopyEnded},
 }
 
 // remoteError is an error that the other side reported.

@@ -1,9 +1,12 @@
 package filesync
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/warmrun/warmrun/walcore/hint"
 )
@@ -23,5 +26,21 @@ func TestFailuresAdvise(t *testing.T) {
 		if hint.Of(err) == "" {
 			t.Errorf("%v: got no hint", err)
 		}
+	}
+}
+
+// A stream that comes after its copy has ended hides the reason of that end
+// neither here nor across the wire.
+func TestLateStreamHidesNoReason(t *testing.T) {
+	err := decodeFailure(encodeFailure(fmt.Errorf("/target: %w", errCopyEnded)))
+	ctx, cancel := context.WithCancelCause(t.Context())
+	reason := errors.New("a bad page")
+	time.AfterFunc(20*time.Millisecond, func() { cancel(reason) })
+	if got := reasonOf(ctx, err); !errors.Is(got, reason) {
+		t.Errorf("got %v, want %v", got, reason)
+	}
+	other := errors.New("no such directory")
+	if got := reasonOf(t.Context(), other); !errors.Is(got, other) {
+		t.Errorf("got %v, want %v", got, other)
 	}
 }

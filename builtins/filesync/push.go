@@ -140,7 +140,7 @@ func (p *push) files(ctx context.Context, plan plan) error {
 			defer func() { _ = s.close() }() // what it answered stands
 			p.track.watch(s.c)
 			if _, err := s.open(ctx, p.openRequest(openRequest{Same: p.same})); err != nil {
-				return err
+				return reasonOf(ctx, err)
 			}
 			return p.send(ctx, s, q)
 		})

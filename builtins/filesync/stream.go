@@ -76,6 +76,23 @@ func (s *stream) open(ctx context.Context, r openRequest) (openReply, error) {
 	return decodeOpenReply(payload)
 }
 
+// reasonOf is why a further stream of a copy could not be opened. That the copy
+// has ended there is no reason: its first stream is about to say why, and ends
+// ctx with that.
+func reasonOf(ctx context.Context, err error) error {
+	if !errors.Is(err, errCopyEnded) {
+		return err
+	}
+	timer := time.NewTimer(verdictTime)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return err
+	}
+}
+
 // list has the other side list its tree, in the order of a walk. Entries that
 // the filter matches are left out by a source, and listed without what is in
 // them by a target, which also lists what earlier copies left.
