@@ -315,8 +315,9 @@ func (v *server) exec(sql ...string) {
 
 func (v *server) value(sql string) string {
 	v.t.Helper()
-	value, err := v.connect().Value(v.t.Context(), sql)
-	must(v.t, err)
+	conn := v.connect()
+	value, err := conn.Value(v.t.Context(), sql)
+	must(v.t, errors.Join(err, conn.Close(v.t.Context()))) // it may be asked often
 	return fmt.Sprint(value)
 }
 

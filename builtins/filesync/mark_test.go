@@ -3,6 +3,7 @@ package filesync
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -132,5 +133,21 @@ func TestResumeInspects(t *testing.T) {
 		if r := done[name]; r == nil || r.done != 1 || string(r.content) != string(content) {
 			t.Errorf("%s: was not seen, or not as it is on the target", name)
 		}
+	}
+}
+
+// A far end whose copy was cut before it had its lock leaves no mark.
+func TestNoMarkWithoutACopy(t *testing.T) {
+	t.Parallel()
+	to := t.TempDir()
+	far := newFarEnds(t)
+	s, err := dial(t.Context(), far.dial)
+	must(t, err)
+	_, err = s.open(t.Context(), openRequest{Role: roleReceive, Root: to, Lock: true, Copy: 7, Resume: "this one"})
+	must(t, err)
+	must(t, s.close())
+	far.wait.Wait()
+	if _, err := os.Lstat(filepath.Join(to, markName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want no mark", err)
 	}
 }

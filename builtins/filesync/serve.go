@@ -58,6 +58,7 @@ type server struct {
 	tree   *tree
 	recv   *receiver // of roleReceive
 	delete bool
+	resume string // Options.Resume
 	pack   Compression
 
 	jobs    chan job // of roleSend, to its sender; nil when there will be no more
@@ -165,9 +166,7 @@ func (s *server) open(ctx context.Context, payload []byte) error {
 			return j, d.err
 		}
 		s.recv.ended = s.ended
-		if err := s.recv.beginCopy(r.Resume); err != nil {
-			return err
-		}
+		s.resume = r.Resume
 	}
 	return s.c.send(frameOpened, openReply{Same: t.id, Owners: os.Geteuid() == 0}.encode())
 }
@@ -177,6 +176,13 @@ func (s *server) list(ctx context.Context, payload []byte) error {
 	prune, err := decodeFilter(payload)
 	if err != nil {
 		return err
+	}
+	// Not before: while this side waited for its lock the other may have gone, and
+	// another copy may have come to its end.
+	if s.role == roleReceive {
+		if err := s.recv.beginCopy(s.resume); err != nil {
+			return err
+		}
 	}
 	var batch encoder
 	flush := func() error {
