@@ -1,5 +1,5 @@
 // The Go runtime looks for CPU limits of a container when a program begins, which
-// takes a seventh of the time of a call for one WAL file; without, a limited
+// is a good part of what a call for one WAL file costs; without, a limited
 // container runs as many threads as the machine has CPUs.
 //
 //go:debug containermaxprocs=0
