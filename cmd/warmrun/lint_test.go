@@ -35,3 +35,16 @@ func TestOperationsKeepSecrets(t *testing.T) {
 		}
 	}
 }
+
+// TestOperationsAreDeclaredOnce: of two of a name runbooks would get one and
+// other nodes the other.
+func TestOperationsAreDeclaredOnce(t *testing.T) {
+	seen := map[string]bool{}
+	for _, op := range operations() {
+		name := op.module + "." + op.bind(&session{}).Name
+		if seen[name] {
+			t.Errorf("%s is declared twice", name)
+		}
+		seen[name] = true
+	}
+}

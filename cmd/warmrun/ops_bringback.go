@@ -33,10 +33,7 @@ type underwayOptions struct {
 func bringBackOperations() []operation {
 	return []operation{
 		onNode("standby", "underway", engine.Read, "whether the node was promoted or may be about to be", promotionUnderway),
-		onNode("standby", "offshoots", engine.Read, "the timelines that left another one, by what the node has of them",
-			func(_ context.Context, s *session, o underwayOptions) ([]standby.Offshoot, error) {
-				return s.self().Offshoots(o.Timeline)
-			}),
+		onNode("standby", "offshoots", engine.Read, "the timelines that left another one, by what the node has of them", offshoots),
 		onNode("standby", "start_primary", engine.Change, "remove the signal file, ship WAL again and start as a primary; bring_back checks first", startPrimary),
 		here("standby", "bring_back", engine.Change, "start the old primary as a primary again, once it is proved that nobody was promoted", []string{"node"},
 			func(s *session) any {
@@ -51,11 +48,12 @@ func promotionUnderway(ctx context.Context, s *session, o underwayOptions) (stri
 	return s.self().PromotionUnderway(ctx, o.Timeline)
 }
 
+func offshoots(_ context.Context, s *session, o underwayOptions) ([]standby.Offshoot, error) {
+	return s.self().Offshoots(o.Timeline)
+}
+
 func offshootsOf(ctx context.Context, s *session, node cluster.NodeName, timeline walcore.Timeline) ([]standby.Offshoot, error) {
-	return callOn(ctx, s, node, "standby.offshoots", underwayOptions{timeline},
-		func(_ context.Context, s *session, o underwayOptions) ([]standby.Offshoot, error) {
-			return s.self().Offshoots(o.Timeline)
-		})
+	return callOn(ctx, s, node, "standby.offshoots", underwayOptions{timeline}, offshoots)
 }
 
 // startPrimary starts this node as the primary it was, under the node's own

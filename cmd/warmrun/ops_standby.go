@@ -109,10 +109,6 @@ func standbyOperations() []operation {
 		onNode("standby", "recovery_end", engine.Wait, "where a promotion of the node would open it", recoveryEnd),
 		onNode("standby", "last_point", engine.Read, "where the WAL of the stopped server ends", lastPoint),
 		onNode("standby", "replay_archive", engine.Wait, "wait until the server has replayed its whole archive", replayArchive),
-		onNode("standby", "underway", engine.Read, "whether the node was promoted or may be about to be",
-			func(ctx context.Context, s *session, o underwayOptions) (string, error) {
-				return s.self().PromotionUnderway(ctx, o.Timeline)
-			}),
 		onNode("standby", "progress", engine.Read, "what the node's server has replayed, and what a restart needs",
 			func(_ context.Context, s *session, _ none) (standby.Progress, error) { return s.self().Progress() }),
 	}
