@@ -71,7 +71,7 @@ func extensionKeys() []FieldRef {
 		{Name: "before", Type: "table<string, step|step[]>", Optional: true, Doc: "STEP = what comes before that step"},
 		{Name: "after", Type: "table<string, step|step[]>", Optional: true, Doc: "STEP = what comes after it"},
 		{Name: "replace", Type: "table<string, step>", Optional: true, Doc: "STEP = what takes its place, under the same name"},
-		{Name: "finally", Type: "step[]", Optional: true, Doc: "what comes at the end of every run that has begun a step, done or failed; it cannot fail the run"},
+		{Name: "finally", Type: "step[]", Optional: true, Doc: "what comes at the end of every run that has begun a step, done or failed, and again at the end of one that is resumed; it cannot fail the run"},
 	}
 }
 

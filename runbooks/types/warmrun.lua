@@ -618,7 +618,7 @@ function runbook(table) end
 ---@field before? table<string, step|step[]> STEP = what comes before that step
 ---@field after? table<string, step|step[]> STEP = what comes after it
 ---@field replace? table<string, step> STEP = what takes its place, under the same name
----@field finally? step[] what comes at the end of every run that has begun a step, done or failed; it cannot fail the run
+---@field finally? step[] what comes at the end of every run that has begun a step, done or failed, and again at the end of one that is resumed; it cannot fail the run
 
 ---describes a site's own steps around those of a runbook; the file RUNBOOK.d/NAME.lua returns it
 ---@param table extension_table
