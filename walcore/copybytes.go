@@ -17,18 +17,77 @@ const copyStep = 1 << 20
 
 // copyBytes copies all of src, which is that long, into the new file dst. The
 // space is allocated in one piece first, which is cheaper than a piece for each
-// write.
+// write, and reads as zeros: what is a hole in src, as most of a segment that
+// was switched early is, need not be copied.
 func copyBytes(ctx context.Context, dst, src *os.File, size int64) error {
 	// Not every file system can: the copy itself says what is really wrong.
 	_ = unix.Fallocate(int(dst.Fd()), 0, 0, size)
-	done, err := spliceBytes(ctx, int(dst.Fd()), int(src.Fd()), size)
-	if err != nil && ctx.Err() == nil {
-		// Nor can every file system splice. From where it ended the ordinary way
-		// goes on, or fails for a better reason.
-		err = copyRest(ctx, dst, src, done, size)
+	sure := knowsHoles(src)
+	var err error
+	for at := int64(0); at < size && err == nil && ctx.Err() == nil; {
+		start, end := at, size
+		if sure {
+			start, end = nextData(src, at, size)
+		}
+		err = copyStretch(ctx, dst, src, start, end)
+		at = end
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ErrTerminated, context.Cause(ctx))
+	}
+	if err != nil || !sure {
+		return err
+	}
+	// Where nothing could be allocated, what ends with a hole is still short.
+	return dst.Truncate(size)
+}
+
+// knowsHoles reports whether the file system can be believed when it says where
+// a file has holes. OpenZFS before 2.2.2 took data for one that was on its way
+// to the disk.
+func knowsHoles(f *os.File) bool {
+	var stat unix.Statfs_t
+	if unix.Fstatfs(int(f.Fd()), &stat) != nil {
+		return false
+	}
+	switch int64(stat.Type) {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC:
+		return true
+	}
+	return false
+}
+
+// nextData is the first stretch of data at or after an offset (lseek(2)): an
+// empty one at size where only a hole comes, and all the rest where nothing
+// is said.
+func nextData(f *os.File, at, size int64) (start, end int64) {
+	start, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) {
+		if info, err := f.Stat(); err == nil && info.Size() >= size {
+			return size, size
+		}
+	}
+	if err != nil {
+		return at, size
+	}
+	if end, err = unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE); err != nil {
+		return at, size
+	}
+	return min(start, size), min(end, size)
+}
+
+// copyStretch copies the bytes from start to end to the same place.
+func copyStretch(ctx context.Context, dst, src *os.File, start, end int64) error {
+	for _, f := range []*os.File{dst, src} {
+		if _, err := f.Seek(start, io.SeekStart); err != nil {
+			return err
+		}
+	}
+	done, err := spliceBytes(ctx, int(dst.Fd()), int(src.Fd()), end-start)
+	if err != nil && ctx.Err() == nil {
+		// Nor can every file system splice. From where it ended the ordinary way
+		// goes on, or fails for a better reason.
+		err = copyRest(ctx, dst, src, start+done, end)
 	}
 	return err
 }

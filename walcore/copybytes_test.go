@@ -115,3 +115,56 @@ func copyFiles(t *testing.T, content []byte) (dst, src *os.File) {
 	})
 	return dst, src
 }
+
+// A segment that was switched early is mostly a hole.
+func TestCopyBytesHoles(t *testing.T) {
+	const size = 16 << 20
+	data := func(from, to int) []byte {
+		content := make([]byte, size)
+		for i := from; i < to; i++ {
+			content[i] = byte(i>>9) | 1
+		}
+		return content
+	}
+	for what, content := range map[string][]byte{
+		"at the end": data(0, 100_000), "at the beginning": data(3<<20, size),
+		"around": data(5<<20+777, 6<<20+1), "all": data(0, 0), "nowhere": data(0, size),
+	} {
+		dst, src := copyFiles(t, nil)
+		writeSparse(t, src.Name(), content)
+		if err := copyBytes(t.Context(), dst, src, size); err != nil {
+			t.Errorf("a hole %s: %v", what, err)
+		}
+		got, err := os.ReadFile(dst.Name())
+		if err != nil || !bytes.Equal(got, content) {
+			t.Errorf("a hole %s: got %d bytes, %v; want the %d of the source", what, len(got), err, size)
+		}
+	}
+}
+
+// What has become shorter must not be filled up with zeros.
+func TestCopyBytesShrunk(t *testing.T) {
+	dst, src := copyFiles(t, nil)
+	writeSparse(t, src.Name(), make([]byte, copyStep))
+	if err := copyBytes(t.Context(), dst, src, copyStep+1); err == nil {
+		t.Error("a hole that is shorter than the source was: got no error")
+	}
+}
+
+func writeSparse(t *testing.T, path string, content []byte) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at < len(content); at += 4096 {
+		block := content[at:min(at+4096, len(content))]
+		if !IsZero(block) {
+			_, writeErr := f.WriteAt(block, int64(at))
+			err = errors.Join(err, writeErr)
+		}
+	}
+	if err := errors.Join(err, f.Truncate(int64(len(content))), f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}

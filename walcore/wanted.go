@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Wanted is what one data directory's server waits for. Each restore writes it
@@ -206,12 +208,16 @@ func temporaryPattern(path string) string {
 }
 
 // replaceFile gives a file new content at once for every reader. It flushes
-// nothing.
+// nothing: the space is allocated before the write, because ext4 brings data
+// without a place on disk there when its file takes the name of another
+// (ext4_alloc_da_blocks in fs/ext4), and a restore would wait for the disk.
 func replaceFile(path string, data []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(temporaryPattern(path)))
 	if err != nil {
 		return err
 	}
+	// Not every file system can, and none has to.
+	_ = unix.Fallocate(int(tmp.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, int64(len(data)))
 	_, err = tmp.Write(data)
 	err = errors.Join(err, tmp.Close())
 	if err == nil {
