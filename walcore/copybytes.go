@@ -21,7 +21,7 @@ const copyStep = 1 << 20
 // was switched early is, need not be copied.
 func copyBytes(ctx context.Context, dst, src *os.File, size int64) error {
 	// Not every file system can: the copy itself says what is really wrong.
-	_ = unix.Fallocate(int(dst.Fd()), 0, 0, size)
+	allocated := unix.Fallocate(int(dst.Fd()), 0, 0, size) == nil
 	sure := knowsHoles(src)
 	var err error
 	for at := int64(0); at < size && err == nil && ctx.Err() == nil; {
@@ -35,11 +35,10 @@ func copyBytes(ctx context.Context, dst, src *os.File, size int64) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ErrTerminated, context.Cause(ctx))
 	}
-	if err != nil || !sure {
+	if err != nil || allocated {
 		return err
 	}
-	// Where nothing could be allocated, what ends with a hole is still short.
-	return dst.Truncate(size)
+	return dst.Truncate(size) // what ends with a hole is still short
 }
 
 // knowsHoles reports whether the file system can be believed when it says where
