@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -234,6 +235,72 @@ func TestDiskFull(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A thin volume takes every write, and has no room for it once the kernel brings
+// it to disk: only the flush says so.
+func TestThinVolumeFull(t *testing.T) {
+	disk, backing := thinDisk(t)
+	a, err := walcore.CreateArchive(filepath.Join(disk, "archive"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := segment(storetest.Segment{Name: seg1, Size: 2 << 20, Until: 2 << 20, Tail: 7})
+	mustPut(t, a, walcore.FileName(seg1), first, 0)
+	unix.Sync()
+	filler := filepath.Join(backing, "filler")
+	fill(t, filler)
+	data := segment(storetest.Segment{Name: seg2, Size: 2 << 20, Until: 2 << 20, Tail: 7})
+	r, last := request(walcore.FileName(seg2), data, 0), ""
+	r.Step = func(step string) error { last = step; return nil }
+	_, err = a.Put(t.Context(), r)
+	var space *walcore.SpaceError
+	if !errors.As(err, &space) || space.Free < space.Need || !strings.Contains(err.Error(), "thin volume") || !strings.Contains(hint.Of(err), disk) {
+		t.Errorf("got %v, hint %q; want a SpaceError that blames what lies below %s", err, hint.Of(err), disk)
+	}
+	if last != "fsync" {
+		t.Errorf("failed after step %q, want the flush to fail", last)
+	}
+	if names, err := a.List(); err != nil || len(names) != 1 {
+		t.Errorf("got %v, %v, want the first segment only", names, err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustPut(t, a, walcore.FileName(seg2), data, 0); got.Identical || got.Bytes == 0 {
+		t.Errorf("got %+v, want the segment written anew: what could not be flushed does not count", got)
+	}
+	stored, err := os.ReadFile(filepath.Join(a.Dir(), string(seg2)))
+	if err != nil || !bytes.Equal(stored, data) {
+		t.Errorf("got %d bytes, %v, want the segment", len(stored), err)
+	}
+}
+
+// thinDisk mounts a file system of 32 MB on a file that may take half of that,
+// in the directory backing. It has no journal, which would end with it.
+func thinDisk(t *testing.T) (disk, backing string) {
+	t.Helper()
+	disk, backing = t.TempDir(), t.TempDir()
+	if err := unix.Mount("tmpfs", backing, "tmpfs", 0, "size=16m"); err != nil {
+		t.Fatalf("mount a small tmpfs: %v (run the tests as root)", err)
+	}
+	image := filepath.Join(backing, "image")
+	for _, command := range [][]string{
+		{"truncate", "-s", "32M", image},
+		{"mkfs.ext4", "-q", "-O", "^has_journal", "-E", "lazy_itable_init=0,nodiscard", image},
+		{"mount", "-o", "loop", image, disk},
+	} {
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", command, err, out)
+		}
+	}
+	t.Cleanup(func() {
+		out, err := exec.Command("umount", disk).CombinedOutput() // and the loop device
+		if err := errors.Join(err, unix.Unmount(backing, 0)); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	return disk, backing
 }
 
 // fill takes what is left of a file system.

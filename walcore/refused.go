@@ -56,6 +56,10 @@ type SpaceError struct {
 
 // Error is one line with the file system, what is free and what is needed.
 func (e *SpaceError) Error() string {
+	if e.Free >= e.Need {
+		return fmt.Sprintf("no room for %s in %s: file system %s says that it has %d bytes free, but what lies below it (a thin volume, a quota) had none for the %d that are needed",
+			e.Name, e.Dir, e.FileSystem, e.Free, e.Need)
+	}
 	return fmt.Sprintf("no room for %s in %s: file system %s has %d bytes free, %d are needed",
 		e.Name, e.Dir, e.FileSystem, e.Free, e.Need)
 }
@@ -65,6 +69,9 @@ func (e *SpaceError) Unwrap() error { return unix.ENOSPC }
 
 // Hinted is the error with what to do as its hint.
 func (e *SpaceError) Hinted() error {
+	if e.Free >= e.Need {
+		return hint.Wrap(e, "enlarge the volume below %s, or the quota: the next try goes through by itself, and until then the segment stays in pg_wal", e.FileSystem)
+	}
 	return hint.Wrap(e, "free space on %s, or enlarge it: the next try goes through by itself, and until then the segment stays in pg_wal", e.FileSystem)
 }
 
