@@ -21,6 +21,7 @@ func TestShipperAroundTheServer(t *testing.T) {
 		{"the server is restarted while it ships", s.restarted},
 		{"the shipper was killed and left its socket", s.staleSocket},
 		{"/tmp is full", s.tmpFull},
+		{"a call below flock starts it", s.lockedCall},
 		{"a second server on the machine", s.secondServer},
 		{"the data directory moves", s.dataMoved},
 	})
@@ -57,6 +58,22 @@ func (*shipping) tmpFull(s *shipping) {
 		s.Errorf("got %+v, want a shipper that needs no /tmp", running)
 	}
 	s.allThere()
+}
+
+// lockedCall: a shipper stays for minutes, and must not keep the lock of a cron
+// job that was the first to need it.
+func (*shipping) lockedCall(s *shipping) {
+	defer s.load.Pause()()
+	name := string(s.segment(s.DB2))
+	s.DB1.Must("shipper", "stop")
+	lock := filepath.Join(s.DB1.Dir, "cron.lock")
+	call := s.DB1.Exec("flock", lock, s.DB1.Binary(), "archive", filepath.Join(s.DB1.PGData, "pg_wal", name), name)
+	if running := s.shippers(); call.Code != 0 || len(running) != 1 {
+		s.Fatalf("%s\nwith %+v; want a shipper that it has started", call, running)
+	}
+	if again := s.DB1.Exec("flock", "-n", lock, "true"); again.Code != 0 {
+		s.Errorf("%s\nwant the lock to be free when the call has ended", again)
+	}
 }
 
 // secondServer: in the first one's home it is refused, because that is another

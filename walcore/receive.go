@@ -40,7 +40,7 @@ func (p *put) receive(ctx context.Context) error {
 	} else if err := p.begin(); err != nil {
 		return err
 	}
-	return copySparse(p.tmp, func() ([]byte, error) { return in.piece(buf) })
+	return copySparse(p.tmp, p.Size, func() ([]byte, error) { return in.piece(buf) })
 }
 
 func (p *put) openStored() error {

@@ -13,25 +13,32 @@ import (
 const writebackStep = 4 << 20
 
 // copySparse writes the pieces that next returns to f, from f's offset on, and
-// leaves holes where pieces of zeros would be: a segment that was switched early
-// is mostly zeros. The last piece may come together with io.EOF. What is written
-// is on its way to disk when this returns, and not more than that.
-func copySparse(f *os.File, next func() ([]byte, error)) error {
+// leaves a hole where there are only zeros up to the end: a segment that was
+// switched early is mostly that. size is how long f will be; the space is
+// allocated when the first piece needs it, which costs the kernel less than to
+// find some for each write. The last piece may come together with io.EOF. What is
+// written is on its way to disk when this returns, and not more than that.
+func copySparse(f *os.File, size int64, next func() ([]byte, error)) error {
 	at, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return err
 	}
-	started, hole := at, false
+	started, data := at, at // data is where the last piece that was no zeros ended
+	allocated := false
 	for {
 		piece, err := next()
-		if len(piece) > 0 {
-			if hole = IsZero(piece); !hole {
-				if _, err := f.WriteAt(piece, at); err != nil {
-					return err
-				}
+		if len(piece) > 0 && !IsZero(piece) {
+			if !allocated {
+				// Not every file system can, and the write says what is wrong.
+				_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, at, size-at)
+				allocated = true
 			}
-			at += int64(len(piece))
+			if _, err := f.WriteAt(piece, at); err != nil {
+				return err
+			}
+			data = at + int64(len(piece))
 		}
+		at += int64(len(piece))
 		if at-started >= writebackStep {
 			startWriteback(f, started, at-started)
 			started = at
@@ -44,9 +51,14 @@ func copySparse(f *os.File, next func() ([]byte, error)) error {
 		}
 	}
 	startWriteback(f, started, at-started)
-	if hole {
-		return f.Truncate(at)
+	if data == at {
+		return nil
 	}
+	if err := f.Truncate(at); err != nil {
+		return err
+	}
+	// Beyond the end of a file ext4 gives nothing back, hence in this order.
+	_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, data, at-data)
 	return nil
 }
 

@@ -18,10 +18,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/warmrun/warmrun/walcore/cluster"
 )
@@ -30,11 +33,20 @@ import (
 var version = "development"
 
 func main() {
+	keepFilesToOurselves()
 	p := &process{
 		name: filepath.Base(os.Args[0]), args: os.Args[1:],
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 	}
 	os.Exit(p.run())
+}
+
+// keepFilesToOurselves sees to it that no program we start inherits a file that
+// we were given, but for the three streams: a server or a shipper that stays would
+// keep the lock of a cron job (flock(1)), or the end of somebody's pipe, for days.
+// Kernels before 5.11 cannot, and a container may forbid it.
+func keepFilesToOurselves() {
+	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 }
 
 // process is one invocation of the program: what it was called, with what, and
