@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/hint"
 	"github.com/warmrun/warmrun/walcore/packed"
 	"github.com/warmrun/warmrun/walcore/storetest"
 )
@@ -246,6 +247,11 @@ func TestDamagedFrames(t *testing.T) {
 			var damaged *packed.DamagedError
 			if _, err := a.Open(walcore.FileName(seg1)); !errors.As(err, &damaged) || !bytes.Contains([]byte(err.Error()), []byte(path)) {
 				t.Errorf("%s, %s: got %v, want it damaged, by its path", form, what, err)
+			}
+			_, err := a.Put(t.Context(), request(walcore.FileName(seg1), data, 0))
+			var refused *walcore.RefusedError
+			if !errors.As(err, &refused) || refused.Reason != walcore.ReasonCorrupt || hint.Of(err) != "move "+path+" aside, and the next try stores this one" {
+				t.Errorf("%s, %s, the same segment again: got %v, hint %q; want it refused, and what to do", form, what, err, hint.Of(err))
 			}
 			report, err := a.Verify(t.Context(), walcore.VerifyRequest{})
 			if err != nil || len(report.Findings) != 1 || report.Findings[0].Kind != walcore.FindingFrames {

@@ -40,7 +40,17 @@ func (p *put) receive(ctx context.Context) error {
 	} else if err := p.begin(); err != nil {
 		return err
 	}
-	return copySparse(p.tmp, p.Size, func() ([]byte, error) { return in.piece(buf) })
+	return copySparse(p.tmp, p.ahead(), func() ([]byte, error) { return in.piece(buf) })
+}
+
+// ahead is how much space to allocate before it is known to be needed: none
+// where that might be the last, because the server may write to the same disk.
+func (p *put) ahead() int64 {
+	const puts = 16 // more than there are at once
+	if free, known := p.archive.free(); !known || free < puts*uint64(p.Size) {
+		return 0
+	}
+	return p.Size
 }
 
 func (p *put) openStored() error {
@@ -54,6 +64,10 @@ func (p *put) openStored() error {
 	p.there, p.stored = there, there.File
 	if there.form.Packs() {
 		p.stored, err = p.archive.unpack(there)
+	}
+	var damaged *packed.DamagedError
+	if errors.As(err, &damaged) {
+		return p.refuse(ReasonCorrupt, fmt.Sprintf("move %s aside, and the next try stores this one", there.Name()), "the stored copy is damaged: %v", err)
 	}
 	return err
 }

@@ -228,9 +228,9 @@ func (r *restoring) answer(ctx context.Context) error {
 		r.served()
 		return nil
 	}
-	err = r.verdict(err)
-	if errors.Is(err, ErrNotThere) {
-		r.fetch(ctx)
+	var unfit *unfitError
+	if err = r.verdict(err); errors.Is(err, ErrNotThere) && !errors.As(err, &unfit) {
+		r.fetch(ctx) // what is there, though unfit, would be in the way of what is found
 	}
 	return err
 }
@@ -249,6 +249,7 @@ func (r *restoring) attempt(ctx context.Context) error {
 	if errors.As(err, &unfit) && r.state.report(unfit.key()) {
 		r.dirty = true
 		r.say("%v", err)
+		fmt.Fprintf(r.Out, "warmrun: hint: unless something is still copying it there, move it out of the archive (mv -i %s /tmp/): then it is looked for on the other nodes\n", unfit.path)
 	}
 	return err
 }
@@ -285,7 +286,7 @@ func (r *restoring) served() {
 	state := &r.state
 	switch r.Name.Kind() {
 	case KindSegment:
-		state.Names, state.Since = nil, time.Time{}
+		state.got(r.Name.Segment())
 		state.LastServed, state.ServedAt = r.Name.Segment(), r.Now().UTC()
 		if !r.servedBefore() {
 			state.Furthest = state.LastServed

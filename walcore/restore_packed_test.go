@@ -67,7 +67,7 @@ func TestRestoreUnfitPacked(t *testing.T) {
 					t.Errorf("%s, %s: got %v, want ErrNotThere", form, what, err)
 				}
 			}
-			if said := s.out.String(); strings.Count(said, seg2+form.Suffix()) != 1 || strings.Count(said, "not fit to be restored") != 1 {
+			if said := s.out.String(); strings.Count(said, seg2+form.Suffix()+" is not fit to be restored: ") != 1 {
 				t.Errorf("%s, %s: got %q, want one complaint that names the file", form, what, said)
 			}
 			if _, err := os.Lstat(filepath.Join(s.pgdata, "pg_wal", "RECOVERYXLOG")); !errors.Is(err, os.ErrNotExist) {

@@ -271,8 +271,37 @@ func TestRestoreKeepsWhatIsWanted(t *testing.T) {
 	if err := s.restore(seg2); err != nil {
 		t.Fatal(err)
 	}
-	if w := s.wanted(); len(w.Names) != 0 || w.LastServed != seg2 || !w.Since.IsZero() {
+	// Its own timeline may end in it, and then the same one of the next is wanted.
+	if w := s.wanted(); fmt.Sprint(w.Names) != "[000000020000000000000002]" || w.LastServed != seg2 || w.Since.IsZero() {
 		t.Errorf("after a success: got %+v", w)
+	}
+	s.store(seg3, testSegment(seg3))
+	if err := s.restore(seg3); err != nil {
+		t.Fatal(err)
+	}
+	if w := s.wanted(); len(w.Names) != 0 || w.LastServed != seg3 || !w.Since.IsZero() {
+		t.Errorf("after the next one: got %+v", w)
+	}
+}
+
+// A standby that is at the end of a timeline asks for the segment of the next
+// one and is served that of its own again, round after round.
+func TestRestoreAtTheEndOfATimeline(t *testing.T) {
+	s := newRestoreSite(t, "standby.signal")
+	s.serverRuns(1)
+	s.store(seg2, testSegment(seg2))
+	var since time.Time
+	for round := range 3 {
+		for name, want := range map[string]error{"000000020000000000000002": ErrNotThere, seg2: nil} {
+			if err := s.restore(name); !errors.Is(err, want) {
+				t.Fatalf("%s: got %v, want %v", name, err, want)
+			}
+		}
+		w := s.wanted()
+		if fmt.Sprint(w.Names) != "[000000020000000000000002]" || round > 0 && w.Since != since {
+			t.Errorf("round %d: got %v since %s, want the next timeline's since %s", round, w.Names, w.Since, since)
+		}
+		since = w.Since
 	}
 }
 
@@ -366,6 +395,33 @@ func TestRestoreFetchesInTheBackground(t *testing.T) {
 	ask(seg2)
 	if got := fmt.Sprint(asked); got != "["+seg2+"]" {
 		t.Errorf("asked for %s, want the segment once and nothing once a promotion was seen", got)
+	}
+}
+
+// What is found elsewhere could not take the place of a file that is unfit:
+// somebody must look at that first, and is told how.
+func TestRestoreSearchesNothingForUnfit(t *testing.T) {
+	s := newRestoreSite(t, "standby.signal")
+	s.serverRuns(1)
+	s.store(seg2, testSegment(seg2)[:1000])
+	for range 2 {
+		r := s.request(seg2)
+		var said bytes.Buffer
+		r.Out = &said
+		r.Fetch = func(context.Context, FileName, time.Time) error {
+			t.Error("a search was started")
+			return nil
+		}
+		if err := Restore(context.Background(), r); !errors.Is(err, ErrNotThere) {
+			t.Errorf("got %v, want ErrNotThere", err)
+		}
+		want := "hint: unless something is still copying it there, move it out of the archive (mv -i " + filepath.Join(s.archive, seg2) + " "
+		if first := said.Len() > 0; first != strings.Contains(said.String(), want) {
+			t.Errorf("said %q, want %q in it, once", said.String(), want)
+		}
+	}
+	if w := s.wanted(); len(w.Reported) != 1 {
+		t.Errorf("reported %q, want one complaint", w.Reported)
 	}
 }
 

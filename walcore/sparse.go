@@ -14,25 +14,24 @@ const writebackStep = 4 << 20
 
 // copySparse writes the pieces that next returns to f, from f's offset on, and
 // leaves a hole where there are only zeros up to the end: a segment that was
-// switched early is mostly that. size is how long f will be; the space is
-// allocated when the first piece needs it, which costs the kernel less than to
-// find some for each write. The last piece may come together with io.EOF. What is
+// switched early is mostly that. allocate is how long f will be, or 0: the
+// space is then allocated when the first piece needs it, which costs the kernel
+// less than to find some for each write. The last piece may come together with io.EOF. What is
 // written is on its way to disk when this returns, and not more than that.
-func copySparse(f *os.File, size int64, next func() ([]byte, error)) error {
+func copySparse(f *os.File, allocate int64, next func() ([]byte, error)) error {
 	at, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return err
 	}
 	started, data := at, at // data is where the last piece that was no zeros ended
-	allocated := false
 	for {
 		piece, err := next()
 		if len(piece) > 0 && !IsZero(piece) {
-			if !allocated {
+			if allocate > at {
 				// Not every file system can, and the write says what is wrong.
-				_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, at, size-at)
-				allocated = true
+				_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, at, allocate-at)
 			}
+			allocate = 0
 			if _, err := f.WriteAt(piece, at); err != nil {
 				return err
 			}

@@ -23,9 +23,9 @@ type Wanted struct {
 	PGData string `json:"pgdata"`
 	// Server is the run of the server that asked; zero when none was running.
 	Server
-	// Names is every file refused since the last segment was served, oldest
-	// first: each round of the server asks for the next timeline's segment,
-	// this one's, and a history.
+	// Names is every file refused since the last segment was served, and what
+	// comes after that one of those refused before, oldest first: each round of
+	// the server asks for the next timeline's segment, this one's, and a history.
 	Names []FileName `json:"names"`
 	// Since is when the first of Names was refused.
 	Since time.Time `json:"since,omitzero"`
@@ -103,6 +103,19 @@ func (w *Wanted) refuse(name FileName, now time.Time) bool {
 	}
 	w.Names = append(w.Names[max(0, len(w.Names)-maxNames+1):], name)
 	return true
+}
+
+// got forgets the names that the server needs no more once it was served a
+// segment. It still needs the same one of a later timeline: where its timeline
+// ends within a segment, it reads that again each time it asks for what comes next.
+func (w *Wanted) got(served SegmentName) {
+	w.Names = slices.DeleteFunc(w.Names, func(name FileName) bool {
+		s := name.Segment()
+		return s == "" || s.Position() < served.Position() || s.Position() == served.Position() && s.Timeline() <= served.Timeline()
+	})
+	if len(w.Names) == 0 {
+		w.Names, w.Since = nil, time.Time{}
+	}
 }
 
 // report notes that something was said, and reports whether it is new.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,6 +54,44 @@ func TestForcedAgent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAgentEnds: an agent whose client says nothing ends when it is told to.
+func TestAgentEnds(t *testing.T) {
+	archive, err := walcore.CreateArchive(t.TempDir() + "/archive")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := exec.LookPath("warmrun")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		cmd := exec.Command(program, "agent", "--archive", archive.Dir())
+		_, err := ship.Connect(t.Context(), func(context.Context) (io.ReadWriteCloser, error) {
+			in, inErr := cmd.StdinPipe()
+			out, outErr := cmd.StdoutPipe()
+			return agentProcess{in, out}, errors.Join(inErr, outErr, cmd.Start())
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Error(err)
+		}
+		late := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+		err = cmd.Wait()
+		if state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || state.Signal() != signal {
+			t.Errorf("%s: the agent ended with %v", signal, err)
+		}
+		late.Stop()
+	}
+}
+
+// agentProcess is the stream to an agent that is a process.
+type agentProcess struct {
+	io.WriteCloser
+	io.Reader
 }
 
 // agentHere runs the command over pipes.

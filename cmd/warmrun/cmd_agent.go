@@ -106,6 +106,9 @@ func (c *agentCommand) Run(ctx context.Context, p *process, g *globals) error {
 	// A client that hangs up right after its acknowledgement must not keep the
 	// server from being woken.
 	signal.Ignore(syscall.SIGPIPE)
+	// Whoever ends the agent finds a sound archive, as after any other death of
+	// it, and a read of standard input could not be ended otherwise.
+	signal.Reset(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	log := func(format string, args ...any) { fmt.Fprintf(p.err, "warmrun agent: "+format+"\n", args...) }
 	return ship.Serve(ctx, stdio{p.in, p.out}.widen(), ship.AgentConfig{
 		Archive: dir,

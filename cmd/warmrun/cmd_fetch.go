@@ -131,10 +131,11 @@ func (w *walSearch) archived(ctx context.Context) (found bool, err error) {
 		if !here && file.Kind() != walcore.KindHistory {
 			continue
 		}
-		if err := w.fetch(ctx, file); err != nil {
+		fetched, err := w.fetch(ctx, file)
+		if err != nil {
 			return false, err
 		}
-		found = found || here
+		found = found || here && fetched
 	}
 	return found, nil
 }
@@ -148,7 +149,7 @@ func (w *walSearch) unarchived(ctx context.Context) (found bool, err error) {
 		return false, err
 	}
 	for next := slices.Max(timelines) + 1; ; next++ {
-		err := w.fetch(ctx, next.HistoryName())
+		_, err := w.fetch(ctx, next.HistoryName())
 		if errors.Is(err, walcore.ErrNotArchived) {
 			break
 		}
@@ -158,11 +159,11 @@ func (w *walSearch) unarchived(ctx context.Context) (found bool, err error) {
 		timelines = append(timelines, next)
 	}
 	for _, timeline := range timelines {
-		err := w.fetch(ctx, walcore.FileName(w.name.Segment().OnTimeline(timeline)))
+		fetched, err := w.fetch(ctx, walcore.FileName(w.name.Segment().OnTimeline(timeline)))
 		if err != nil && !errors.Is(err, walcore.ErrNotArchived) {
 			return found, err
 		}
-		found = found || err == nil
+		found = found || fetched
 	}
 	return found, nil
 }
@@ -185,14 +186,15 @@ func (w *walSearch) asked() ([]walcore.Timeline, error) {
 	return slices.Compact(timelines), nil
 }
 
-// fetch brings a file here unless it is here already.
-func (w *walSearch) fetch(ctx context.Context, file walcore.FileName) error {
+// fetch brings a file here unless it is here already. Only what is new is a
+// find: the server has been shown the rest.
+func (w *walSearch) fetch(ctx context.Context, file walcore.FileName) (fetched bool, err error) {
 	if there, err := w.own.Has(file); err == nil && there {
-		return nil
+		return false, nil
 	}
 	if err := w.client.Fetch(ctx, w.own, file); err != nil {
-		return err
+		return false, err
 	}
-	_, err := fmt.Fprintf(w.err, "warmrun: fetched %s\n", file)
-	return err
+	_, err = fmt.Fprintf(w.err, "warmrun: fetched %s\n", file)
+	return true, err
 }

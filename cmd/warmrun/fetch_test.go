@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/ship"
 )
 
 func TestFetchDue(t *testing.T) {
@@ -48,6 +50,39 @@ func TestFetchDue(t *testing.T) {
 		if got := fetchDue(mark, segment, tt.likely, tt.missing); got != tt.want {
 			t.Errorf("%s: got %t, want %t", tt.what, got, tt.want)
 		}
+	}
+}
+
+// TestOnlyNewsIsAFind: what is here already, though nobody can use it, must not
+// be taken for what was looked for, or the search begins again at once.
+func TestOnlyNewsIsAFind(t *testing.T) {
+	own, err := walcore.CreateArchive(t.TempDir() + "/own")
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := walcore.CreateArchive(t.TempDir() + "/theirs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = walcore.FileName("000000010000000000000004")
+	writeFiles(t, map[string]string{filepath.Join(theirs.Dir(), string(name)): walSegment(4)})
+	client, err := ship.Connect(t.Context(), agentHere(theirs.Dir(), false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &walSearch{session: &session{err: io.Discard}, own: own, name: name, client: client}
+	writeFiles(t, map[string]string{filepath.Join(own.Dir(), string(name)): "cut off"})
+	if found, err := w.archived(t.Context()); found || err != nil {
+		t.Errorf("a file of that name is here: found %v, %v, want nothing", found, err)
+	}
+	if err := os.Remove(filepath.Join(own.Dir(), string(name))); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := w.archived(t.Context()); !found || err != nil {
+		t.Errorf("it is only there: found %v, %v, want it", found, err)
+	}
+	if err := client.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -44,9 +45,24 @@ func main() {
 // keepFilesToOurselves sees to it that no program we start inherits a file that
 // we were given, but for the three streams: a server or a shipper that stays would
 // keep the lock of a cron job (flock(1)), or the end of somebody's pipe, for days.
-// Kernels before 5.11 cannot, and a container may forbid it.
 func keepFilesToOurselves() {
-	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	if unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) != nil {
+		keepEachToOurselves()
+	}
+}
+
+// keepEachToOurselves does so on a kernel before 5.11, or in a container that
+// forbids the system call.
+func keepEachToOurselves() {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, entry := range open {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 // process is one invocation of the program: what it was called, with what, and

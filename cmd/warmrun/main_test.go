@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 )
 
 // TestMain lets the scripts run this test binary as warmrun, and under the
@@ -46,5 +47,24 @@ func linkNames(ts *testscript.TestScript, neg bool, names []string) {
 		program, err := exec.LookPath(name)
 		ts.Check(err)
 		ts.Check(os.Symlink(program, ts.MkAbs(filepath.Join("../2warm/global/replication", name))))
+	}
+}
+
+// TestFilesAreNotPassedOn on an old kernel, where each of them is marked.
+func TestFilesAreNotPassedOn(t *testing.T) {
+	fd, err := unix.Dup(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keepEachToOurselves()
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err != nil || flags&unix.FD_CLOEXEC == 0 {
+		t.Errorf("got flags %#x, %v, want FD_CLOEXEC", flags, err)
+	}
+	if flags, err := unix.FcntlInt(1, unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC != 0 {
+		t.Errorf("standard output: got flags %#x, %v, want it passed on", flags, err)
+	}
+	if err := unix.Close(fd); err != nil {
+		t.Error(err)
 	}
 }
