@@ -27,6 +27,7 @@ func (r Reference) LuaLS() string {
 		b.WriteString("\n")
 	}
 	b.WriteString("---@class (exact) secret: userdata\n\n")
+	b.WriteString("---@class (exact) nodes: { [integer]: string }\n---@field at_once? integer\n---@field keep_going? boolean\n\n")
 	for _, name := range []string{"step", "check", "param", "runbook", "extension", "test", "case"} {
 		fmt.Fprintf(&b, "---@class (exact) %s: userdata\n\n", name)
 	}

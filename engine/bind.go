@@ -13,6 +13,7 @@ import (
 
 // openModules makes the host's modules global tables.
 func (v *vm) openModules() error {
+	v.calls = map[*lua.LFunction]*signature{}
 	for _, m := range v.book.host.Modules {
 		table := v.newTable()
 		for _, f := range m.Funcs {
@@ -20,7 +21,9 @@ func (v *vm) openModules() error {
 			if err != nil {
 				return err
 			}
-			table.RawSetString(f.Name, v.L.NewFunction(func(L *lua.LState) int { return v.invoke(L, s) }))
+			fn := v.L.NewFunction(func(L *lua.LState) int { return v.invoke(L, s) })
+			v.calls[fn] = s
+			table.RawSetString(f.Name, fn)
 		}
 		module := v.freeze(m.Name, table)
 		if before := v.globals.RawGetString(m.Name); before != lua.LNil {

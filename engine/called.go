@@ -108,9 +108,11 @@ func (r *runner) settleOne(ctx context.Context, t *trial, nested NestedRun) erro
 	if r.opts.SettleNested == nil {
 		return errors.New("nobody can ask it")
 	}
-	body := newIndenter(&lenient{to: r.out.to}, "    ")
+	body := r.body(t.def.Name, true)
 	defer body.endLine()
-	err := r.opts.SettleNested(withScope(ctx, &scope{out: body, run: r, at: t}), nested)
+	beat, quiet := r.beats(t.def.Name, body)
+	defer quiet()
+	err := r.opts.SettleNested(withScope(ctx, &scope{out: body, run: r, at: t, beat: beat}), nested)
 	if err == nil || errors.Is(err, ErrPastReturn) {
 		return err
 	}

@@ -22,8 +22,10 @@ func (r *runner) checks(ctx context.Context, defs []*checkDef) error {
 	r.out.line("%s", r.out.paint(bold, "==> checks"))
 	failed := &CheckError{Runbook: r.rb.Name, Total: len(defs)}
 	for _, def := range defs {
-		body := r.out.body()
-		failure := judge(withScope(ctx, &scope{out: body, run: r}), r.vm, def, r.c())
+		body := r.body(def.Name, false)
+		beat, quiet := r.beats(def.Name, body)
+		failure := judge(withScope(ctx, &scope{out: body, run: r, beat: beat}), r.vm, def, r.c())
+		quiet()
 		body.endLine()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

@@ -149,6 +149,9 @@ type Host struct {
 	Pause func(ctx context.Context, d time.Duration) bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+
+	// inTurn: on_nodes calls one node after the other, in the order of the list.
+	inTurn bool
 }
 
 func (h Host) now() time.Time {

@@ -33,7 +33,9 @@ import (
 //	      confirm = "question?",                           -- or a function that returns one, or nil
 //	      irreversible = true,                             -- excludes undo
 //	      repeatable = true,                               -- may be run again after it was interrupted halfway
-//	      mark = "the outage begins",                      -- a line drawn before the step, in plans and runs
+//	      mark = "clients are paused from here",           -- a line drawn before the step, in plans and runs
+//	      outage = "begins",                               -- or "ends": from this step on clients cannot write, or can again
+//	      expect = function(c) return "2 clients" end,     -- in plans: what is known now of how long it will take
 //	      timeout = "30m", retries = 2, delay = "1s",      -- for each try of run
 //	      hint = "what to do when it fails" },
 //	  },
@@ -67,7 +69,7 @@ type stepDef struct {
 	run, undo, doneIf, when *lua.LFunction
 	confirm                 string
 	confirmFn               *lua.LFunction
-	leaves                  *lua.LFunction
+	leaves, expect          *lua.LFunction
 	timeout, delay          time.Duration
 	// extension: it comes from an extension; replaced: in the place of one of the
 	// runbook's own; follows: after that step.
@@ -119,7 +121,13 @@ func (v *vm) makeStep(L *lua.LState) int {
 	s.Irreversible, s.Mark = p.flag("irreversible"), p.text("mark")
 	s.Repeatable = p.flag("repeatable")
 	s.timeout, s.delay, s.Retries = p.duration("timeout"), p.duration("delay"), p.count("retries")
-	s.Hint, s.leaves = p.text("hint"), p.function("leaves")
+	s.Hint, s.leaves, s.expect = p.text("hint"), p.function("leaves"), p.function("expect")
+	if p.get("outage") != lua.LNil {
+		s.Outage = p.oneOf("outage", "", []string{outageBegins, outageEnds})
+	}
+	if s.Mark == "" {
+		s.Mark = outageMarks[s.Outage]
+	}
 	if p.get("on_error") != lua.LNil {
 		s.OnError = p.oneOf("on_error", "", []string{onErrorFail, onErrorWarn})
 	}

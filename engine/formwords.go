@@ -38,6 +38,8 @@ func formWords() []Word {
 		{Name: "say", Own: true, Doc: "prints one line of live output, as string.format does", Takes: []ArgRef{{Name: "format", Type: "any"}, {Name: "value", Type: "any", Variadic: true}}},
 		{Name: "fail", Own: true, Doc: "ends the check or step with an error: fail(format, ...), or fail { message, hint = ... } with what to do", Takes: []ArgRef{{Name: "format", Type: "any"}, {Name: "value", Type: "any", Variadic: true}}},
 		{Name: "require", Own: true, Returns: "any", Doc: "gives what the file lib/NAME.lua returns; the site's own is looked for first", Takes: []ArgRef{{Name: "name", Type: "string"}}},
+		{Name: "on_nodes", Own: true, Returns: "nodeResult[]", Doc: "calls a function on several nodes at once, on each with its name first and the other arguments after it, and waits for all. Gives a list in the order of the nodes with node, ok, value (what the function gave), error and hint of each. Where a node fails the call does, with what all have said; with keep_going = true in the list of nodes it does not. At most 8 are worked on at a time, or at_once = N. Not for runbooks.run, nor for what cannot be taken back",
+			Takes: []ArgRef{{Name: "nodes", Type: "nodes"}, {Name: "function", Type: "function"}, {Name: "value", Type: "any", Variadic: true}}},
 	}
 	words = append(words, testWords()...)
 	for _, name := range append([]string{"assert", "getmetatable", "pcall", "rawset", "setmetatable", "type", "xpcall"}, baseNames...) {
@@ -88,6 +90,8 @@ func stepKeys() []FieldRef {
 		{Name: "delay", Type: "duration", Optional: true, Doc: "how long to wait before each of these (default: 1s)"},
 		{Name: "repeatable", Type: "boolean", Optional: true, Doc: "true: it may be run again when a run is resumed that was interrupted within it"},
 		{Name: "mark", Type: "string", Optional: true, Doc: "a line that is drawn before the step, in plans and runs"},
+		{Name: "outage", Type: `"begins"|"ends"`, Optional: true, Doc: "from this step on clients cannot write, or can again: plans say so, and how long it took in former runs"},
+		{Name: "expect", Type: "fun(c: context): string?", Optional: true, Doc: "in plans: what is known now of how long the step will take, such as what is left to replay"},
 		{Name: "hint", Type: "string", Optional: true, Doc: "what to do when it fails"},
 		{Name: "leaves", Type: "fun(c: context): string?", Optional: true, Doc: "what stays behind when the run fails, and what to type about it"},
 		{Name: "on_error", Type: `"warn"|"fail"`, Optional: true, Doc: "in extensions only: whether its failure ends the run (default: fail in replace, else warn)"},

@@ -16,6 +16,8 @@ func (f *lintFile) call(x *ast.FuncCallExpr) luaType {
 	case f.hides(name):
 	case name == "step" || name == "check":
 		return f.part(x, name)
+	case name == "on_nodes" && len(x.Args) >= 2:
+		return f.onNodes(x)
 	case name == "extension" && len(x.Args) == 1:
 		return f.extensionTable(x.Args[0])
 	case name == "require" && len(x.Args) == 1:
@@ -221,7 +223,7 @@ func literal(e ast.Expr) lua.LValue {
 
 // partPlaces are where the functions of steps and checks are called.
 var partPlaces = map[string]place{
-	"run": running, "undo": reversing, "done_if": asking, "when": asking, "confirm": asking, "leaves": asking,
+	"run": running, "undo": reversing, "done_if": asking, "when": asking, "confirm": asking, "leaves": asking, "expect": asking,
 }
 
 // part reads a step or a check. The function run comes first: what it returns

@@ -5,15 +5,25 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // indenter puts blanks before every line that is written through it. It passes
 // everything on at once, so that output stays live.
 type indenter struct {
-	mu     sync.Mutex
-	to     io.Writer
-	blanks []byte
-	middle bool // the last byte written did not end a line
+	told *teller // of each line; nil where nobody follows the run
+
+	mu      sync.Mutex
+	to      io.Writer
+	blanks  []byte
+	middle  bool // the last byte written did not end a line
+	written written
+}
+
+// written is how much was written, and when last.
+type written struct {
+	bytes int64
+	last  time.Time
 }
 
 func newIndenter(to io.Writer, blanks string) *indenter {
@@ -21,8 +31,24 @@ func newIndenter(to io.Writer, blanks string) *indenter {
 }
 
 func (w *indenter) Write(p []byte) (int, error) {
+	if w.told != nil {
+		_, _ = w.told.veiled.Write(p) // whoever follows the run cannot fail it
+	}
+	return w.print(p)
+}
+
+// count is how much was written until now.
+func (w *indenter) count() written {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.written
+}
+
+// print writes what is not to be told of.
+func (w *indenter) print(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.written.bytes, w.written.last = w.written.bytes+int64(len(p)), time.Now()
 	var b bytes.Buffer
 	for _, c := range p {
 		if !w.middle && c != '\n' && c != '\r' {
@@ -39,6 +65,9 @@ func (w *indenter) Write(p []byte) (int, error) {
 
 // endLine ends a line that was left open.
 func (w *indenter) endLine() {
+	if w.told != nil {
+		w.told.end()
+	}
 	w.mu.Lock()
 	open := w.middle
 	w.middle = false

@@ -20,10 +20,14 @@ type Plan struct {
 	Runbook string `json:"runbook"`
 	Summary string `json:"summary"`
 	// On is the node that the runbook runs on, where the host names it.
-	On     string            `json:"on,omitempty"`
+	On string `json:"on,omitempty"`
+	// Next is what usually follows.
+	Next   string            `json:"next,omitempty"`
 	Params map[string]string `json:"params,omitempty"`
 	Checks []PlannedCheck    `json:"checks"`
 	Steps  []PlannedStep     `json:"steps"`
+	// Outage is when clients cannot write; nil where no step says anything of it.
+	Outage *Outage `json:"outage,omitempty"`
 }
 
 // PlannedCheck is a check as it stands now.
@@ -44,6 +48,12 @@ type PlannedStep struct {
 	Lines []string `json:"lines,omitempty"`
 	// Mark is a line to draw before the step.
 	Mark string `json:"mark,omitempty"`
+	// Outage is "begins" or "ends", and Expect what is known of how long the step
+	// will take.
+	Outage string `json:"outage,omitempty"`
+	Expect string `json:"expect,omitempty"`
+	// Within are the plans of the runbooks within the step.
+	Within []*Plan `json:"within,omitempty"`
 	// Says is what the step would print, as far as that is known now.
 	Says []string `json:"says,omitempty"`
 	// Asks is the question that the step puts to the operator.
@@ -93,7 +103,7 @@ func (r *Runbook) Plan(ctx context.Context, args map[string]string) (*Plan, erro
 		return nil, err
 	}
 	p := &planner{rb: r, vm: v, params: values, results: map[string]lua.LValue{}, outer: scopeOf(ctx).pl}
-	p.plan = &Plan{Runbook: r.Name, Summary: r.Summary, Params: texts}
+	p.plan = &Plan{Runbook: r.Name, Summary: r.Summary, Next: r.Next, Params: texts}
 	p.plan.On, _ = r.book.host.Vars["node"].(string)
 	v.plan = p
 	if err := p.checks(ctx); err != nil {
@@ -102,7 +112,10 @@ func (r *Runbook) Plan(ctx context.Context, args map[string]string) (*Plan, erro
 	if err := p.steps(ctx); err != nil {
 		return nil, err
 	}
-	p.tellOuter()
+	p.plan.Outage = p.plan.outage()
+	if p.outer != nil {
+		p.outer.adopt(p.plan, p.changes)
+	}
 	return p.plan, nil
 }
 
@@ -123,16 +136,22 @@ func (p *planner) steps(ctx context.Context) error {
 	return nil
 }
 
-// tellOuter passes on what matters to the plan around this one.
-func (p *planner) tellOuter() {
-	if p.outer == nil {
-		return
-	}
-	p.outer.changes = p.outer.changes || p.changes
-	for _, s := range p.plan.Steps {
+// adopt takes over what matters of the plan of a runbook within the step.
+func (p *planner) adopt(plan *Plan, changes bool) {
+	p.changes = p.changes || changes
+	p.step.Within = append(p.step.Within, plan)
+	for _, s := range plan.Steps {
 		if (s.Irreversible || s.Passes) && s.Outcome == "" {
-			p.outer.step.Passes = true
+			p.step.Passes = true
 		}
+	}
+}
+
+// PlansWithin makes a plan that another process has made part of the plan that
+// ctx belongs to, as Plan does with its own.
+func PlansWithin(ctx context.Context, plan *Plan) {
+	if p := scopeOf(ctx).pl; p != nil && p.step != nil {
+		p.adopt(plan, slices.ContainsFunc(plan.Steps, func(s PlannedStep) bool { return len(s.Lines) > 0 }))
 	}
 }
 
@@ -182,7 +201,7 @@ func (p *planner) recordNested(text string) {
 }
 
 func (p *planner) planStep(ctx context.Context, def *stepDef) error {
-	p.plan.Steps = append(p.plan.Steps, PlannedStep{Name: def.Name, Irreversible: def.Irreversible, Mark: def.Mark})
+	p.plan.Steps = append(p.plan.Steps, PlannedStep{Name: def.Name, Irreversible: def.Irreversible, Mark: def.Mark, Outage: def.Outage})
 	p.step = &p.plan.Steps[len(p.plan.Steps)-1]
 	p.results[def.Name] = p.vm.unknown("the result of step " + def.Name)
 	ctx, cancel := context.WithTimeoutCause(ctx, planTimeout, fmt.Errorf("planning took longer than %s", planTimeout))
@@ -192,7 +211,7 @@ func (p *planner) planStep(ctx context.Context, def *stepDef) error {
 	if err != nil || settled {
 		return err
 	}
-	if err := p.question(ctx, def); err != nil {
+	if err := errors.Join(p.question(ctx, def), p.expect(ctx, def)); err != nil {
 		return err
 	}
 	values, err := p.vm.call(ctx, running, def.run, p.c())
@@ -259,6 +278,21 @@ func (p *planner) question(ctx context.Context, def *stepDef) error {
 	p.step.Asks, err = questionOf(values, def.Name)
 	if err != nil {
 		return p.trouble(ctx, "its question", err)
+	}
+	return nil
+}
+
+// expect asks what is known of how long the step will take.
+func (p *planner) expect(ctx context.Context, def *stepDef) error {
+	if def.expect == nil {
+		return nil
+	}
+	values, err := p.vm.call(ctx, asking, def.expect, p.c())
+	if err != nil {
+		return p.trouble(ctx, "how long it will take", err)
+	}
+	if len(values) > 0 && values[0].Type() == lua.LTString {
+		p.step.Expect = values[0].String()
 	}
 	return nil
 }

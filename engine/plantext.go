@@ -23,6 +23,10 @@ func (p *Plan) Text() string {
 		b.WriteString("\nChecks\n")
 		p.checksText(&b)
 	}
+	if p.Outage != nil {
+		b.WriteString("\nExpected outage\n")
+		p.Outage.text(&b, p)
+	}
 	b.WriteString("\nSteps\n")
 	p.stepsText(&b)
 	return b.String()

@@ -68,6 +68,7 @@ func (h Host) Reference() (Reference, error) {
 	for _, m := range h.Modules {
 		r.Modules = append(r.Modules, w.module(m))
 	}
+	w.class(reflect.TypeFor[nodeResult](), w.returned, false)
 	slices.SortFunc(r.Modules, func(a, b ModuleRef) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(w.classes, func(a, b ClassRef) int { return strings.Compare(a.Name, b.Name) })
 	r.Classes = w.classes

@@ -20,6 +20,10 @@ type RunOptions struct {
 	// Observe is told of every event before the run goes on. An error it
 	// returns fails the run, so a journal that cannot be written stops it.
 	Observe func(Event) error
+	// Tell is told of the same events once they were observed, and of what the
+	// steps print, are marked with and take their time over: everything that is
+	// printed, for programs. It is called from several goroutines. Nil tells nobody.
+	Tell func(Event)
 	// Before is asked before every step, also of runbooks within; an error ends
 	// the run as a failure of the step does, which then has not begun, and
 	// ErrOvertaken ends it where it stands. It is asked before each undo, too,
@@ -38,7 +42,8 @@ type RunOptions struct {
 	// ErrPastReturn where that run can only go forward.
 	SettleNested func(context.Context, NestedRun) error
 
-	announceAfter time.Duration // see heading; 0 is the usual
+	announceAfter  time.Duration // see heading; 0 is the usual
+	heartbeatAfter time.Duration // 0 is the usual
 }
 
 // EventKind names what has happened in a run.
@@ -80,8 +85,10 @@ type Event struct {
 	// Value is a step's result in the form that encoding/json takes.
 	Value any    `json:"value,omitempty"`
 	Error string `json:"error,omitempty"`
-	// Func is what a step is about to call.
-	Func string `json:"func,omitempty"`
+	// Func is what a step is about to call, and Nodes on which nodes where that
+	// is several.
+	Func  string   `json:"func,omitempty"`
+	Nodes []string `json:"nodes,omitempty"`
 	// Nested is the run that a step is about to call.
 	Nested *NestedRun `json:"nested,omitempty"`
 	// Changed: the step has called what may change something. Refused: it was
@@ -92,6 +99,15 @@ type Event struct {
 	Warned bool `json:"warned,omitempty"`
 	// Left are the steps that a run has left not undone.
 	Left []string `json:"left,omitempty"`
+
+	// What is only told, and on no record: a line of output, what a step is
+	// marked with or how far it is; where an outage begins or ends; how long the
+	// step has run; that it belongs to finally; and the steps of the run.
+	Line    string   `json:"line,omitempty"`
+	Outage  string   `json:"outage,omitempty"`
+	Seconds float64  `json:"seconds,omitempty"`
+	Finally bool     `json:"finally,omitempty"`
+	Steps   []string `json:"steps,omitempty"`
 }
 
 // NestedRun is a run of another runbook that a step has called, and that has a

@@ -119,10 +119,13 @@ func (r *runner) inherit(ctx context.Context) (end func()) {
 			r.path = outer.run.path + "/" + outer.at.name() + "/" + r.rb.Name
 		}
 		if o.Out == nil {
-			o.Out = outer.out
+			o.Out = frame(outer.out)
 		}
 		if o.Observe == nil {
 			o.Observe = around.Observe
+		}
+		if o.Tell == nil {
+			o.Tell = around.Tell
 		}
 		if o.Before == nil {
 			o.Before = around.Before
@@ -136,7 +139,7 @@ func (r *runner) inherit(ctx context.Context) (end func()) {
 		if o.UndoTimeout == 0 {
 			o.UndoTimeout = around.UndoTimeout
 		}
-		o.announceAfter = around.announceAfter
+		o.announceAfter, o.heartbeatAfter = around.announceAfter, around.heartbeatAfter
 	}
 	if o.Out == nil {
 		o.Out = r.rb.book.host.Out
@@ -149,7 +152,11 @@ func (r *runner) inherit(ctx context.Context) (end func()) {
 	}
 	veiled := r.veil.over(o.Out)
 	r.out = &printer{to: newHeading(veiled, o.announceAfter), color: o.Terminal, quiet: o.Quiet}
-	return veiled.flush
+	alive := LivesElsewhere(ctx)
+	return func() {
+		alive()
+		veiled.flush()
+	}
 }
 
 func (t *trial) name() string {
@@ -239,15 +246,16 @@ func (r *runner) forward(ctx context.Context) error {
 // errUnrecorded is in errors of a run whose observer fails: it must not go on.
 var errUnrecorded = errors.New("cannot be recorded")
 
-// event tells the observer.
+// event tells the observer, and then who follows the run.
 func (r *runner) event(e Event) error {
-	if r.opts.Observe == nil || r.closing {
-		return nil // the steps of finally are run at each end, and are not on record
+	// The steps of finally are run at each end, and are not on record.
+	if r.opts.Observe != nil && !r.closing {
+		e.At, e.Runbook, e.Error = r.rb.book.host.now(), r.path, r.veil.text(e.Error)
+		if err := r.opts.Observe(e); err != nil {
+			return fmt.Errorf("the run %w: %w", errUnrecorded, err)
+		}
 	}
-	e.At, e.Runbook, e.Error = r.rb.book.host.now(), r.path, r.veil.text(e.Error)
-	if err := r.opts.Observe(e); err != nil {
-		return fmt.Errorf("the run %w: %w", errUnrecorded, err)
-	}
+	r.tell(e)
 	return nil
 }
 
@@ -280,7 +288,7 @@ func (r *runner) steps(ctx context.Context) error {
 				return r.giveUp(ctx, def, err)
 			}
 		}
-		r.out.mark(def.Mark)
+		r.mark(def)
 		if !r.out.quiet {
 			r.out.begin(def.Name, fmt.Sprintf("  [%d/%d]", i+1, len(r.vm.def.steps)))
 		}

@@ -62,7 +62,10 @@ type StepInfo struct {
 	// nobody knows where. So may one with retries.
 	Repeatable bool `json:"repeatable,omitempty"`
 	// Mark is a line to draw before the step.
-	Mark      string `json:"mark,omitempty"`
+	Mark string `json:"mark,omitempty"`
+	// Outage is "begins" or "ends" where clients cannot write from the step on, or
+	// can again.
+	Outage    string `json:"outage,omitempty"`
 	HasUndo   bool   `json:"undo,omitempty"`
 	HasDoneIf bool   `json:"done_if,omitempty"`
 	Asks      bool   `json:"asks,omitempty"`

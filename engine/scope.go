@@ -10,9 +10,13 @@ import (
 // belongs to.
 type scope struct {
 	out io.Writer
-	run *runner  // the run, or nil
-	at  *trial   // the step being run or undone, or nil
-	pl  *planner // the plan, or nil
+	run *runner // the run, or nil
+	at  *trial  // the step being run or undone, or nil
+	// beat is the step's sign of life, or nil.
+	beat *heartbeat
+	pl   *planner // the plan, or nil
+	// node is where on_nodes has called the function, or empty.
+	node string
 	// undoing: the step's own undo is what is being run.
 	undoing bool
 }
@@ -63,9 +67,9 @@ func NoReturn(ctx context.Context) error {
 
 // touched notes that a step calls something that changes the world, and where
 // the step is run and not undone puts it on record before the first such call,
-// and the line of no return before one that cannot be taken back. The function
-// that it gives takes the note back.
-func touched(ctx context.Context, sig *signature, record bool) (untouched func(), err error) {
+// and the line of no return before one that cannot be taken back. The nodes are
+// those of a call on several. The function that it gives takes the note back.
+func touched(ctx context.Context, sig *signature, record bool, nodes ...string) (untouched func(), err error) {
 	s := scopeOf(ctx)
 	if s.at == nil || sig.Effect != Change {
 		return func() {}, nil
@@ -78,7 +82,7 @@ func touched(ctx context.Context, sig *signature, record bool) (untouched func()
 	before := s.at.changed
 	s.at.changed = true
 	if record && !sig.Resumes && !s.at.recorded {
-		if err := s.run.event(Event{Kind: ChangeBegan, Step: s.at.def.Name, Func: sig.fullName()}); err != nil {
+		if err := s.run.event(Event{Kind: ChangeBegan, Step: s.at.def.Name, Func: sig.fullName(), Nodes: nodes}); err != nil {
 			s.at.changed = before
 			return nil, NotBegun(err)
 		}

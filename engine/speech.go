@@ -16,11 +16,12 @@ type failure struct{ text string }
 
 func (f *failure) Error() string { return f.text }
 
-// openSpeech adds say, fail and require.
+// openSpeech adds say, fail, require and on_nodes.
 func (v *vm) openSpeech() {
 	v.globals.RawSetString("say", v.L.NewFunction(v.say))
 	v.globals.RawSetString("fail", v.function(v.failWith))
 	v.globals.RawSetString("require", v.function(v.require))
+	v.globals.RawSetString("on_nodes", v.function(v.onNodes))
 }
 
 // say prints one line of live output. A plan keeps what a step says that only

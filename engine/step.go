@@ -14,13 +14,15 @@ import (
 // step runs one step from its conditions to its result.
 func (r *runner) step(ctx context.Context, def *stepDef) error {
 	began, wasPast := r.rb.book.host.now(), r.past
-	body := r.out.body()
+	body := r.body(def.Name, false)
 	defer body.endLine()
+	beat, quiet := r.beats(def.Name, body)
+	defer quiet()
 	t := r.before.trial(def.Name)
 	if t == nil {
 		t = &trial{def: def}
 	}
-	ctx = withScope(ctx, &scope{out: body, run: r, at: t})
+	ctx = withScope(ctx, &scope{out: body, run: r, at: t, beat: beat})
 	entry := StepResult{Name: def.Name}
 	outcome, value, err := r.settled(ctx, t)
 	if err == nil && outcome == "" {
@@ -34,6 +36,7 @@ func (r *runner) step(ctx context.Context, def *stepDef) error {
 	if errors.Is(err, errUnsettled) {
 		return err // a run within it waits for the operator's word
 	}
+	quiet()
 	body.endLine()
 	took := r.rb.book.host.now().Sub(began)
 	entry.Outcome, entry.Seconds, entry.Value = outcome, took.Seconds(), value
@@ -151,6 +154,7 @@ func (r *runner) confirmed(ctx context.Context, def *stepDef) error {
 	if r.rb.book.host.Confirm == nil {
 		return hint.Wrap(errors.New("it asks a question and there is no terminal to answer it"), "agree beforehand with --yes")
 	}
+	defer LivesElsewhere(ctx)() // the operator knows what it waits for
 	agreed, err := r.rb.book.host.Confirm(ctx, question)
 	if err == nil && !agreed {
 		err = ErrDeclined

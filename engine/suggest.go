@@ -14,7 +14,7 @@ func didYouMean(name string, known []string) string {
 	if best != "" {
 		return ", did you mean " + best + "?"
 	}
-	if len(known) == 0 || len(known) > 15 {
+	if len(known) == 0 || len(known) > 18 {
 		return ""
 	}
 	sorted := append([]string(nil), known...)

@@ -37,6 +37,7 @@ type stage struct {
 // clock to wait for.
 func (s *stage) host(real Host) Host {
 	fake := real
+	fake.inTurn = true
 	fake.Modules = make([]Module, len(real.Modules))
 	for i, m := range real.Modules {
 		fake.Modules[i] = Module{Name: m.Name, Doc: m.Doc}

@@ -184,7 +184,7 @@ func (r *runner) undoStep(ctx context.Context, t *trial) (left []string, err err
 }
 
 func (r *runner) takeBack(ctx context.Context, t *trial) (left []string, err error) {
-	body := newIndenter(&lenient{to: r.out.to}, "    ")
+	body := r.body(t.def.Name, true)
 	defer body.endLine()
 	if t.def.undo == nil {
 		left, err = r.takeBackNested(ctx, t)
@@ -193,7 +193,9 @@ func (r *runner) takeBack(ctx context.Context, t *trial) (left []string, err err
 	}
 	ctx, cancel := r.undoContext(ctx)
 	defer cancel()
-	ctx = withScope(ctx, &scope{out: body, run: r, at: t, undoing: true})
+	beat, quiet := r.beats(t.def.Name, body)
+	defer quiet()
+	ctx = withScope(ctx, &scope{out: body, run: r, at: t, undoing: true, beat: beat})
 	t.undoCalls = 0
 	if _, err := r.vm.call(ctx, reversing, t.def.undo, r.c()); err != nil {
 		return []string{t.def.Name}, r.veil.error(explained(ctx, err))
@@ -237,7 +239,7 @@ func (r *runner) takeBackInner(ctx context.Context, t *trial, body *indenter) (l
 	var failures []error
 	for i := len(t.inner) - 1; i >= 0; i-- {
 		inner := t.inner[i]
-		inner.out.to = newHeading(body, r.opts.announceAfter)
+		inner.out.to = newHeading(untold{body}, r.opts.announceAfter)
 		rest, err := inner.undo(ctx)
 		left = append(left, under(t.def.Name, rest)...)
 		failures = append(failures, err)

@@ -18,7 +18,7 @@ type place int
 const (
 	loading   place = iota // the file itself: nothing may be called
 	checking               // a check: reads
-	asking                 // when, done_if, confirm: reads
+	asking                 // when, done_if, confirm, expect, leaves: reads
 	running                // run: everything
 	reversing              // undo: everything
 )
@@ -52,9 +52,10 @@ type vm struct {
 	env      *lua.LTable // what the scripts see as their globals
 	globals  *lua.LTable
 	opaques  map[reflect.Type]*opaqueType
-	unknowns *lua.LTable // metatable of unknown values
-	depth    int         // protected calls that are open
-	near     string      // the line of the innermost of them
+	unknowns *lua.LTable                   // metatable of unknown values
+	depth    int                           // protected calls that are open
+	near     string                        // the line of the innermost of them
+	calls    map[*lua.LFunction]*signature // the functions of the host
 	loaded   map[string]lua.LValue
 	def      *definition
 	plan     *planner // set while a plan is made

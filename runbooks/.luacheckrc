@@ -11,6 +11,7 @@ stds.warmrun = {
     "ipairs",
     "lsn",
     "next",
+    "on_nodes",
     "pairs",
     "pcall",
     "rawequal",

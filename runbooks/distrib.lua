@@ -18,9 +18,7 @@ return runbook {
   steps = {
     step { "here", undo = false, run = function(c) cluster.install_here(c.node) end, repeatable = true },
     step { "there", undo = false, timeout = "1h", run = function(c)
-      for _, node in ipairs(cluster.others(c.node)) do
-        cluster.distribute(node)
-      end
+      on_nodes(cluster.others(c.node), cluster.distribute)
     end, repeatable = true },
   },
 }

@@ -70,8 +70,12 @@ return runbook {
       archive.drain(c.node, { timeout = c.params.ship_timeout })
     end, repeatable = true },
 
-    step { "stop", mark = "the outage begins: clients cannot write from here",
+    step { "stop", outage = "begins",
       timeout = "1h",
+      expect = function(c)
+        local clients = psql.value(c.node, "SELECT count(*) FROM pg_stat_activity WHERE state IS NOT NULL AND pid <> pg_backend_pid()")
+        return string.format("%d clients are connected and have %s to finish; then a fast stop, of at most %s", clients, c.params.drain, c.params.stop_timeout)
+      end,
       run = function(c)
         say("Blocking new connections to the server (%s for clients to finish, then a fast stop)", c.params.drain)
         pg_ctl.stop(c.node, { drain = c.params.drain, timeout = c.params.stop_timeout })

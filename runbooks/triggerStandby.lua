@@ -79,9 +79,14 @@ return runbook {
       if not cluster.is_primary(c.node) then standby.promote(c.node, { timeout = c.params.timeout }) end
       standby.clear_trigger(c.node)
       say("Recovery is complete and the server running; %s has been removed.", trigger.path)
-    end, repeatable = true },
+    end, repeatable = true,
+      expect = function(c)
+        local at = standby.replayed(c.node).lsn
+        local left_over = standby.recovery_end(c.node, { fast = c.params.fast }).lsn - at
+        return string.format("%s has replayed up to %s, and %d bytes of its archive are left to replay", c.node, at, left_over)
+      end },
 
-    step { "verify", mark = "the outage ends: clients can write again, on this node", retries = 10, delay = "1s", run = function(c)
+    step { "verify", outage = "ends", mark = "the outage ends: clients can write again, on this node", retries = 10, delay = "1s", run = function(c)
       local now = standby.opened(c.node)
       say("%s accepts writes on timeline %d at %s", c.node, now.timeline, now.lsn)
       if not c.params.archiving then

@@ -4,6 +4,7 @@ return test {
   runbook = "flushPrimary",
   answers = {
     ["psql.in_recovery"] = false,
+    ["psql.value"] = 3,
     ["archive.active"] = true,
     ["standby.follows_primary"] = { ok = true },
     ["archive.working"] = true,
@@ -19,7 +20,8 @@ return test {
     calls = { "copy.logs db1 {to=db2}", "psql.exec db1 CHECKPOINT", "archive.switch db1", "archive.drain db1", "pg_ctl.stop db1 {drain=2s, timeout=10m0s}",
       "standby.configure db1 {fence=true}", "archive.set_active db1", "standby.flush db1 {to=db2}", "relay.try db2 {to=dr}" },
     says = { "through the shutdown checkpoint, up to 0/C0000A0", "warmrun triggerStandby --archiving on db2" },
-    plan = { "the outage begins", "stop the server on db1: no new connections, clients have 2s to finish" } },
+    plan = { "the outage begins: clients cannot write from here", "clients cannot write from step stop on",
+      "stop: 3 clients are connected and have 2s to finish; then a fast stop, of at most 10m", "stop the server on db1: no new connections, clients have 2s to finish" } },
 
   -- Before the stop: the server is left alone.
   case { "on a standby", answers = { ["psql.in_recovery"] = true }, fails = "db1 is in recovery", never = { "pg_ctl.stop" } },

@@ -12,6 +12,10 @@ function lsn(text) end
 
 ---@class (exact) secret: userdata
 
+---@class (exact) nodes: { [integer]: string }
+---@field at_once? integer
+---@field keep_going? boolean
+
 ---@class (exact) step: userdata
 
 ---@class (exact) check: userdata
@@ -274,6 +278,13 @@ function lsn(text) end
 ---@field system_identifier string
 ---@field timeline? integer
 ---@field scripts? table<string, string>
+
+---@class (exact) nodeResult
+---@field node string
+---@field ok boolean
+---@field value any
+---@field error string
+---@field hint string
 
 ---@class (exact) nodeStatus
 ---@field node string
@@ -637,6 +648,8 @@ function extension(table) end
 ---@field delay? duration how long to wait before each of these (default: 1s)
 ---@field repeatable? boolean true: it may be run again when a run is resumed that was interrupted within it
 ---@field mark? string a line that is drawn before the step, in plans and runs
+---@field outage? "begins"|"ends" from this step on clients cannot write, or can again: plans say so, and how long it took in former runs
+---@field expect? fun(c: context): string? in plans: what is known now of how long the step will take, such as what is left to replay
 ---@field hint? string what to do when it fails
 ---@field leaves? fun(c: context): string? what stays behind when the run fails, and what to type about it
 ---@field on_error? "warn"|"fail" in extensions only: whether its failure ends the run (default: fail in replace, else warn)
@@ -675,6 +688,13 @@ function fail(format, ...) end
 ---@param name string
 ---@return any
 function require(name) end
+
+---calls a function on several nodes at once, on each with its name first and the other arguments after it, and waits for all. Gives a list in the order of the nodes with node, ok, value (what the function gave), error and hint of each. Where a node fails the call does, with what all have said; with keep_going = true in the list of nodes it does not. At most 8 are worked on at a time, or at_once = N. Not for runbooks.run, nor for what cannot be taken back
+---@param nodes nodes
+---@param function_ function
+---@param ... any
+---@return nodeResult[]
+function on_nodes(nodes, function_, ...) end
 
 ---@class (exact) test_table
 ---@field runbook string the runbook's name
