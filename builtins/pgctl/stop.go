@@ -157,15 +157,20 @@ func (s Server) checkCleanEnd(o StopOptions) error {
 }
 
 func (s Server) stillStopping(pid int, o StopOptions) error {
-	err := fmt.Errorf("stop the server in %s: pid %d has not stopped within %s in mode %s%s: %w", s.PGData, pid, o.Timeout, o.Mode, s.occupants(pid), ErrTimeout)
+	running := s.Occupants(pid)
+	if running != "" {
+		running = "; " + running
+	}
+	err := fmt.Errorf("stop the server in %s: pid %d has not stopped within %s in mode %s%s: %w", s.PGData, pid, o.Timeout, o.Mode, running, ErrTimeout)
 	if o.Mode == ModeSmart {
 		return hint.Wrap(err, "it waits for its clients to leave and lets no new ones in; a fast stop disconnects them")
 	}
 	return hint.Wrap(err, "it goes on stopping; what it waits for is in its log")
 }
 
-// occupants says what still runs below a postmaster.
-func (s Server) occupants(pid int) string {
+// Occupants says what still runs below the postmaster, clients first; empty where
+// that is nothing or cannot be told.
+func (s Server) Occupants(pid int) string {
 	const most = 6
 	children, err := s.machine.processes(func(p process) bool { return p.parent == pid })
 	if err != nil || len(children) == 0 {
@@ -180,7 +185,7 @@ func (s Server) occupants(pid int) string {
 	if more := len(children) - most; more > 0 {
 		titles = append(titles, fmt.Sprintf("%d more", more))
 	}
-	return "; still running: " + strings.Join(titles, ", ")
+	return "still running: " + strings.Join(titles, ", ")
 }
 
 // rank orders the titles of server processes: clients, then the archiver, then

@@ -34,6 +34,7 @@ type globals struct {
 	// Attended: the end of standard input is the end of the run around this one.
 	Attended bool `hidden:""`
 	Color    bool `hidden:""` // somebody looks at the terminal that the calling run writes to
+	Events   bool `hidden:""` // a program follows the calling run
 }
 
 // grammar is the fixed part of the command line; runbooks are added to it.
@@ -180,12 +181,21 @@ func (p *process) explainUsage(err error, books []*engine.Runbook) error {
 // runbookCommand runs a runbook with the flags that were given.
 func (p *process) runbookCommand(ctx context.Context, g globals, book *engine.Runbook, flags reflect.Value) error {
 	defer outliveReaders()()
+	p.partStream(g.Events)
+	words := flags.FieldByName("Words").Interface().([]string)
+	if flags.FieldByName("JSON").Bool() && !flags.FieldByName("Plan").Bool() && !slices.Contains(words, "debug") {
+		return p.streamed(book.Name, func(p *process) error { return p.callRunbook(ctx, g, book, flags) })
+	}
+	return p.callRunbook(ctx, g, book, flags)
+}
+
+func (p *process) callRunbook(ctx context.Context, g globals, book *engine.Runbook, flags reflect.Value) error {
 	s, err := p.session(g)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), within: g.Within, driver: g.Driver, attended: g.Attended, as: g.As, again: g.Again, words: verdicts{g.PartDone, g.PartRepeat}, color: g.Color || isTerminal(p.out)}
+	command := runCommand{args: map[string]string{}, plan: flags.FieldByName("Plan").Bool(), json: flags.FieldByName("JSON").Bool(), within: g.Within, driver: g.Driver, attended: g.Attended, as: g.As, again: g.Again, words: verdicts{g.PartDone, g.PartRepeat}, color: g.Color || isTerminal(p.out)}
 	for i, param := range book.Params {
 		if given := flags.FieldByName(fmt.Sprintf("Param%d", i)); !given.IsNil() {
 			command.args[param.Name] = fmt.Sprint(given.Elem().Interface())
@@ -278,7 +288,7 @@ func (p *process) openSession(g globals) (*session, error) {
 		return nil, err
 	}
 	s := newSession(site, p.out, p.err)
-	s.yes, s.stopUndo = g.Yes, p.stopUndo
+	s.yes, s.stopUndo, s.events = g.Yes, p.stopUndo, p.events
 	return s, nil
 }
 

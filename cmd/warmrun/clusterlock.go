@@ -122,6 +122,11 @@ func (l *clusterLock) passOver(ctx context.Context, node cluster.NodeName, err e
 	return nil
 }
 
+// locked reports whether the run holds another node's lock.
+func (l *clusterLock) locked(node cluster.NodeName) bool {
+	return slices.ContainsFunc(l.far, func(far *farLock) bool { return far.node == node })
+}
+
 // keep renews the locks until the run has ended.
 func (l *clusterLock) keep() {
 	tick := time.NewTicker(lockHeartbeat)

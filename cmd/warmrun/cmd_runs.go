@@ -29,25 +29,34 @@ type runsResumeCommand struct {
 	ID    string   `arg:"" help:"The run's ID, or how it begins."`
 	Done  []string `help:"The step that was interrupted has done its work: go on behind it. Of a run within this one: RUNBOOK/STEP." placeholder:"STEP" sep:"none"`
 	Again []string `name:"repeat" help:"The step that was interrupted has not done its work: run it again." placeholder:"STEP" sep:"none"`
+	takeOver
+}
+
+// takeOver are the flags of those who go on with a run.
+type takeOver struct {
+	DriverLost bool `help:"Go on although the node that drove the run cannot be reached: you have made sure that its process there has ended, or that the host is down."`
+	JSON       bool `help:"Print JSON: an object a line for what happens, the last of them how it ended."`
 }
 
 // Run goes on with the run under its locks.
 func (c *runsResumeCommand) Run(ctx context.Context, p *process, g *globals) error {
-	return p.goOn(ctx, *g, c.ID, &engine.History{Done: c.Done, Again: c.Again})
+	return p.goOn(ctx, *g, c.ID, c.takeOver, &engine.History{Done: c.Done, Again: c.Again})
 }
 
 // runsRollbackCommand is runs rollback.
 type runsRollbackCommand struct {
 	ID string `arg:"" help:"The run's ID, or how it begins."`
+	takeOver
 }
 
 // Run undoes the run under its locks. For a run that called it as a part of
 // itself it works under that one's.
 func (c *runsRollbackCommand) Run(ctx context.Context, p *process, g *globals) error {
 	if g.Within == "" {
-		return p.goOn(ctx, *g, c.ID, &engine.History{Back: true})
+		return p.goOn(ctx, *g, c.ID, c.takeOver, &engine.History{Back: true})
 	}
 	defer outliveReaders()()
+	p.partStream(g.Events)
 	s, err := p.session(*g)
 	if err != nil {
 		return err
@@ -70,8 +79,15 @@ func (c *runsRollbackCommand) Run(ctx context.Context, p *process, g *globals) e
 }
 
 // goOn drives a run from here on: to its end, or back.
-func (p *process) goOn(ctx context.Context, g globals, prefix string, h *engine.History) error {
+func (p *process) goOn(ctx context.Context, g globals, prefix string, how takeOver, h *engine.History) error {
 	defer outliveReaders()()
+	if how.JSON {
+		return p.streamed("", func(p *process) error { return p.goOnWith(ctx, g, prefix, how.DriverLost, h) })
+	}
+	return p.goOnWith(ctx, g, prefix, how.DriverLost, h)
+}
+
+func (p *process) goOnWith(ctx context.Context, g globals, prefix string, driverLost bool, h *engine.History) error {
 	s, err := p.session(g)
 	if err != nil {
 		return err
@@ -100,6 +116,9 @@ func (p *process) goOn(ctx context.Context, g globals, prefix string, h *engine.
 		return err
 	}
 	if err := mayGoOn(ctx, s, record, lock, h.Back); err != nil {
+		return err
+	}
+	if err := driverGone(s, record, lock, verb, driverLost); err != nil {
 		return err
 	}
 	err = continueRun(ctx, s, s.run, h, p.runOptions(s, lock), lock.follow)
@@ -257,7 +276,8 @@ func findRun(ctx context.Context, s *session, prefix string) (runRecord, error) 
 
 // runsAbandonCommand is runs abandon.
 type runsAbandonCommand struct {
-	ID string `arg:"" help:"The run's ID, or how it begins."`
+	ID         string `arg:"" help:"The run's ID, or how it begins."`
+	DriverLost bool   `help:"Give it up although the node that drove it cannot be reached: you have made sure that its process there has ended, or that the host is down."`
 }
 
 // Run notes, here and on the nodes that it can lock, that the run is no longer to
@@ -289,6 +309,9 @@ func (c *runsAbandonCommand) Run(ctx context.Context, p *process, g *globals) er
 	}
 	if !record.open() {
 		return hint.Wrap(fmt.Errorf("run %s is not unfinished", s.run), "nothing was done; see: warmrun runs show %s", s.run)
+	}
+	if err := driverGone(s, record, lock, "abandon", c.DriverLost); err != nil {
+		return err
 	}
 	if err := p.agree(ctx, s, fmt.Sprintf("Give up run %s as it is, with nothing undone?", s.run)); err != nil {
 		return err

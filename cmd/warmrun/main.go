@@ -75,6 +75,8 @@ type process struct {
 	err  io.Writer
 	// stopUndo is closed by the second signal.
 	stopUndo chan struct{}
+	// events prints what happens in runs for programs; nil for people.
+	events *runEvents
 }
 
 // run decides what was asked for, does it, and returns the exit code.

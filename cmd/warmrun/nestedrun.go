@@ -153,6 +153,7 @@ func carryOut(ctx context.Context, rec *recorder, args map[string]string, opts e
 		}
 		return tell(e)
 	}
+	opts.Tell = rec.s.events.of(rec.id, rec.s.run, rec.s.site.Self.Name)
 	opts.SettleNested = func(ctx context.Context, n engine.NestedRun) error { return settleNested(ctx, rec, n) }
 	if rec.id == rec.s.run { // parts of a run print into the output of the whole
 		var end func()
@@ -178,7 +179,7 @@ func settleNested(ctx context.Context, outer *recorder, n engine.NestedRun) erro
 	}
 	passed := false
 	words := append([]string{"runs", "rollback", id}, s.asPart(id)...)
-	_, err := commandThere(ctx, s, cluster.NodeName(n.Node), n.Runbook, words, s.live(ctx), func() error {
+	_, err := commandThere(ctx, s, cluster.NodeName(n.Node), n.Runbook, words, engine.Frame(ctx), func() error {
 		passed = true
 		return nil
 	})

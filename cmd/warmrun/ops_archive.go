@@ -212,6 +212,13 @@ func switchWAL(ctx context.Context, s *session, _ none) (switchResult, error) {
 }
 
 func drainArchiver(ctx context.Context, s *session, o timeoutOption) (backlogResult, error) {
+	defer s.telling(ctx, func(context.Context) string {
+		waiting, err := backlog(s.site.Self.PGData)
+		if err != nil {
+			return ""
+		}
+		return fmt.Sprintf("%d files wait to be archived on %s, the oldest is %s", waiting.Ready, s.site.Self.Name, waiting.Oldest)
+	})()
 	var last backlogResult
 	err := until(ctx, orDefault(o.Timeout, 10*time.Minute), func() (bool, error) {
 		var err error
@@ -234,6 +241,13 @@ func waitArchive(ctx context.Context, s *session, o waitOptions) (none, error) {
 		return none{}, err
 	}
 	timeout := orDefault(o.Timeout, 10*time.Minute)
+	defer s.telling(ctx, func(context.Context) string {
+		missing, err := o.missing(archive)
+		if err != nil || missing == "" {
+			return ""
+		}
+		return fmt.Sprintf("%s is not in the archive on %s yet", missing, s.site.Self.Name)
+	})()
 	var missing walcore.FileName
 	err = until(ctx, timeout, func() (bool, error) {
 		var err error

@@ -55,6 +55,7 @@ func lineageOperations() []operation {
 
 func proveReplay(ctx context.Context, s *session, o proveOptions) (standby.Proof, error) {
 	point := standby.Point{Timeline: o.Timeline, Checkpoint: o.Checkpoint, End: o.LSN, Clean: o.Checkpoint != 0}
+	defer s.tellReplay(ctx, o.LSN)()
 	return s.self().ProveReplay(ctx, point, orDefault(o.Timeout, 10*time.Minute))
 }
 

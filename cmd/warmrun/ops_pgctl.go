@@ -80,6 +80,13 @@ func startServer(ctx context.Context, s *session, timeout time.Duration) (pgctl.
 
 func stopServer(ctx context.Context, s *session, o stopOptions) (none, error) {
 	server := s.server()
+	defer s.telling(ctx, func(ctx context.Context) string {
+		status, err := server.Status(ctx)
+		if err != nil || !status.Running {
+			return ""
+		}
+		return server.Occupants(status.PID)
+	})()
 	if o.Drain > 0 {
 		// Smart refuses new sessions and waits for the others; that it did not
 		// suffice is no failure, the fast stop follows.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -64,10 +65,7 @@ func runNested(ctx context.Context, s *session, node cluster.NodeName, name stri
 // planNested plans a runbook inside a step.
 func planNested(ctx context.Context, s *session, name cluster.NodeName, book string, args map[string]string) (string, error) {
 	if !s.site.IsSelf(name) {
-		var plan bytes.Buffer
-		words := append(runbookWords(book, args), "--plan", "--within", "plan")
-		_, err := commandThere(ctx, s, name, book, words, &plan, func() error { return nil })
-		return plan.String(), err
+		return planThere(ctx, s, name, book, args)
 	}
 	loaded, err := loadRunbook(ctx, s, s.setting(), book)
 	if err != nil {
@@ -77,6 +75,21 @@ func planNested(ctx context.Context, s *session, name cluster.NodeName, book str
 	if err != nil {
 		return "", err
 	}
+	return plan.Nested(), nil
+}
+
+// planThere plans a runbook on another node as part of this plan.
+func planThere(ctx context.Context, s *session, name cluster.NodeName, book string, args map[string]string) (string, error) {
+	var text bytes.Buffer
+	words := append(runbookWords(book, args), "--plan", "--json", "--within", "plan")
+	if _, err := commandThere(ctx, s, name, book, words, &text, func() error { return nil }); err != nil {
+		return "", err
+	}
+	plan := &engine.Plan{}
+	if err := json.Unmarshal(text.Bytes(), plan); err != nil {
+		return "", hint.Wrap(fmt.Errorf("the plan of %s on %s cannot be understood: %w", book, name, err), "the nodes run different versions of warmrun; run: warmrun distrib")
+	}
+	engine.PlansWithin(ctx, plan)
 	return plan.Nested(), nil
 }
 
@@ -95,7 +108,7 @@ func runThere(ctx context.Context, s *session, node cluster.NodeName, call neste
 	if call.again {
 		words = append(append(words, "--again"), call.words.words()...)
 	}
-	notBegun, err := commandThere(ctx, s, node, call.name, words, s.live(ctx), call.passed)
+	notBegun, err := commandThere(ctx, s, node, call.name, words, engine.Frame(ctx), call.passed)
 	if err != nil && (call.again || !notBegun) && mayHavePassed(ctx, s, call.name, err) {
 		err = errors.Join(err, call.passed())
 	}
@@ -107,6 +120,9 @@ func (s *session) asPart(id string) []string {
 	words := []string{"--yes", "--attended", "--within", s.run, "--driver", s.driver, "--as", id}
 	if s.color {
 		words = append(words, "--color")
+	}
+	if s.events != nil {
+		words = append(words, "--events")
 	}
 	return words
 }
@@ -124,7 +140,8 @@ func commandThere(ctx context.Context, s *session, name cluster.NodeName, what s
 	if err != nil {
 		return true, engine.NotBegun(fmt.Errorf("reach %s: %w", name, err))
 	}
-	watch := &nestedOutput{rest: s.live(ctx), noReturn: passed}
+	watch := &nestedOutput{rest: s.live(ctx), noReturn: passed, event: func(line string) { s.events.relay(engine.Veil(ctx, line)) }}
+	defer engine.LivesElsewhere(ctx)() // its steps say that they still run
 	err = client.Run(ctx, s.command(node, words...), remote.Streams{
 		Out: out, Err: watch, KeepOpen: true, Grace: nestedUndo, GiveUp: s.stopUndo,
 	})
@@ -176,6 +193,7 @@ func mayHavePassed(ctx context.Context, s *session, book string, err error) bool
 type nestedOutput struct {
 	rest       io.Writer
 	noReturn   func() error
+	event      func(line string)
 	complaints bytes.Buffer
 	notBegun   bool
 	unsettled  *engine.UnsettledError
@@ -204,6 +222,9 @@ func (w *nestedOutput) take(line string) error {
 		return nil
 	case strings.TrimSpace(line) == notBegunMark:
 		w.notBegun = true
+		return nil
+	case strings.HasPrefix(line, eventMark):
+		w.event(strings.TrimPrefix(line, eventMark))
 		return nil
 	case strings.HasPrefix(line, unsettledMark):
 		w.unsettled = readUnsettled(line)

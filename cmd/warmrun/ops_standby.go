@@ -74,6 +74,7 @@ func standbyOperations() []operation {
 			})),
 		pastReturn(onNode("standby", "promote", engine.Change, "ask the server to end recovery, past the line of no return, and wait until it accepts writes",
 			func(ctx context.Context, s *session, o timeoutOption) (none, error) {
+				defer s.tellReplay(ctx, 0)()
 				return none{}, s.server().Promote(ctx, orDefault(o.Timeout, time.Hour))
 			})),
 		onNode("standby", "clear_trigger", engine.Change, "remove the trigger file",
@@ -88,6 +89,7 @@ func standbyOperations() []operation {
 			func(ctx context.Context, s *session, _ none) (standby.Opened, error) { return s.self().Replayed(ctx) }),
 		onNode("standby", "follows", engine.Wait, "wait until the server has replayed an LSN of a new timeline",
 			func(ctx context.Context, s *session, o followsOptions) (none, error) {
+				defer s.tellReplay(ctx, o.LSN)()
 				return none{}, s.self().Follows(ctx, o.LSN, orDefault(o.Timeout, 10*time.Minute))
 			}),
 		onNode("standby", "flush", engine.Change, "ship the cleanly stopped server's WAL through its shutdown checkpoint",
@@ -217,6 +219,7 @@ func replayArchive(ctx context.Context, s *session, o timeoutOption) (standby.Pr
 		return standby.Proof{LSN: end.LSN, How: "there is nothing more in its archive"}, err
 	}
 	say(ctx, s, "Waiting for %s to replay its archive, which ends at %s", s.site.Self.Name, end.LSN)
+	defer s.tellReplay(ctx, end.LSN)()
 	return s.self().ReplayArchive(ctx, end.Reached, orDefault(o.Timeout, time.Hour))
 }
 

@@ -176,6 +176,7 @@ func movedScripts(where string, then, now map[string]string) (moved []string) {
 // runFileCommand is run: it runs a plan that was saved.
 type runFileCommand struct {
 	File string `arg:"" help:"A file that --plan --out has written."`
+	JSON bool   `help:"Print JSON: an object a line for what happens, the last of them how it ended."`
 }
 
 // Run refuses when anything that the plan rests on has moved.
@@ -185,6 +186,13 @@ func (c *runFileCommand) Run(ctx context.Context, p *process, g *globals) error 
 	if err != nil {
 		return err
 	}
+	if c.JSON {
+		return p.streamed(plan.Runbook, func(p *process) error { return c.run(ctx, p, g, plan) })
+	}
+	return c.run(ctx, p, g, plan)
+}
+
+func (c *runFileCommand) run(ctx context.Context, p *process, g *globals, plan planFile) error {
 	s, err := p.session(*g)
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 type runCommand struct {
 	args   map[string]string
 	plan   bool
+	json   bool   // the plan is for a program
 	out    string // the file that the plan is saved in
 	within string // the run that called this one from another node
 	driver string // the process that drives that one
@@ -58,11 +59,10 @@ func (p *process) planRunbook(ctx context.Context, s *session, book *engine.Runb
 	if err != nil {
 		return explainStep(err, book, "")
 	}
-	text := plan.Text()
-	if c.within != "" {
-		text = plan.Nested()
+	if c.within == "" && plan.Outage != nil {
+		plan.Outage.Past = pastOutages(ctx, s, plan.Outage, book.Name)
 	}
-	if _, err = fmt.Fprint(p.out, fold(text, columnsOf(p.out))); err != nil || c.within != "" {
+	if err := p.printPlan(plan, c.json); err != nil || c.within != "" {
 		return err
 	}
 	if c.out != "" {
@@ -74,6 +74,14 @@ func (p *process) planRunbook(ctx context.Context, s *session, book *engine.Runb
 		return negativeError{errors.New("a check fails as things stand now")}
 	}
 	return nil
+}
+
+func (p *process) printPlan(plan *engine.Plan, forProgram bool) error {
+	if forProgram {
+		return printJSON(p.out, plan)
+	}
+	_, err := fmt.Fprint(p.out, fold(plan.Text(), columnsOf(p.out)))
+	return err
 }
 
 // runOutermost runs a runbook that is no part of another run.

@@ -51,6 +51,9 @@ type session struct {
 	// stopUndo, when closed, ends also the undo of runs on other nodes.
 	stopUndo <-chan struct{}
 
+	// events tells programs what happens in runs; nil tells none.
+	events *runEvents
+
 	// serving is true in `warmrun call`: standard output is the reply.
 	serving bool
 
@@ -227,7 +230,11 @@ func (s *session) call(ctx context.Context, name cluster.NodeName, op string, ar
 		return err
 	}
 	var out bytes.Buffer
-	runErr := client.Run(ctx, s.command(node, "call", op), remote.Streams{In: bytes.NewReader(request), Out: &out, Err: s.live(ctx)})
+	live := &callOutput{rest: s.live(ctx), soFar: func(text string) { s.soFar(ctx, text) }}
+	runErr := client.Run(ctx, s.command(node, "call", op), remote.Streams{In: bytes.NewReader(request), Out: &out, Err: live})
+	if err := live.end(); err != nil {
+		return err
+	}
 	var reply callReply
 	if err := json.Unmarshal(out.Bytes(), &reply); err != nil {
 		if runErr != nil {
