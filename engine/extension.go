@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -230,6 +231,9 @@ func (d *definition) insert(key, name string, steps []*stepDef) string {
 		}
 		if d.steps[i].Irreversible && !steps[0].Irreversible {
 			return fmt.Sprintf("step %s of the runbook is irreversible, and so must be the one that takes its place: write irreversible = true", name)
+		}
+		if steps[0].Outage == "" && d.steps[i].Outage != "" {
+			steps[0].Outage, steps[0].Mark = d.steps[i].Outage, cmp.Or(steps[0].Mark, d.steps[i].Mark)
 		}
 		steps[0].replaced = true
 		d.steps[i] = steps[0]

@@ -92,6 +92,7 @@ func TestOnNodes(t *testing.T) {
 		`on_nodes({ "db2" }, site.grow, { sise = 1 })`:                             "error: demo.lua:3: unknown key sise in site.grow, did you mean size?",
 		`on_nodes("db2", site.size)`:                                               "error: demo.lua:3: argument 1 (nodes) of on_nodes: want a list of nodes, got a string",
 		`on_nodes({ 7 }, site.size)`:                                               "error: demo.lua:3: node 1 of on_nodes: want a name, got a number",
+		`pcall(on_nodes, { "a" }, site.boom) return "swallowed"`:                   "error: internal error in site.boom: boom in Go (called from demo.lua:3)",
 		`on_nodes({ "a", "b" }, site.boom)`:                                        "error: internal error in site.boom: boom in Go (called from demo.lua:3)",
 	} {
 		value, _, err := runStep(t, (&nodesHost{}).host(), body)

@@ -137,6 +137,14 @@ func TestOutageForm(t *testing.T) {
 	if a, b := r.Steps[0], r.Steps[1]; a.Mark != "the outage ends: clients can write again" || b.Mark != "own" || b.Outage != "begins" {
 		t.Errorf("%+v, %+v", a, b)
 	}
+	replaced := host
+	replaced.Extensions = func(string) ([]Source, error) {
+		return []Source{{Path: "demo.d/0.lua", Text: extension(`replace = { a = step { "a", run = function(c) end } }`)}}, nil
+	}
+	r = mustLoad(t, bookText(`steps = { step { "a", outage = "begins", run = function(c) end } }`), replaced)
+	if a := r.Steps[0]; a.Outage != "begins" || a.Mark != outageMarks["begins"] {
+		t.Errorf("what takes the place of a step has lost its outage: %+v", a)
+	}
 	found := Lint(t.Context(), Source{Path: "demo.lua", Text: bookText("steps = { step { \"a\", run = function(c) end,\nexpect = function(c) site.set() end } }")}, host)
 	if len(found) != 1 || !strings.Contains(found[0].Text, "site.set changes something and may not be called in") {
 		t.Errorf("found %v", found)

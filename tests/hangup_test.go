@@ -127,11 +127,11 @@ func (s *state) killedFlushed() {
 }
 
 // abandoned gives the killed run up, which nothing else can begin beside.
-func (s *state) abandoned(n *cluster.Node) {
+func (s *state) abandoned(n *cluster.Node, flags ...string) {
 	s.Helper()
 	id := s.unfinished(n)
 	s.refused(n, 5, "warmrun runs abandon "+id, "startPrimary")
-	if result := s.goOnWith(n, "abandon", "--yes", id); result.Code != 0 {
+	if result := s.goOnWith(n, append([]string{"abandon", "--yes", id}, flags...)...); result.Code != 0 {
 		s.Fatalf("%s\nwant the run given up", result)
 	}
 }

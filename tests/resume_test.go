@@ -263,7 +263,8 @@ func (s *state) takenOver() {
 	run.end()
 	s.DR.Cut()
 	s.refused(standby, 5, "warmrun runs resume "+id, "switchover", "--drain", "0s")
-	if result := s.goOnWith(standby, "resume", id); result.Code != 0 {
+	s.asksForTheDriver(standby, id)
+	if result := s.goOnWith(standby, "resume", "--driver-lost", id); result.Code != 0 || !strings.Contains(result.Stderr, "dr cannot be reached: if that process still runs after all") {
 		s.Fatalf("%s\n%s\nwant it to come to its end", result, standby.Run("runs", "show", id).Stdout)
 	}
 	s.asBefore(standby, primary)
@@ -272,6 +273,19 @@ func (s *state) takenOver() {
 	if runs := s.runs(s.DR); runs[0].ID != id || runs[0].State != "done" || runs[0].Node != standby.Name {
 		s.Errorf("dr lists %+v, want the run done by %s", runs[0], standby.Name)
 	}
+}
+
+// asksForTheDriver: whether a process on a node that cannot be reached still
+// drives the run is for the operator to say.
+func (s *state) asksForTheDriver(n *cluster.Node, id string) {
+	s.Helper()
+	var result cluster.Result
+	cluster.Eventually(s, 2*time.Minute, "the locks of the killed run are free", func() (bool, error) {
+		result = n.Run("runs", "resume", id)
+		return !strings.Contains(result.Stderr, "another run is under way"), nil
+	})
+	s.failed(result, 5, "dr cannot be reached: whether that process has ended cannot be told")
+	s.says(result, "then: warmrun runs resume "+id+" --driver-lost")
 }
 
 // wakesUp: the DR node drives a switchover and is stopped, and no longer reached,
@@ -304,7 +318,7 @@ func (s *state) wakesUp() {
 	if err := os.WriteFile(mark+".over", nil, 0o644); err != nil {
 		s.Fatal(err)
 	}
-	if result := s.goOnWith(standby, "resume", id); result.Code != 0 {
+	if result := s.goOnWith(standby, "resume", "--driver-lost", id); result.Code != 0 {
 		s.Fatalf("%s\n%s\nwant it to come to its end", result, standby.Run("runs", "show", id).Stdout)
 	}
 	s.DR.StartSSH()

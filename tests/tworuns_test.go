@@ -86,7 +86,7 @@ func (s *state) overtakenRun() {
 		}
 	}
 	s.DR.StopSSH()
-	s.abandoned(s.DB1)
+	s.abandoned(s.DB1, "--driver-lost")
 	s.DB1.Must("switchover", "--drain", "0s")
 	s.DR.StartSSH()
 	s.goOn(first)

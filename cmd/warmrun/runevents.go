@@ -34,12 +34,11 @@ const eventMark = "warmrun: event "
 type (
 	// streamEvent is the first line.
 	streamEvent struct {
-		Event   string           `json:"event"`
-		Format  int              `json:"format"`
-		At      time.Time        `json:"at"`
-		Version string           `json:"version"`
-		Node    cluster.NodeName `json:"node,omitempty"`
-		Runbook string           `json:"runbook,omitempty"`
+		Event   string    `json:"event"`
+		Format  int       `json:"format"`
+		At      time.Time `json:"at"`
+		Version string    `json:"version"`
+		Runbook string    `json:"runbook,omitempty"`
 	}
 	// runEvent is an event of a run, or of one within it, on a node.
 	runEvent struct {
