@@ -13,11 +13,13 @@ import (
 // What a nested run prints must reach the run around it in the right form, in
 // whatever pieces the connection delivers it.
 func TestNestedOutput(t *testing.T) {
-	const text = "working\nwarmrun: no return\nmore work\nwarmrun: error: it broke\nwarmrun: hint: mend it\n"
+	const text = "working\nwarmrun: event {\"event\":\"step began\"}\nwarmrun: no return\nmore work\nwarmrun: error: it broke\nwarmrun: hint: mend it\n"
 	for size := 1; size <= len(text); size += 7 {
 		var rest bytes.Buffer
 		marks := 0
-		w := &nestedOutput{rest: &rest, noReturn: func() error { marks++; return nil }}
+		var followed bytes.Buffer
+		events := &runEvents{out: &followed}
+		w := &nestedOutput{rest: &rest, noReturn: func() error { marks++; return nil }, event: events.relay}
 		for p := []byte(text); len(p) > 0; {
 			n := min(size, len(p))
 			if _, err := w.Write(p[:n]); err != nil {
@@ -27,6 +29,9 @@ func TestNestedOutput(t *testing.T) {
 		}
 		if got, want := rest.String(), "working\nmore work\n"; got != want {
 			t.Errorf("pieces of %d: got output %q, want %q", size, got, want)
+		}
+		if got, want := followed.String(), "{\"event\":\"step began\"}\n"; got != want {
+			t.Errorf("pieces of %d: got events %q, want %q", size, got, want)
 		}
 		if marks != 1 {
 			t.Errorf("pieces of %d: got %d marks of no return, want 1", size, marks)
