@@ -122,7 +122,7 @@ func (f *fanout) argumentsFor(L *lua.LState, node string, rest []lua.LValue) ([]
 // readNodes reads the list of nodes and the keys in it.
 func (f *fanout) readNodes(L *lua.LState) {
 	if u, depends := unknownOf(L.Get(1)); depends {
-		panic(planStop{from: u.from})
+		panic(planStop(u))
 	}
 	table, ok := L.Get(1).(*lua.LTable)
 	if !ok {

@@ -33,9 +33,9 @@ func checkFlags(book *engine.Runbook) error {
 // flagsOf makes the struct that kong reads a runbook's flags from.
 func flagsOf(book *engine.Runbook) reflect.Type {
 	fields := []reflect.StructField{
-		{Name: "JSON", Type: reflect.TypeFor[bool](), Tag: `help:"Print JSON: an object a line for what happens, the last of them how it ended. With --plan: the plan."`},
 		{Name: "Plan", Type: reflect.TypeFor[bool](), Tag: `help:"Show what would be done, and do nothing."`},
 		{Name: "Out", Type: reflect.TypeFor[string](), Tag: `help:"With --plan: save the plan in this file, for warmrun run FILE." placeholder:"FILE"`},
+		{Name: "JSON", Type: reflect.TypeFor[bool](), Tag: `help:"Print JSON: an object a line for what happens, the last of them how it ended. With --plan: the plan."`},
 		{Name: "Words", Type: reflect.TypeFor[[]string](), Tag: reflect.StructTag(fmt.Sprintf(`arg:"" optional:"" name:"word" help:%q`, wordsHelp(book)))},
 	}
 	for i, param := range book.Params {
