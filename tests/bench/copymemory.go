@@ -3,14 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
 
 // copyMemory: the most that each side of a copy held at once, of many small
-// files and of a large server. A side may be several processes, whose peaks are
+// files, of a million of tiny ones, and of a large server. A side may be several processes, whose peaks are
 // added up: more than they held at any one time, and never less.
 func copyMemory(ctx context.Context, b *bench) error {
 	dir := b.path("memory")
@@ -35,11 +37,22 @@ func copyMemory(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
+	if err := os.RemoveAll(files.root); err != nil {
+		return err
+	}
+	million, err := randomTree(files.root, group{files: b.rounds(1_000_000, 25_000), bytes: 100})
+	if err != nil {
+		return err
+	}
+	tiny, err := b.copyPeaks(ctx, site, fmt.Sprintf("copy of %d files", b.rounds(1_000_000, 25_000)), million, site.copy(million.root, filepath.Join(dir, "million")))
+	if err != nil {
+		return err
+	}
 	large, err := b.copyPeaks(ctx, site, "base copy of "+size(d.tree.bytes), d.tree, site.base(target, ""))
 	if err != nil {
 		return err
 	}
-	b.print("peak resident memory of copies, each side's processes added up: a first copy and one more (p99 is the larger)", append(small, large...))
+	b.print("peak resident memory of copies, each side's processes added up: a first copy and one more (p99 is the larger)", slices.Concat(small, tiny, large))
 	return errors.Join(d.stop(ctx), os.RemoveAll(dir))
 }
 

@@ -35,7 +35,7 @@ type server struct {
 // initServer makes a data directory. Clients come through the socket in the
 // bench's directory, which is closed to others.
 func (b *bench) initServer(ctx context.Context, pgdata string) (*server, error) {
-	_, err := b.output(ctx, filepath.Join(b.pgBin, "initdb"), "-D", pgdata, "-U", sqlUser, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	_, err := b.output(ctx, filepath.Join(b.pgBin, "initdb"), "-D", pgdata, "-U", sqlUser, "-A", "trust", "-E", "UTF8", "--locale=C", "--data-checksums", "--no-sync")
 	return b.serverAt(pgdata), err
 }
 
