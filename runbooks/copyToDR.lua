@@ -5,6 +5,15 @@
 local basecopy = require "basecopy"
 local target = function(c) return c.dr end
 
+local checks = basecopy.checks(target)
+table.insert(checks, check { "there is a standby, whose archive takes this cluster's WAL", function(c)
+  if not c.partner then
+    return false, "no standby is configured: give one to cluster.toml, and run copyToStandby first"
+  end
+  archive.check(c.partner, { source = c.node })
+  return true
+end })
+
 return runbook {
   api = 1,
   name = "copyToDR",
@@ -14,7 +23,7 @@ return runbook {
   next = "rsyncDR from cron, on the standby",
 
   params = basecopy.params(),
-  checks = basecopy.checks(target),
+  checks = checks,
 
   steps = {
     step { "archiving", run = function(c)

@@ -16,6 +16,13 @@ return test {
     calls = { "archive.active db1", "copy.base db1 {compress=s2, fast=true, max_rate=52428800, streams=4, to=dr}", "copy.verify dr", "archive.wait db2", "relay.run db2 {to=dr}",
       "archive.wait dr", "standby.configure dr", "pg_ctl.start dr" } },
 
+  case { "without a standby", vars = { partner = false }, fails = "no standby is configured", never = { "copy.base" } },
+
+  case { "the standby has no archive", answers = { ["archive.check"] = function(node)
+    if node == "db2" then return fails "there is no archive on db2" end
+    return true
+  end }, fails = "there is no archive on db2", never = { "copy.base" } },
+
   case { "archiving is off", answers = { ["archive.active"] = false }, fails = "archiving is not active on db1", hint = "copyToStandby first",
     never = { "copy.base" } },
 
