@@ -50,9 +50,12 @@ func Checksum(p []byte, block uint32) uint16 {
 	var first [rowSize]byte
 	copy(first[:], p)
 	first[checksumAt], first[checksumAt+1] = 0, 0
+	sums := bases
+	mixRows(&sums, first[:])
+	mixRows(&sums, p[rowSize:])
 	var sum uint32
-	for column := 0; column < columns; column += stripe {
-		sum ^= stripeSum(&first, p, column)
+	for _, s := range sums {
+		sum ^= last(s)
 	}
 	return uint16((sum^block)%65535 + 1)
 }
@@ -61,26 +64,24 @@ func Checksum(p []byte, block uint32) uint16 {
 // registers for.
 const stripe = 8
 
-// stripeSum is the checksum of some columns. first stands for the first row.
-func stripeSum(first *[rowSize]byte, p []byte, column int) uint32 {
-	s := [stripe]uint32(bases[column:])
-	a, b, c, d, e, f, g, h := s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
-	row := (*[4 * stripe]byte)(first[4*column:])
-	for next := rowSize + 4*column; ; next += rowSize {
-		a = mix(a, binary.NativeEndian.Uint32(row[0:]))
-		b = mix(b, binary.NativeEndian.Uint32(row[4:]))
-		c = mix(c, binary.NativeEndian.Uint32(row[8:]))
-		d = mix(d, binary.NativeEndian.Uint32(row[12:]))
-		e = mix(e, binary.NativeEndian.Uint32(row[16:]))
-		f = mix(f, binary.NativeEndian.Uint32(row[20:]))
-		g = mix(g, binary.NativeEndian.Uint32(row[24:]))
-		h = mix(h, binary.NativeEndian.Uint32(row[28:]))
-		if next >= len(p) {
-			break
+// mixStripes takes rows into the sums of all columns.
+func mixStripes(sums *[columns]uint32, rows []byte) {
+	for column := 0; column < columns; column += stripe {
+		s := (*[stripe]uint32)(sums[column:])
+		a, b, c, d, e, f, g, h := s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
+		for at := 4 * column; at < len(rows); at += rowSize {
+			row := (*[4 * stripe]byte)(rows[at:])
+			a = mix(a, binary.NativeEndian.Uint32(row[0:]))
+			b = mix(b, binary.NativeEndian.Uint32(row[4:]))
+			c = mix(c, binary.NativeEndian.Uint32(row[8:]))
+			d = mix(d, binary.NativeEndian.Uint32(row[12:]))
+			e = mix(e, binary.NativeEndian.Uint32(row[16:]))
+			f = mix(f, binary.NativeEndian.Uint32(row[20:]))
+			g = mix(g, binary.NativeEndian.Uint32(row[24:]))
+			h = mix(h, binary.NativeEndian.Uint32(row[28:]))
 		}
-		row = (*[4 * stripe]byte)(p[next:])
+		*s = [stripe]uint32{a, b, c, d, e, f, g, h}
 	}
-	return last(a) ^ last(b) ^ last(c) ^ last(d) ^ last(e) ^ last(f) ^ last(g) ^ last(h)
 }
 
 // mix takes one more value into a column's sum (CHECKSUM_COMP).

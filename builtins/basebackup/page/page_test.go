@@ -2,6 +2,7 @@ package page
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/warmrun/warmrun/walcore"
@@ -100,5 +101,22 @@ func BenchmarkChecksum(b *testing.B) {
 	b.SetBytes(size)
 	for b.Loop() {
 		Checksum(p, 1)
+	}
+}
+
+// TestRowsAtOnceAndByStripes: where the processor can take all columns at once,
+// the sums are the same.
+func TestRowsAtOnceAndByStripes(t *testing.T) {
+	t.Parallel()
+	random := rand.NewChaCha8([32]byte{7})
+	for rows := range 65 {
+		p := make([]byte, rows*rowSize)
+		_, _ = random.Read(p) // never fails
+		got, want := bases, bases
+		mixRows(&got, p)
+		mixStripes(&want, p)
+		if got != want {
+			t.Errorf("%d rows: got %v, want %v", rows, got, want)
+		}
 	}
 }
