@@ -85,6 +85,7 @@ look_test() {
 	done
 	system_program strace || need strace strace "shows that files are flushed before they are acknowledged"
 	system_program mkfs.ext4 || need e2fsprogs e2fsprogs "a file system on a thin volume, which is full only when it is flushed (mkfs.ext4)"
+	system_program mkfs.xfs || need xfsprogs xfsprogs "a file system with reflinks, to copy within (mkfs.xfs)"
 	system_program ip || need iproute2 iproute "addresses and namespaces for the test nodes"
 	system_program setpriv || need util-linux util-linux "runs test servers as an ordinary user (setpriv)"
 	command -v node >/dev/null 2>&1 || need nodejs nodejs "unpacks the prebuilt servers of other versions (node)"

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 
 	"github.com/warmrun/warmrun/builtins/filesync"
@@ -74,11 +75,14 @@ func (c *copier) copyData(ctx context.Context) error {
 	o := c.options()
 	o.Exclude, o.Keep = c.excludePatterns(), c.keepPatterns()
 	o.Inspect = c.inspection.tree("")
-	o.Select = func(all []filesync.Entry) []filesync.Entry {
-		c.root = all[0]
-		c.moveLinks(all)
-		emptyLinks(all)
-		return dropRelations(all)
+	needed := &needed{root: c.PGData}
+	o.Select = func(e *filesync.Entry) (bool, error) {
+		if e.Path == "." {
+			c.root = *e
+		}
+		c.moveLink(e)
+		emptyLink(e)
+		return needed.file(e)
 	}
 	s, err := filesync.Push(ctx, c.Dial, c.PGData, c.TargetPGData, o)
 	c.result.Summary = c.result.Summary.Add(s)
@@ -89,17 +93,11 @@ func (c *copier) copyData(ctx context.Context) error {
 	return nil
 }
 
-// emptyLinks makes directories of links that stand for directories which are
-// copied empty.
-func emptyLinks(all []filesync.Entry) {
-	empty := map[string]bool{}
-	for _, dir := range emptied {
-		empty[dir] = true
-	}
-	for i, e := range all {
-		if e.Kind == filesync.Symlink && empty[e.Path] {
-			all[i].Kind, all[i].Mode, all[i].Target = filesync.Dir, 0o700, ""
-		}
+// emptyLink makes a directory of a link that stands for one which is copied
+// empty.
+func emptyLink(e *filesync.Entry) {
+	if e.Kind == filesync.Symlink && slices.Contains(emptied, e.Path) {
+		e.Kind, e.Mode, e.Target = filesync.Dir, 0o700, ""
 	}
 }
 

@@ -23,7 +23,7 @@ type inspection struct {
 	goOn    bool        // past bad pages
 
 	mu    sync.Mutex
-	files []manifest.File
+	files passed
 	pages int64 // judged
 	bad   badPages
 }
@@ -53,7 +53,7 @@ func (n *inspection) add(name string, content []byte) {
 func (n *inspection) list(name string, size int64, modified time.Time, sum []byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.files = append(n.files, manifest.File{Path: name, Size: size, ModTime: modified, Algorithm: manifest.CRC32C, Checksum: sum})
+	n.files.add(manifest.File{Path: name, Size: size, ModTime: modified, Algorithm: manifest.CRC32C, Checksum: sum})
 }
 
 // count adds what was found in a file.

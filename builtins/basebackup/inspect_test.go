@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -97,7 +98,7 @@ func TestTornPage(t *testing.T) {
 			t.Errorf("%s: got %v and %+v, or the copy gets another page", name, err, n.bad)
 		}
 		must(t, f.Done(2*pageSize))
-		if got, want := n.files[0].Checksum, manifest.CRCBytes(crc32.Checksum(stretch, manifest.Castagnoli)); !bytes.Equal(got, want) {
+		if got, want := slices.Collect(n.files.files())[0].Checksum, manifest.CRCBytes(crc32.Checksum(stretch, manifest.Castagnoli)); !bytes.Equal(got, want) {
 			t.Errorf("%s: got checksum %x, want that of what the copy gets, %x", name, got, want)
 		}
 		if n.pages != 2 {
@@ -167,8 +168,9 @@ func TestJudged(t *testing.T) {
 	f := n.tree("pg_tblspc/16500", "inner space")(filesync.Entry{Path: "PG_15_202209061/5/16501", Kind: filesync.File, ModTime: time.Unix(5, 0)})
 	must(t, f.Block(0, append(goodPage(0, 8, 1), bad[:100]...), s))
 	must(t, f.Done(pageSize+100))
-	if len(n.files) != 2 || n.files[0].Path != "pg_tblspc/16500/PG_15_202209061/5/16501" || n.files[1].Path != "inner space/PG_15_202209061/5/16501" {
-		t.Errorf("got %+v, want the file by both its names", n.files)
+	files := slices.Collect(n.files.files())
+	if len(files) != 2 || files[0].Path != "inner space/PG_15_202209061/5/16501" || files[1].Path != "pg_tblspc/16500/PG_15_202209061/5/16501" {
+		t.Errorf("got %+v, want the file by both its names", files)
 	}
 }
 

@@ -1,7 +1,11 @@
 package basebackup
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -57,26 +61,39 @@ func inDatabase(name string) bool {
 	return parent == "base" || strings.HasPrefix(path.Base(parent), "PG_")
 }
 
-// dropRelations leaves out temporary relations, and of unlogged relations all
-// but the init fork, from which recovery makes them anew.
-func dropRelations(all []filesync.Entry) []filesync.Entry {
-	unlogged := map[string]bool{}
-	for _, e := range all {
-		if r, ok := parseRelation(path.Base(e.Path)); ok && r.fork == "init" && !r.temp && inDatabase(e.Path) {
-			unlogged[path.Join(path.Dir(e.Path), r.number)] = true
-		}
+// needed says of the files of a tree whether recovery needs them: not those of
+// temporary relations, and of unlogged relations only the init fork, from which
+// it makes them anew.
+type needed struct {
+	root string // of the tree
+	// What was found out last: most relations have several files.
+	last     string
+	unlogged bool
+}
+
+// file reports whether recovery needs a file.
+func (n *needed) file(e *filesync.Entry) (bool, error) {
+	if e.Kind != filesync.File || !inDatabase(e.Path) {
+		return true, nil
 	}
-	chosen := all[:0]
-	for _, e := range all {
-		if e.Kind == filesync.File && inDatabase(e.Path) {
-			r, ok := parseRelation(path.Base(e.Path))
-			if ok && (r.temp || r.fork != "init" && unlogged[path.Join(path.Dir(e.Path), r.number)]) {
-				continue
-			}
-		}
-		chosen = append(chosen, e)
+	r, ok := parseRelation(path.Base(e.Path))
+	if !ok || r.fork == "init" && !r.temp {
+		return true, nil
 	}
-	return chosen
+	if r.temp {
+		return false, nil
+	}
+	// As the server's own base backup finds it out (sendDir in
+	// backup/basebackup.c).
+	init := path.Join(path.Dir(e.Path), r.number+"_init")
+	if n.last != init {
+		_, err := os.Lstat(filepath.Join(n.root, init))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		n.last, n.unlogged = init, err == nil
+	}
+	return !n.unlogged, nil
 }
 
 // place is where a relation's file belongs, in OIDs.

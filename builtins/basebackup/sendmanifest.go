@@ -1,13 +1,11 @@
 package basebackup
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/warmrun/warmrun/builtins/basebackup/manifest"
 	"github.com/warmrun/warmrun/builtins/filesync"
@@ -18,18 +16,16 @@ import (
 // they are of.
 const version2 = 170000
 
-// manifest is what the copy consists of, in the form that a server of its
-// version writes; those before 13 write none, and get the oldest.
+// manifest is what the copy consists of, but for the files, in the form that a
+// server of its version writes; those before 13 write none, and get the oldest.
 func (c *copier) manifest() manifest.Manifest {
 	m := manifest.Manifest{
 		Version: manifest.Version1,
-		Files:   slices.Clone(c.inspection.files),
 		WAL:     []manifest.Range{{Timeline: c.result.Timeline, Start: c.result.StartLSN, End: c.result.StopLSN}},
 	}
 	if c.Conn.Version() >= version2 {
 		m.Version, m.SystemID = manifest.Version2, c.control.SystemID
 	}
-	slices.SortFunc(m.Files, func(a, b manifest.File) int { return cmp.Compare(a.Path, b.Path) })
 	return m
 }
 
@@ -43,7 +39,7 @@ func (c *copier) sendManifest(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	m := c.manifest()
 	err = atomicfile.Write(filepath.Join(dir, manifest.Name), atomicfile.Options{}, func(w io.Writer) error {
-		return manifest.Write(w, m)
+		return manifest.WriteFiles(w, m, c.inspection.files.files())
 	})
 	if err != nil {
 		return err
@@ -55,16 +51,14 @@ func (c *copier) sendManifest(ctx context.Context) (err error) {
 	_, err = filesync.Push(ctx, c.Dial, dir, c.TargetPGData, filesync.Options{
 		Streams: 1, FollowRoot: true,
 		Keep: []string{"/*/*"}, // what is there need not be listed
-		Select: func(all []filesync.Entry) []filesync.Entry {
-			for i := range all { // the directory and the one file in it
-				if all[i].Kind == filesync.Dir {
-					all[i] = c.root
-					continue
-				}
-				all[i].Mode = perm
-				all[i].UID, all[i].GID, all[i].User, all[i].Group = c.root.UID, c.root.GID, c.root.User, c.root.Group
+		Select: func(e *filesync.Entry) (bool, error) { // the directory and the one file in it
+			if e.Kind == filesync.Dir {
+				*e = c.root
+				return true, nil
 			}
-			return all
+			e.Mode = perm
+			e.UID, e.GID, e.User, e.Group = c.root.UID, c.root.GID, c.root.User, c.root.Group
+			return true, nil
 		},
 	})
 	return err

@@ -79,7 +79,7 @@ func (c *copier) copyTablespace(ctx context.Context, ts Tablespace) error {
 		return err
 	}
 	o := c.options()
-	o.Exclude, o.Keep, o.Select = excluded, others, dropRelations
+	o.Exclude, o.Keep, o.Select = excluded, others, (&needed{root: ts.Source}).file
 	o.Inspect = c.inspection.tree(ts.names(c.TargetPGData)...)
 	s, err := filesync.Push(ctx, c.Dial, ts.Source, ts.Target, o)
 	c.result.Summary = c.result.Summary.Add(s)
@@ -142,16 +142,12 @@ func (c *copier) otherVersions(ctx context.Context, ts Tablespace) ([]string, er
 	return patterns, nil
 }
 
-// moveLinks makes the links in pg_tblspc lead to where the tablespaces are on
-// the target.
-func (c *copier) moveLinks(all []filesync.Entry) {
-	links := map[string]string{}
+// moveLink makes a link in pg_tblspc lead to where the tablespace is on the
+// target.
+func (c *copier) moveLink(e *filesync.Entry) {
 	for _, t := range c.tablespaces {
-		links["pg_tblspc/"+t.OID] = t.link
-	}
-	for i, e := range all {
-		if link, ok := links[e.Path]; ok && e.Kind == filesync.Symlink {
-			all[i].Target = link
+		if e.Kind == filesync.Symlink && e.Path == "pg_tblspc/"+t.OID {
+			e.Target = t.link
 		}
 	}
 }

@@ -198,9 +198,10 @@ func (c *copier) mayStay(e filesync.Entry) bool {
 	return false
 }
 
-// mark makes the target one that cannot be started, and says what it is.
+// mark makes the target one that cannot be started, and says what it is. A copy
+// that is refused because another one is under way must leave that one's marker.
 func (c *copier) mark(ctx context.Context) error {
-	remote, err := filesync.OpenRemote(ctx, c.Dial, c.TargetPGData, filesync.RemoteOptions{Create: true, FollowRoot: true})
+	remote, err := filesync.OpenRemote(ctx, c.Dial, c.TargetPGData, filesync.RemoteOptions{Create: true, FollowRoot: true, Lock: true})
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/warmrun/warmrun/builtins/filesync"
 	"github.com/warmrun/warmrun/walcore"
@@ -37,18 +40,26 @@ func TestParseRelation(t *testing.T) {
 	}
 }
 
-func TestDropRelations(t *testing.T) {
+func TestNeededRelations(t *testing.T) {
 	t.Parallel()
 	names := []string{"base/5/1", "base/5/2", "base/5/2.1", "base/5/2_fsm", "base/5/2_init", "base/5/t4_9", "base/5/t4_9_fsm", "base/6/2",
 		"global/2", "log/2_init", "log/2", "PG_15_202209061/5/3", "PG_15_202209061/5/3_init", "pg_tblspc/7/PG_15_202209061/5/t1_3"}
 	want := []string{"base/5/1", "base/5/2_init", "base/6/2", "global/2", "log/2_init", "log/2", "PG_15_202209061/5/3_init"}
-	var all []filesync.Entry
+	n := &needed{root: t.TempDir()}
 	for _, name := range names {
-		all = append(all, filesync.Entry{Path: name, Kind: filesync.File})
+		if err := errors.Join(os.MkdirAll(filepath.Join(n.root, path.Dir(name)), 0o700), os.WriteFile(filepath.Join(n.root, name), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var got []string
-	for _, e := range dropRelations(all) {
-		got = append(got, e.Path)
+	for _, name := range names {
+		needed, err := n.file(&filesync.Entry{Path: name, Kind: filesync.File})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if needed {
+			got = append(got, name)
+		}
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -216,5 +227,34 @@ func TestDescribe(t *testing.T) {
 	}
 	if err := c.describe(stopped{lsn: 1, label: "nonsense"}); err == nil {
 		t.Error("got no error for a label that is none")
+	}
+}
+
+// TestRefusedCopyLeavesTheMarker: the copy that is under way must find it at its
+// end.
+func TestRefusedCopyLeavesTheMarker(t *testing.T) {
+	t.Parallel()
+	target := t.TempDir()
+	name := filepath.Join(target, markerFile)
+	const marker = `{"system_identifier":"7","id":"OF THE OTHER COPY"}`
+	if err := os.WriteFile(name, []byte(marker), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.Open(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_SH); err != nil { // as a copy under way does
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	c := &copier{Request: Request{Dial: filesync.Here, TargetPGData: target}}
+	if err := c.mark(ctx); err == nil {
+		t.Error("got no error for a target into which another copy is under way")
+	}
+	if content, err := os.ReadFile(name); err != nil || string(content) != marker {
+		t.Errorf("got marker %s (%v), want that of the other copy", content, err)
 	}
 }

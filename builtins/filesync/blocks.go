@@ -3,9 +3,6 @@ package filesync
 import (
 	"bytes"
 	"errors"
-	"io"
-
-	"github.com/zeebo/blake3"
 
 	"github.com/warmrun/warmrun/walcore/hint"
 )
@@ -14,9 +11,6 @@ const (
 	// blockSize is the unit of comparison: PostgreSQL's page size, because it
 	// writes whole pages in place. Other files do well with it too.
 	blockSize = 8 << 10
-	// hashSize bytes of BLAKE3 stand for a block: enough that two different
-	// blocks never share them, by chance or by intent.
-	hashSize = 16
 	// spanSize is how much of a basis is hashed at one request, so that the
 	// hashes of a file of any size need little memory at a time.
 	spanSize = 8 << 20
@@ -28,36 +22,6 @@ const (
 // hashesLength is how many bytes of hashes stand for n bytes of file.
 func hashesLength(n int64) int {
 	return int((n + blockSize - 1) / blockSize * hashSize)
-}
-
-// appendHashes appends the hash of every block of data.
-func appendHashes(hashes, data []byte) []byte {
-	for len(data) > 0 {
-		n := min(blockSize, len(data))
-		sum := blockHash(data[:n], isZero(data[:n]))
-		hashes = append(hashes, sum[:]...)
-		data = data[n:]
-	}
-	return hashes
-}
-
-// hashSpan hashes a stretch of a file that the target has. buf is used for
-// reading. A file that is shorter than it was is an error: nobody else should
-// be writing there.
-func hashSpan(f io.ReaderAt, from, to int64, buf []byte) ([]byte, error) {
-	hashes := make([]byte, 0, hashesLength(to-from))
-	for from < to {
-		n := min(int64(len(buf)), to-from)
-		if _, err := f.ReadAt(buf[:n], from); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil, errBasisChanged
-			}
-			return nil, err
-		}
-		hashes = appendHashes(hashes, buf[:n])
-		from += n
-	}
-	return hashes, nil
 }
 
 // errBasisChanged says that someone else writes into the target.
@@ -72,12 +36,12 @@ type run struct {
 
 // differing finds the runs of data whose blocks do not have the given hashes.
 // Blocks past the end of the hashes differ. Zeros are runs of their own.
-func differing(runs []run, data, hashes []byte) []run {
+func (h hasher) differing(runs []run, data, hashes []byte) []run {
 	for from := 0; from < len(data); from += blockSize {
 		to := min(from+blockSize, len(data))
 		zeros := isZero(data[from:to])
 		if len(hashes) >= hashSize {
-			sum := blockHash(data[from:to], zeros)
+			sum := h.block(data[from:to], zeros)
 			same := bytes.Equal(sum[:], hashes[:hashSize])
 			hashes = hashes[hashSize:]
 			if same {
@@ -93,23 +57,7 @@ func differing(runs []run, data, hashes []byte) []run {
 	return runs
 }
 
-var (
-	zeroBlock [blockSize]byte
-	zeroHash  = hashOf(zeroBlock[:])
-)
+var zeroBlock [blockSize]byte
 
 // isZero reports whether a block holds nothing but zeros.
 func isZero(block []byte) bool { return bytes.Equal(block, zeroBlock[:len(block)]) }
-
-func hashOf(block []byte) [hashSize]byte {
-	sum := blake3.Sum256(block)
-	return [hashSize]byte(sum[:hashSize])
-}
-
-// blockHash is the hash of a block that is known to be zero or not.
-func blockHash(block []byte, zeros bool) [hashSize]byte {
-	if zeros && len(block) == blockSize {
-		return zeroHash
-	}
-	return hashOf(block)
-}

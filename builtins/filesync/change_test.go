@@ -49,7 +49,7 @@ func TestFilesThatChange(t *testing.T) {
 				}
 				got := map[string]Change{}
 				_, err := run(from, to, Options{Delete: true,
-					Select:   func(all []Entry) []Entry { alter(t, from); return all },
+					listed:   func() { alter(t, from) },
 					OnChange: func(path string, c Change) error { got[path] = c; return nil },
 				})
 				must(t, err)
@@ -98,7 +98,7 @@ func TestChangesFailTheCopyUnlessAllowed(t *testing.T) {
 		for _, o := range []Options{{}, {OnChange: func(string, Change) error { return refusal }}} {
 			from, to := t.TempDir(), t.TempDir()
 			write(t, from, "gone", []byte("x"))
-			o.Select = func(all []Entry) []Entry { must(t, os.Remove(filepath.Join(from, "gone"))); return all }
+			o.listed = func() { must(t, os.Remove(filepath.Join(from, "gone"))) }
 			_, err := run(from, to, o)
 			if err == nil || !strings.Contains(err.Error(), "gone") {
 				t.Errorf("got %v, want an error about the file", err)

@@ -12,10 +12,7 @@ import (
 
 // copiers are the two directions, with the far end in this process and in one
 // of its own.
-var copiers = []struct {
-	name string
-	copy func(context.Context, Dialer, string, string, Options) (Summary, error)
-}{
+var copiers = []copier{
 	{"push", Push},
 	{"pull", Pull},
 }
@@ -258,4 +255,10 @@ func TestManySmallFilesAreFlushedTogether(t *testing.T) {
 			checkNoTemps(t, to)
 		}
 	})
+}
+
+// copier is one direction.
+type copier struct {
+	name string
+	copy func(context.Context, Dialer, string, string, Options) (Summary, error)
 }

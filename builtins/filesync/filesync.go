@@ -23,8 +23,9 @@
 //
 // A copy that was cut, by whatever, is gone on with by the next one: complete
 // files have their source's time, and what there is of a large one is found
-// under its temporary name and compared. Zeros are sent as their number and
-// become holes.
+// under its temporary name. What of it has been noted as complete and flushed is
+// left alone (see note), and the rest is compared. Zeros are sent as their number
+// and become holes.
 //
 // The package knows nothing of PostgreSQL.
 package filesync
@@ -101,7 +102,7 @@ type Options struct {
 	// The target remembers it until the copy is done. A later copy of the same
 	// name then takes files that the earlier one had completed as the same by
 	// size and time, though Checksum is set, since nobody else is expected to
-	// have written there.
+	// have written there, and does not compare what it noted of large ones.
 	Resume string
 	// LeaveMark makes the target remember Resume also when the copy is done, as
 	// one of several parts of something larger, until Remote.Unmark is called.
@@ -124,10 +125,11 @@ type Options struct {
 	// Compress is how file content is packed on the wire where that makes it
 	// smaller; empty means CompressS2.
 	Compress Compression
-	// Select, when set, is handed everything that was listed in the source and
-	// returns what is to be copied. It may drop and alter entries, not add or
-	// reorder them; when it drops a directory it must drop what is below it.
-	Select func([]Entry) []Entry
+	// Select, when set, is shown what was listed in the source, entry by entry and
+	// parents first, and returns whether it is to be copied. It may alter all of
+	// an entry but its path. What is below a directory that it leaves out, or
+	// makes something else of, is left out with it. The root itself stays in any case.
+	Select func(*Entry) (bool, error)
 	// Inspect, when set, is asked once for each regular file that is about to
 	// be read, and for empty ones; it returns who is to look at the content on
 	// its way, or nil. Files that count as the same by size and time are not
@@ -149,6 +151,8 @@ type Options struct {
 	Verbose io.Writer
 	// Prefix stands before each name that Verbose gets, such as "warmrun/".
 	Prefix string
+
+	listed func() // called when the source has been listed; for tests
 }
 
 const defaultStreams = 4

@@ -17,24 +17,13 @@ type finishRequest struct {
 }
 
 func (f finishRequest) encode() []byte {
-	e := new(encoder).uint(uint64(f.ID)).entry(f.Entry).int(f.Basis).bool(f.Gone).time(f.Stamp).uint(uint64(len(f.Same)))
-	for _, s := range f.Same {
-		e.int(s.from).int(s.to)
-	}
-	return e.b
+	return new(encoder).uint(uint64(f.ID)).entry(f.Entry).int(f.Basis).bool(f.Gone).time(f.Stamp).spans(f.Same).b
 }
 
 func decodeFinish(payload []byte) (finishRequest, error) {
 	d := decoder{b: payload}
-	f := finishRequest{ID: d.uint32(), Entry: d.entry(), Basis: d.int(), Gone: d.bool(), Stamp: d.time()}
-	for n := d.uint(); n > 0 && d.err == nil; n-- {
-		s := span{d.int(), d.int()}
-		if s.from < 0 || s.from >= s.to || s.to > f.Entry.Size {
-			d.fail("range")
-		}
-		f.Same = append(f.Same, s)
-	}
-	if d.err == nil && (f.Entry.Kind != File || f.Basis < -1) {
+	f := finishRequest{ID: d.uint32(), Entry: d.entry(), Basis: d.int(), Gone: d.bool(), Stamp: d.time(), Same: d.spans()}
+	if n := len(f.Same); d.err == nil && (n > 0 && f.Same[n-1].to > f.Entry.Size || f.Entry.Kind != File || f.Basis < -1) {
 		d.fail("file")
 	}
 	return f, d.finish()

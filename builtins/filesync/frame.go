@@ -57,14 +57,17 @@ const (
 	frameZeros   // id, offset, number of zeros
 	frameEnd     // id, modification time: all of it has come
 	framePut     // a whole small file in one frame
+	frameHanded  // id and job: it has been handed over within the process (in a push)
 	frameGone    // id: the file is no longer there
 	frameChanged // id, Change: it changed under way (in a pull)
+	frameNote    // id, modification time, from, to: that much has come of a large file
 
 	// What the side that serves, or holds the target, answers.
 	frameWelcome // greeting
 	frameOpened  // openReply
 	frameEntries // some entries of the tree
 	frameListed  // that was all
+	frameNoted   // noted, before the entries
 	frameDone    // to barrier, sync, write
 	frameHashes  // id, offset, hashes of what is there
 	framePart    // id, outcome: a part has been written (in a push)

@@ -12,16 +12,19 @@ import (
 )
 
 // smallDisk mounts a file system of 16 MB.
-func smallDisk(t *testing.T) string {
+func smallDisk(t *testing.T) string { return memoryDisk(t, "size=16m") }
+
+// memoryDisk mounts a file system in memory.
+func memoryDisk(t *testing.T, options string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
-		t.Fatalf("mount a small tmpfs: %v (run the tests as root)", err)
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
+		t.Fatalf("mount a tmpfs of %s: %v (run the tests as root)", options, err)
 	}
 	t.Cleanup(func() {
 		// Far ends may still be closing what they had open.
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Errorf("unmount the small tmpfs: %v", err)
+			t.Errorf("unmount the tmpfs: %v", err)
 		}
 	})
 	return dir

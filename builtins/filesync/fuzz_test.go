@@ -56,6 +56,12 @@ func FuzzServe(f *testing.F) {
 		finishFrame(finishRequest{ID: 3, Entry: fileEntry("f", 3*blockSize), Basis: 3 * blockSize, Same: []span{{0, 3 * blockSize}}}),
 		finishFrame(finishRequest{ID: 4, Entry: fileEntry("sub/g", 1), Gone: true}), {frameSync, nil},
 	}))
+	f.Add(uint8(roleReceive), packFrames([]frame{
+		{frameBegin, new(encoder).uint(1).job(job{entry: &large, to: rangeSize, basis: -1, partial: rangeSize, sure: []span{{0, spanSize}}}).b},
+		{frameNote, new(encoder).uint(1).time(old).int(0).int(0).b},
+		zerosFrame(1, spanSize, spanSize), {frameNote, new(encoder).uint(1).time(old).int(spanSize).int(2 * spanSize).b},
+		endFrame(1), {frameHanded, new(encoder).uint(2).job(job{entry: &large, to: rangeSize, basis: -1, partial: -1}).b}, {frameSync, nil},
+	}))
 	f.Add(uint8(roleSend), packFrames([]frame{
 		{frameFetch, fetchRequest{ID: 1, Path: "f", Size: 3 * blockSize, To: 3 * blockSize, Known: -1}.encode()},
 		{frameFetch, fetchRequest{ID: 2, Path: "sub/g", Size: 1, To: 1, Known: 1}.encode()},

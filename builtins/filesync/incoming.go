@@ -42,6 +42,14 @@ func (r *receiver) place(d *decoder) (*incoming, int64, error) {
 	return in, offset, nil
 }
 
+// openResumed opens what holds something of the file that was not sent.
+func (r *receiver) openResumed(in *incoming) error {
+	if !in.resumes() {
+		return nil
+	}
+	return r.openOut(in)
+}
+
 // data writes content that differs.
 func (r *receiver) data(d *decoder, packed bool) error {
 	in, offset, err := r.place(d)
@@ -137,7 +145,7 @@ func (r *receiver) end(d *decoder) error {
 	if err := d.finish(); err != nil {
 		return err
 	}
-	if in.asked == 0 && in.wrote != in.size() {
+	if in.asked == 0 && len(in.sure) == 0 && in.wrote != in.size() {
 		return protocolError("%q ends after %d bytes of %d", in.entry.Path, in.wrote, in.size())
 	}
 	if in.shared {
@@ -149,6 +157,9 @@ func (r *receiver) end(d *decoder) error {
 // completePart writes what is left of a part. The file it belongs to is
 // finished when all its parts are there.
 func (r *receiver) completePart(id uint32, in *incoming, stamp time.Time) error {
+	if err := r.openResumed(in); err != nil {
+		return in.fail(err)
+	}
 	touched := in.out != nil
 	if touched {
 		if err := r.advance(in, in.to); err != nil {
@@ -166,6 +177,9 @@ func (r *receiver) completePart(id uint32, in *incoming, stamp time.Time) error 
 
 // complete gives a file its length and hands it over to be made durable.
 func (r *receiver) complete(id uint32, in *incoming, stamp time.Time) error {
+	if err := r.openResumed(in); err != nil {
+		return in.fail(err)
+	}
 	size := in.entry.Size
 	unchanged := in.out == nil && in.basis == size
 	var err error
@@ -195,6 +209,9 @@ func (in *incoming) setLength() error {
 
 // commit hands a file over to be made durable.
 func (r *receiver) commit(in *incoming, stamp time.Time) error {
+	if err := r.room(); err != nil {
+		return errors.Join(err, in.close())
+	}
 	r.dirs[path.Dir(in.entry.Path)] = true
 	w := &finished{file: in.out, temp: in.temp, path: in.entry.Path, mode: in.entry.Mode, modTime: stamp, size: in.entry.Size, uid: -1, gid: -1}
 	if in.out == nil {
@@ -236,6 +253,9 @@ func (r *receiver) vanish(name string) error {
 
 // fail says which file an error is about.
 func (in *incoming) fail(err error) error {
+	if err == nil {
+		return nil
+	}
 	return fmt.Errorf("%s: %w", in.entry.Path, err)
 }
 

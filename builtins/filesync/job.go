@@ -12,6 +12,8 @@ type job struct {
 	from, to int64  // what of the file: all of it, but for a part
 	basis    int64  // size of the file that the target has; -1 for none worth comparing
 	partial  int64  // size of what an earlier copy left under the temporary name; -1 for none
+	sure     []span // what of that needs no comparing: an earlier copy has noted it; of partial where there is one, else of basis
+	stale    bool   // what is noted of the file there is void
 	kept     bool   // the target has it: it is only to be looked at, by an Inspector
 	split    *split // the file that this is a part of; nil for a whole file
 }
@@ -36,13 +38,33 @@ func (j job) check() error {
 	case j.basis < -1 || j.partial < -1:
 		return protocolError("%q is sent over a file of an impossible size", j.entry.Path)
 	}
+	for _, s := range j.sure {
+		if s.from < j.from || s.to > j.to || s.from%spanSize != 0 || s.to%spanSize != 0 && s.to != j.to {
+			return protocolError("%q is sent with %d to %d as known, of %d to %d", j.entry.Path, s.from, s.to, j.from, j.to)
+		}
+	}
 	return nil
 }
+
+// isSure reports whether the target has what begins at an offset, up to the end
+// of its span.
+func (j job) isSure(offset int64) bool {
+	for _, s := range j.sure {
+		if offset >= s.from && offset < s.to {
+			return true
+		}
+	}
+	return false
+}
+
+// resumes reports whether the target has some of the job under its temporary
+// name for sure.
+func (j job) resumes() bool { return len(j.sure) > 0 && j.partial >= 0 }
 
 const (
 	// rangeSize is how much of a large file one stream takes at a time, so that
 	// no file is left to one stream at the end.
-	rangeSize = 64 << 20
+	rangeSize = 16 << 20
 	// maxParts bounds the parts of a file; a huge one has larger ranges.
 	maxParts = 1024
 )
@@ -78,6 +100,7 @@ func newSplit(j job) *split {
 func (s *split) part(from int64) job {
 	p := s.whole
 	p.from, p.to, p.split = from, min(from+rangeOf(p.entry.Size), p.entry.Size), s
+	p.sure = within(s.whole.sure, p.from, p.to)
 	return p
 }
 
@@ -90,6 +113,17 @@ type outcome struct {
 
 // span is a stretch of a file.
 type span struct{ from, to int64 }
+
+// within is what of some stretches lies in a range.
+func within(all []span, from, to int64) []span {
+	var some []span
+	for _, s := range all {
+		if s = (span{max(s.from, from), min(s.to, to)}); s.from < s.to {
+			some = append(some, s)
+		}
+	}
+	return some
+}
 
 // inspector returns the one who looks at the file as a whole.
 func (s *split) inspector(find func(Entry) Inspector) Inspector {
@@ -155,5 +189,5 @@ func (s *split) differs() bool { return !s.gone && (s.touched || s.whole.basis !
 
 // finish is what the target is told once all parts are there.
 func (s *split) finish() finishRequest {
-	return finishRequest{ID: s.whole.id, Entry: *s.whole.entry, Basis: s.whole.basis, Gone: s.gone, Stamp: s.stamp, Same: s.same}
+	return finishRequest{ID: s.whole.id, Entry: *s.whole.entry, Basis: s.whole.basis, Gone: s.gone, Stamp: s.stamp, Same: joined(s.same)}
 }

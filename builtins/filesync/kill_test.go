@@ -15,7 +15,8 @@ import (
 )
 
 // driveMode makes the test binary the near end of a copy, in a process of its
-// own, so that it can be killed: "push from to" or "pull from to".
+// own, so that it can be killed, and its memory be told: "push FROM TO MODE" or
+// "pull FROM TO MODE".
 const driveMode = "WARMRUN_FILESYNC_TEST_DRIVE"
 
 // drive is the process that driveMode makes.
@@ -25,7 +26,7 @@ func drive(args []string) error {
 		copyTree = Pull
 	}
 	// The rate is so low that no machine is done before it is killed.
-	o := Options{Delete: true, Checksum: args[3] == "inplace", InPlace: args[3] == "inplace", Resume: "kills", MaxRate: 40 << 20}
+	o := Options{Delete: true, Checksum: args[3] == "inplace", InPlace: args[3] == "inplace", Resume: "kills", MaxRate: 40 << 20, DryRun: args[3] == "foretold"}
 	_, err := copyTree(context.Background(), processDialer, args[1], args[2], o)
 	return err
 }
@@ -50,7 +51,7 @@ func TestKills(t *testing.T) {
 		for _, mode := range []string{"renamed", "inplace"} {
 			t.Run(direction+"/"+mode, func(t *testing.T) {
 				from, to := twoVersions(t)
-				content := bytes.Repeat(noise(7, 1<<20), 2*rangeSize>>20+3) // enough to be killed in the middle of
+				content := bytes.Repeat(noise(7, 1<<20), 131) // enough to be killed in the middle of
 				write(t, from, "large", content)
 				write(t, to, "large", content[:90<<20])
 				patch(t, filepath.Join(from, "large"), 30<<20, noise(8, 20<<20))

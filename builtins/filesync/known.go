@@ -12,7 +12,7 @@ func (r *receiver) sums(d *decoder) error {
 	if err := d.finish(); err != nil {
 		return err
 	}
-	if offset != max(in.asked, in.from) || offset >= in.known() {
+	if offset < max(in.asked, in.from) || offset%spanSize != 0 || offset >= in.known() {
 		return protocolError("hashes asked for at %d of %d", offset, in.known())
 	}
 	in.asked = offset + spanSize
@@ -35,7 +35,7 @@ func (r *receiver) hashes(in *incoming, offset int64) ([]byte, error) {
 		}
 		if in.temp != "" && !inHole(in.out, offset, end-offset) {
 			in.keep(offset)
-			return hashSpan(in.out, offset, end, r.buf)
+			return r.hash.span(in.out, offset, end, r.buf)
 		}
 	}
 	end := min(in.to, in.basis, offset+spanSize)
@@ -45,7 +45,7 @@ func (r *receiver) hashes(in *incoming, offset int64) ([]byte, error) {
 	if err := r.openOld(in); err != nil {
 		return nil, err
 	}
-	hashes, err := hashSpan(in.old, offset, end, r.buf)
+	hashes, err := r.hash.span(in.old, offset, end, r.buf)
 	if err == nil && in.known() <= in.from+spanSize {
 		err = in.closeOld() // many small files may be compared ahead
 	}

@@ -41,8 +41,8 @@ func (s *server) look(t frameType, payload []byte) error {
 			return err
 		}
 		return s.answer(s.removeAll(names), frameDone, nil)
-	case frameMkdir, frameSymlink:
-		return s.lookMake(t, payload)
+	case frameMkdir:
+		return s.lookMkdir(payload)
 	case frameSync:
 		return s.answer(s.recv.sync(), frameDone, nil)
 	case frameProcess:
@@ -58,17 +58,16 @@ func (s *server) look(t frameType, payload []byte) error {
 	return protocolError("an unexpected request of type %d", t)
 }
 
-// lookMake makes a directory or link that belongs to whoever owns the
-// directory it is in.
-func (s *server) lookMake(t frameType, payload []byte) error {
+// lookMkdir makes a directory that belongs to whoever owns the one it is in.
+func (s *server) lookMkdir(payload []byte) error {
 	e, err := decodeEntry(payload)
 	if err != nil {
 		return err
 	}
 	if e.UID, e.GID, err = s.recv.parentOwner(e.Path); err == nil {
-		err = s.make(t, e)
+		err = s.make(frameMkdir, e)
 	}
-	if err == nil && t == frameMkdir && s.recv.owners != nil {
+	if err == nil && s.recv.owners != nil {
 		err = s.tree.root.Chown(e.Path, int(e.UID), int(e.GID))
 	}
 	if errors.Is(err, errProtocol) {

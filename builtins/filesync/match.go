@@ -114,6 +114,7 @@ func (ps patterns) match(name string, isDir bool) bool {
 type filter struct {
 	lists                  [3][]string
 	keep, exclude, include patterns
+	links                  bool // whoever lists by the filter shall say which names are of one file
 }
 
 func newFilter(keep, exclude, include []string) (f filter, err error) {
@@ -135,14 +136,16 @@ func (f filter) encode() []byte {
 	for _, list := range f.lists {
 		e.strings(list)
 	}
-	return e.b
+	return e.bool(f.links).b
 }
 
 func decodeFilter(payload []byte) (filter, error) {
 	d := decoder{b: payload}
-	keep, exclude, include := d.strings(), d.strings(), d.strings()
+	keep, exclude, include, links := d.strings(), d.strings(), d.strings(), d.bool()
 	if err := d.finish(); err != nil {
 		return filter{}, err
 	}
-	return newFilter(keep, exclude, include)
+	f, err := newFilter(keep, exclude, include)
+	f.links = links
+	return f, err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 )
 
 // greeting opens a stream from either side.
@@ -17,7 +18,7 @@ const (
 	magic = "warmrun filesync"
 	// protocolVersion is raised with every change to what is on the wire. Both
 	// sides must have the same one: distrib puts one binary on all nodes.
-	protocolVersion = 3
+	protocolVersion = 4
 )
 
 func (g greeting) encode() []byte {
@@ -60,7 +61,8 @@ type openRequest struct {
 	InPlace    bool
 	Delete     bool
 	Compress   Compression
-	Resume     string   // as in Options, on the stream that lists
+	Key        hashKey  // of the hashes
+	Resume     string   // as in Options
 	Same       identity // when not zero, the root must be this directory
 }
 
@@ -70,13 +72,13 @@ type identity struct{ Device, Inode uint64 }
 func (r openRequest) encode() []byte {
 	var e encoder
 	return e.uint(uint64(r.Role)).string(r.Root).bool(r.Create).bool(r.FollowRoot).bool(r.Lock).uint(r.Copy).bool(r.InPlace).
-		bool(r.Delete).string(string(r.Compress)).string(r.Resume).uint(r.Same.Device).uint(r.Same.Inode).b
+		bool(r.Delete).string(string(r.Compress)).string(string(r.Key[:])).string(r.Resume).uint(r.Same.Device).uint(r.Same.Inode).b
 }
 
 func decodeOpen(payload []byte) (openRequest, error) {
 	d := decoder{b: payload}
 	r := openRequest{Role: role(d.uint()), Root: d.string(), Create: d.bool(), FollowRoot: d.bool(), Lock: d.bool(), Copy: d.uint(),
-		InPlace: d.bool(), Delete: d.bool(), Compress: Compression(d.string()), Resume: d.string(), Same: identity{Device: d.uint(), Inode: d.uint()}}
+		InPlace: d.bool(), Delete: d.bool(), Compress: Compression(d.string()), Key: d.key(), Resume: d.string(), Same: identity{Device: d.uint(), Inode: d.uint()}}
 	return r, errors.Join(d.finish(), r.Compress.Check())
 }
 
@@ -101,25 +103,28 @@ func decodeOpenReply(payload []byte) (openReply, error) {
 type fetchRequest struct {
 	ID       uint32
 	Path     string
-	Size     int64 // as listed
+	Size     int64     // as listed
+	Stamp    time.Time // as listed
+	Sure     []span    // as in job
+	Stale    bool      // as in job
 	From, To int64
 	Known    int64 // up to where the target has something to compare; -1 for nothing
 }
 
 func (r fetchRequest) encode() []byte {
 	var e encoder
-	return e.uint(uint64(r.ID)).string(r.Path).int(r.Size).int(r.From).int(r.To).int(r.Known).b
+	return e.uint(uint64(r.ID)).string(r.Path).int(r.Size).time(r.Stamp).int(r.From).int(r.To).int(r.Known).spans(r.Sure).bool(r.Stale).b
 }
 
 // decodeFetch returns the job that is asked for.
 func decodeFetch(payload []byte) (job, error) {
 	d := decoder{b: payload}
-	r := fetchRequest{ID: d.uint32(), Path: d.string(), Size: d.int(), From: d.int(), To: d.int(), Known: d.int()}
+	r := fetchRequest{ID: d.uint32(), Path: d.string(), Size: d.int(), Stamp: d.time(), From: d.int(), To: d.int(), Known: d.int(), Sure: d.spans(), Stale: d.bool()}
 	if err := d.finish(); err != nil {
 		return job{}, err
 	}
-	e := Entry{Path: r.Path, Kind: File, Size: r.Size}
-	j := job{id: r.ID, entry: &e, from: r.From, to: r.To, basis: r.Known, partial: -1}
+	e := Entry{Path: r.Path, Kind: File, Size: r.Size, ModTime: r.Stamp}
+	j := job{id: r.ID, entry: &e, from: r.From, to: r.To, basis: r.Known, partial: -1, sure: r.Sure, stale: r.Stale}
 	return j, errors.Join(checkEntry(e), j.check())
 }
 

@@ -17,7 +17,7 @@ func Pull(ctx context.Context, d Dialer, remoteRoot, localRoot string, o Options
 	if o.Inspect != nil {
 		return Summary{}, errors.New("only a push can inspect what it copies")
 	}
-	p := &pull{opts: o, dial: d, remote: remoteRoot, track: newTracker(o), pacer: pacer{rate: o.MaxRate}}
+	p := &pull{opts: o, dial: d, remote: remoteRoot, track: newTracker(o), pacer: pacer{rate: o.MaxRate}, key: newHashKey()}
 	summary, err := p.run(ctx, localRoot)
 	if err != nil {
 		return summary, fmt.Errorf("copy %s to %s: %w", remoteRoot, localRoot, advise(err))
@@ -35,11 +35,16 @@ type pull struct {
 	target *tree
 	first  *stream
 	same   identity // of the remote root
+	key    hashKey
+	hash   hasher // of that key
 }
 
 func (p *pull) run(ctx context.Context, localRoot string) (_ Summary, err error) {
 	stop := p.track.report(ctx)
 	defer stop()
+	if p.hash, err = newHasher(p.key); err != nil {
+		return Summary{}, err
+	}
 	if p.first, err = dial(ctx, p.dial); err != nil {
 		return Summary{}, err
 	}
@@ -76,6 +81,13 @@ func (p *pull) run(ctx context.Context, localRoot string) (_ Summary, err error)
 		return Summary{}, err
 	}
 	c := rules.compare(source, local.owners != nil)
+	notes, err := local.takeNotes()
+	if err != nil {
+		return Summary{}, err
+	}
+	for _, f := range notes {
+		c.note(f)
+	}
 	if err := local.list(ctx, rules.protected, c.see); err != nil {
 		return Summary{}, err
 	}
@@ -85,69 +97,70 @@ func (p *pull) run(ctx context.Context, localRoot string) (_ Summary, err error)
 	return p.track.summary(plan), err
 }
 
-func (p *pull) list(ctx context.Context, rules rules) ([]Entry, error) {
-	reply, err := p.first.open(ctx, openRequest{Role: roleSend, Root: p.remote, FollowRoot: true, Compress: p.opts.Compress})
+func (p *pull) list(ctx context.Context, rules rules) (*catalog, error) {
+	reply, err := p.first.open(ctx, openRequest{Role: roleSend, Root: p.remote, FollowRoot: true, Compress: p.opts.Compress, Key: p.key})
 	if err != nil {
 		return nil, err
 	}
 	p.same = reply.Same
-	var source []Entry
-	err = p.first.list(ctx, rules.left, func(e Entry) error {
+	c := rules.choose(p.track)
+	err = p.first.list(ctx, rules.left, nil, func(e Entry) error {
 		if isTemp(e.Path) {
 			return protocolError("the other side listed a temporary file")
 		}
-		source = append(source, e)
-		return nil
+		return c.see(e)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return rules.choose(p.track, source)
+	return c.end()
 }
 
 // carryOut does what the plan says. local is the receiver for everything but
 // the files, of which each stream has its own.
 func (p *pull) carryOut(ctx context.Context, plan plan, local *receiver) error {
-	for _, e := range plan.remove {
-		if err := local.removeEntry(e.Path); err != nil {
+	for _, r := range plan.remove {
+		if err := local.removeEntry(plan.surplus.path(r)); err != nil {
 			return err
 		}
 	}
-	for _, e := range plan.mkdir {
-		if err := local.mkdir(*e); err != nil {
-			return err
+	each := func(entries []ref, do func(Entry) error) error {
+		for _, r := range entries {
+			if err := do(plan.source.at(r)); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	for _, e := range plan.links {
-		if err := local.symlink(*e); err != nil {
-			return err
-		}
+	if err := each(plan.mkdir, local.mkdir); err != nil {
+		return err
 	}
-	for _, e := range plan.meta {
-		if err := local.meta(*e); err != nil {
-			return err
-		}
+	if err := each(plan.links, local.symlink); err != nil {
+		return err
+	}
+	if err := each(plan.meta, local.meta); err != nil {
+		return err
 	}
 	if err := p.files(ctx, plan); err != nil {
 		return err
 	}
 	for _, l := range plan.hardLinks {
-		if err := local.hardLink(l.entry.Path, l.to.Path); err != nil {
+		if err := local.hardLink(plan.source.path(l.name), plan.source.path(l.to)); err != nil {
 			return err
 		}
 	}
-	for _, e := range plan.dirs {
-		if err := local.meta(*e); err != nil {
-			return err
-		}
+	if err := local.removeEntry(notesName); err != nil {
+		return err
 	}
-	p.track.rest(plan.dirs)
+	if err := each(plan.dirs, local.meta); err != nil {
+		return err
+	}
+	p.track.rest(plan)
 	if err := local.sync(); err != nil {
 		return err
 	}
 	if p.opts.Resume != "" && !p.opts.LeaveMark {
-		root := plan.dirs[len(plan.dirs)-1]
-		if err := errors.Join(local.removeEntry(markName), local.meta(*root)); err != nil {
+		if err := errors.Join(local.removeEntry(markName), local.meta(plan.root())); err != nil {
 			return err
 		}
 	}
@@ -156,10 +169,10 @@ func (p *pull) carryOut(ctx context.Context, plan plan, local *receiver) error {
 
 // files fetches the files over as many streams as are useful.
 func (p *pull) files(ctx context.Context, plan plan) error {
-	q := newQueue(plan.jobs)
+	q := newQueue(&plan)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.fetch(ctx, p.first, q) })
-	for range streamsFor(p.opts.Streams, plan.jobs) - 1 {
+	for range streamsFor(p.opts.Streams, &plan.jobs) - 1 {
 		group.Go(func() error {
 			s, err := dial(ctx, p.dial)
 			if err != nil {
@@ -167,7 +180,7 @@ func (p *pull) files(ctx context.Context, plan plan) error {
 			}
 			defer func() { _ = s.close() }() // what it answered stands
 			p.track.watch(s.c)
-			r := openRequest{Role: roleSend, Root: p.remote, FollowRoot: true, Compress: p.opts.Compress, Same: p.same}
+			r := openRequest{Role: roleSend, Root: p.remote, FollowRoot: true, Compress: p.opts.Compress, Key: p.key, Same: p.same}
 			if _, err := s.open(ctx, r); err != nil {
 				return err
 			}
@@ -182,8 +195,11 @@ func (p *pull) files(ctx context.Context, plan plan) error {
 func (p *pull) fetch(ctx context.Context, s *stream, q *queue) (err error) {
 	r := newReceiver(p.target)
 	defer func() { err = errors.Join(err, r.close()) }()
-	r.inPlace, r.remove, r.unpack.how = p.opts.InPlace, p.opts.Delete, p.opts.Compress
+	r.inPlace, r.remove, r.unpack.how, r.hash = p.opts.InPlace, p.opts.Delete, p.opts.Compress, p.hash
 	r.handled, r.answer = p.track.handled, s.c.send
+	if !r.inPlace || p.opts.Resume != "" {
+		r.notes = newNotekeeper(p.target.root)
+	}
 	w := newWindow()
 	r.describe = func(id uint32, _ *decoder) (job, error) { return w.job(id) }
 	r.ended = func(j job, o outcome) error {
@@ -238,7 +254,7 @@ func (p *pull) request(ctx context.Context, s *stream, q *queue, w *window) erro
 			continue
 		}
 		w.add(j)
-		request := fetchRequest{ID: j.id, Path: j.entry.Path, Size: j.entry.Size, From: j.from, To: j.to, Known: j.known()}
+		request := fetchRequest{ID: j.id, Path: j.entry.Path, Size: j.entry.Size, Stamp: j.entry.ModTime, From: j.from, To: j.to, Known: j.known(), Sure: j.sure, Stale: j.stale}
 		if err := s.c.send(frameFetch, request.encode()); err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ import (
 // When it returns nil everything is durable on the other node. When it fails,
 // files that were complete may stay; with Options.InPlace also incomplete ones.
 func Push(ctx context.Context, d Dialer, localRoot, remoteRoot string, o Options) (Summary, error) {
-	p := &push{opts: o, dial: d, remote: remoteRoot, track: newTracker(o), pacer: pacer{rate: o.MaxRate}, number: rand.Uint64()}
+	p := &push{opts: o, dial: d, remote: remoteRoot, track: newTracker(o), pacer: pacer{rate: o.MaxRate}, number: rand.Uint64(), key: newHashKey()}
 	summary, err := p.run(ctx, localRoot)
 	if err != nil {
 		return summary, fmt.Errorf("copy %s to %s: %w", localRoot, remoteRoot, err)
@@ -35,11 +35,16 @@ type push struct {
 	first  *stream
 	same   identity // of the remote root
 	number uint64   // tells this copy from others into the same root
+	key    hashKey
+	hash   hasher // of that key
 }
 
 func (p *push) run(ctx context.Context, localRoot string) (_ Summary, err error) {
 	stop := p.track.report(ctx)
 	defer stop()
+	if p.hash, err = newHasher(p.key); err != nil {
+		return Summary{}, err
+	}
 	if p.source, err = openTree(ctx, localRoot, treeOptions{follow: true}); err != nil {
 		return Summary{}, err
 	}
@@ -77,15 +82,12 @@ func (p *push) plan(ctx context.Context) (plan, error) {
 	if p.opts.DryRun {
 		return p.foresee(ctx, rules)
 	}
-	source, err := list(ctx, walker{root: p.source.root, prune: rules.left, names: newOwners()})
+	source, err := list(ctx, walker{root: p.source.root, prune: rules.left, names: newOwners(), links: newLinkIDs(rules.left.links)}, rules.choose(p.track))
 	if err != nil {
 		return plan{}, err
 	}
-	if source, err = rules.choose(p.track, source); err != nil {
-		return plan{}, err
-	}
 	// Only now: a source that is refused must leave the target as it is.
-	reply, err := p.first.open(ctx, p.openRequest(openRequest{Create: true, Lock: true, Resume: p.opts.Resume}))
+	reply, err := p.first.open(ctx, p.openRequest(openRequest{Create: true, Lock: true}))
 	if err != nil {
 		return plan{}, err
 	}
@@ -94,29 +96,33 @@ func (p *push) plan(ctx context.Context) (plan, error) {
 		return plan{}, errSameDirectory
 	}
 	c := rules.compare(source, reply.Owners)
-	if err := p.first.list(ctx, rules.protected, c.see); err != nil {
+	if err := p.first.list(ctx, rules.protected, c.note, c.see); err != nil {
 		return plan{}, err
 	}
 	return c.finish(), nil
 }
 
 func (p *push) openRequest(r openRequest) openRequest {
-	r.Role, r.Root, r.FollowRoot, r.Copy = roleReceive, p.remote, p.opts.FollowRoot, p.number
-	r.InPlace, r.Delete, r.Compress = p.opts.InPlace, p.opts.Delete, p.opts.Compress
+	r.Role, r.Root, r.FollowRoot, r.Copy, r.Key = roleReceive, p.remote, p.opts.FollowRoot, p.number, p.key
+	r.InPlace, r.Delete, r.Compress, r.Resume = p.opts.InPlace, p.opts.Delete, p.opts.Compress, p.opts.Resume
 	return r
 }
 
 // prepare clears the way on the target and makes directories and links.
 func (p *push) prepare(ctx context.Context, plan plan) error {
-	write := func(t frameType, entries []*Entry) (err error) {
-		for _, e := range entries {
-			err = errors.Join(err, p.first.c.write(t, encodeEntry(*e)))
+	write := func(t frameType, entries []ref) error {
+		for _, r := range entries {
+			if err := p.first.c.write(t, encodeEntry(plan.source.at(r))); err != nil {
+				return err // the answer to what follows tells why
+			}
 		}
-		return err
+		return nil
 	}
 	var err error
-	for _, e := range plan.remove {
-		err = errors.Join(err, p.first.c.write(frameRemove, encodePath(e.Path)))
+	for _, r := range plan.remove {
+		if err = p.first.c.write(frameRemove, encodePath(plan.surplus.path(r))); err != nil {
+			break
+		}
 	}
 	err = errors.Join(err, write(frameMkdir, plan.mkdir), write(frameSymlink, plan.links), write(frameMeta, plan.meta))
 	_, callErr := p.first.call(ctx, frameBarrier, nil, frameDone)
@@ -128,10 +134,10 @@ func (p *push) prepare(ctx context.Context, plan plan) error {
 
 // files sends the files over as many streams as are useful.
 func (p *push) files(ctx context.Context, plan plan) error {
-	q := newQueue(plan.jobs)
+	q := newQueue(&plan)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.send(ctx, p.first, q) })
-	for range streamsFor(p.opts.Streams, plan.jobs) - 1 {
+	for range streamsFor(p.opts.Streams, &plan.jobs) - 1 {
 		group.Go(func() error {
 			s, err := dial(ctx, p.dial)
 			if err != nil {
@@ -153,7 +159,7 @@ func (p *push) files(ctx context.Context, plan plan) error {
 func (p *push) send(ctx context.Context, s *stream, q *queue) error {
 	parts := &sentParts{c: s.c, jobs: map[uint32]job{}, track: p.track}
 	sender := &sender{
-		c: s.c, root: p.source.root, announce: true, pack: packer{how: p.opts.Compress},
+		c: s.c, root: p.source.root, announce: true, pack: packer{how: p.opts.Compress}, hash: p.hash, files: p.handover(s),
 		next: func(_ context.Context, wait bool, room int64) (job, bool, error) {
 			if wait {
 				room = 1<<63 - 1
@@ -205,20 +211,35 @@ func (p *push) send(ctx context.Context, s *stream, q *queue) error {
 	})
 }
 
+// handover is where a stream's files may be handed over. A rate can be kept only
+// of what is sent.
+func (p *push) handover(s *stream) *handover {
+	if p.opts.MaxRate > 0 {
+		return nil
+	}
+	return s.files
+}
+
 // finish gives the directories their attributes and waits until they are on
 // disk.
 func (p *push) finish(ctx context.Context, plan plan) error {
 	var err error
 	for _, l := range plan.hardLinks {
-		err = errors.Join(err, p.first.c.write(frameLink, encodeHardLink(l)))
+		if err = p.first.c.write(frameLink, encodeHardLink(plan.source.path(l.name), plan.source.path(l.to))); err != nil {
+			break
+		}
 	}
-	for _, e := range plan.dirs {
-		err = errors.Join(err, p.first.c.write(frameMeta, encodeEntry(*e)))
+	err = cmp.Or(err, p.first.c.write(frameRemove, encodePath(notesName)))
+	for _, r := range plan.dirs {
+		if err != nil {
+			break
+		}
+		err = p.first.c.write(frameMeta, encodeEntry(plan.source.at(r)))
 	}
 	if _, callErr := p.first.call(ctx, frameSync, nil, frameDone); callErr != nil {
 		return callErr
 	}
-	p.track.rest(plan.dirs)
+	p.track.rest(plan)
 	return errors.Join(err, p.unmark(ctx, plan), p.track.err)
 }
 
@@ -229,7 +250,7 @@ func (p *push) unmark(ctx context.Context, plan plan) error {
 		return nil
 	}
 	writeErr := errors.Join(p.first.c.write(frameRemove, encodePath(markName)),
-		p.first.c.write(frameMeta, encodeEntry(*plan.dirs[len(plan.dirs)-1])))
+		p.first.c.write(frameMeta, encodeEntry(plan.root())))
 	_, err := p.first.call(ctx, frameSync, nil, frameDone)
 	return cmp.Or(err, writeErr)
 }

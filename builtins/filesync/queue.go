@@ -1,10 +1,6 @@
 package filesync
 
-import (
-	"cmp"
-	"slices"
-	"sync"
-)
+import "sync"
 
 // largeFile is the size from which files are sent in order of size. Smaller
 // ones keep the order of the listing.
@@ -13,23 +9,21 @@ const largeFile = 256 << 10
 // queue hands jobs to the streams: large files first, so that none of them is
 // left to one stream at the end, and those split.
 type queue struct {
-	mu   sync.Mutex
-	jobs []job
-	open *split // the first of jobs, where it is one whose parts are being taken
-	at   int64  // where its next part begins
-	next uint32 // id
+	mu    sync.Mutex
+	plan  *plan
+	large []large // what is left of the plan's
+	small []planned
+	back  []job  // given back
+	head  *job   // the next one, if it has been looked at
+	open  *split // of head, where that is one whose parts are being taken
+	at    int64  // where its next part begins
+	next  uint32 // id
 }
 
-// newQueue sorts the jobs in place.
-func newQueue(jobs []job) *queue {
-	class := func(j job) int64 {
-		if j.entry.Size < largeFile {
-			return 0
-		}
-		return j.entry.Size
-	}
-	slices.SortStableFunc(jobs, func(a, b job) int { return cmp.Compare(class(b), class(a)) })
-	return &queue{jobs: jobs}
+// newQueue sorts the plan's jobs.
+func newQueue(p *plan) *queue {
+	p.jobs.sort()
+	return &queue{plan: p, large: p.jobs.large, small: p.jobs.small}
 }
 
 // take removes the next job, or the next part of it. One larger than room is
@@ -37,10 +31,13 @@ func newQueue(jobs []job) *queue {
 func (q *queue) take(room int64) (job, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.jobs) == 0 {
+	if q.head == nil {
+		q.head = q.first()
+	}
+	if q.head == nil {
 		return job{}, false
 	}
-	j := q.jobs[0]
+	j := *q.head
 	if j.entry.Size > rangeSize && !j.kept {
 		if q.open == nil {
 			q.open, q.at = newSplit(j), 0
@@ -51,34 +48,45 @@ func (q *queue) take(room int64) (job, bool) {
 		return job{}, false
 	}
 	if q.at = j.to; j.to == j.entry.Size {
-		q.jobs, q.open = q.jobs[1:], nil
+		q.head, q.open = nil, nil
 	}
 	j.id = q.next
 	q.next++
 	return j, true
 }
 
+// first takes the first job out of those that are left.
+func (q *queue) first() *job {
+	var j job
+	switch {
+	case len(q.back) > 0:
+		j, q.back = q.back[0], q.back[1:]
+	case len(q.large) > 0:
+		j, q.large = q.plan.job(q.large[0].planned), q.large[1:]
+	case len(q.small) > 0:
+		j, q.small = q.plan.job(q.small[0]), q.small[1:]
+	default:
+		return nil
+	}
+	return &j
+}
+
 // put gives a job back that turned out to be one to copy.
 func (q *queue) put(j job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	at := 0
-	if q.open != nil {
-		at = 1 // behind the one whose parts are being taken
-	}
-	q.jobs = slices.Insert(q.jobs, at, j)
+	q.back = append(q.back, j)
 }
 
-// streamsFor is how many streams are worth opening for the jobs.
-func streamsFor(limit int, jobs []job) int {
+// streamsFor is how many streams are worth opening for the jobs of a plan.
+func streamsFor(limit int, l *jobs) int {
 	if limit <= 0 {
 		limit = defaultStreams
 	}
-	var bytes, pieces int64
-	for _, j := range jobs {
-		bytes += j.entry.Size
-		pieces += 1 + j.entry.Size/rangeSize
+	pieces := int64(l.len())
+	for _, f := range l.large {
+		pieces += f.size / rangeSize
 	}
-	useful := 1 + bytes/(8<<20) + int64(len(jobs))/256
+	useful := 1 + l.bytes/(8<<20) + int64(l.len())/256
 	return int(min(int64(limit), useful, max(1, pieces)))
 }

@@ -32,10 +32,13 @@ type receiver struct {
 
 	jobs    map[uint32]*incoming
 	commits *committer
+	notes   *notekeeper     // nil where nothing is noted
 	dirs    map[string]bool // to be flushed at the end
 	begun   time.Time       // when an earlier copy that this one goes on with began; zero for none
 	dir     lastDir
 	unpack  unpacker
+	hash    hasher
+	files   *handover // where the sender is in this process
 	buf     []byte
 }
 
@@ -71,6 +74,10 @@ func (r *receiver) handle(t frameType, payload []byte) (bool, error) {
 		return true, r.put(d)
 	case frameGone:
 		return true, r.gone(d)
+	case frameHanded:
+		return true, r.handed(d)
+	case frameNote:
+		return true, r.note(d)
 	}
 	return false, nil
 }
@@ -109,6 +116,28 @@ func (r *receiver) sync() error {
 	if len(r.jobs) > 0 {
 		return protocolError("%d files were begun and not ended", len(r.jobs))
 	}
+	if r.notes != nil {
+		if err := r.notes.wait(); err != nil {
+			return err
+		}
+	}
+	return r.flush()
+}
+
+// maxDirs is about how many directories wait to be flushed.
+const maxDirs = 10_000
+
+// room flushes directories where many wait. It comes before a change of one, not
+// within: none must be flushed too early and be forgotten.
+func (r *receiver) room() error {
+	if len(r.dirs) < maxDirs {
+		return nil
+	}
+	return r.flush()
+}
+
+// flush makes all durable that is complete.
+func (r *receiver) flush() error {
 	if err := r.commits.wait(); err != nil {
 		return err
 	}
@@ -153,6 +182,9 @@ func syncDir(root *os.Root, name string) error {
 // unless they were written in place or are large.
 func (r *receiver) close() error {
 	err := errors.Join(r.commits.close(), r.dir.close())
+	if r.notes != nil {
+		err = errors.Join(err, r.notes.close())
+	}
 	for _, in := range r.jobs {
 		err = errors.Join(err, in.interrupt(r.tree.root))
 	}
@@ -163,7 +195,7 @@ func (r *receiver) close() error {
 // files; the rest of what they left is swept out. All directories are flushed
 // at the end, because such a copy may have died before it did so.
 func (r *receiver) list(ctx context.Context, protected filter, emit func(Entry) error) error {
-	w := walker{root: r.tree.root, prune: protected, showPruned: true, names: newOwners()}
+	w := walker{root: r.tree.root, prune: protected, showPruned: true, names: newOwners(), links: newLinkIDs(protected.links)}
 	w.temp = func(name string, info fs.FileInfo) error {
 		if !r.inPlace && resumable(info) {
 			return emit(newEntry(name, info))
@@ -173,6 +205,9 @@ func (r *receiver) list(ctx context.Context, protected filter, emit func(Entry) 
 	w.fresh = r.isFresh
 	w.emit = func(e Entry) error {
 		if e.Kind == Dir {
+			if err := r.room(); err != nil {
+				return err
+			}
 			r.dirs[e.Path] = true
 		}
 		return emit(e)

@@ -21,6 +21,9 @@ type Remote struct {
 type RemoteOptions struct {
 	Create     bool // make it if it is not there
 	FollowRoot bool // allow it to be a symbolic link
+	// Lock keeps copies into it out as long as the Remote is open. Where one is
+	// under way, and does not end soon, the error is an ErrLocked.
+	Lock bool
 }
 
 // OpenRemote opens a directory on the other node. If it is not there, and
@@ -31,7 +34,7 @@ func OpenRemote(ctx context.Context, d Dialer, root string, o RemoteOptions) (*R
 	if err != nil {
 		return nil, err
 	}
-	reply, err := s.open(ctx, openRequest{Role: roleLook, Root: root, Create: o.Create, FollowRoot: o.FollowRoot})
+	reply, err := s.open(ctx, openRequest{Role: roleLook, Root: root, Create: o.Create, FollowRoot: o.FollowRoot, Lock: o.Lock})
 	if err != nil {
 		_ = s.close() // the error at hand says more
 		return nil, err
@@ -64,7 +67,7 @@ func (r *Remote) List(ctx context.Context, exclude ...string) ([]Entry, error) {
 		return nil, err
 	}
 	var entries []Entry
-	err = r.s.list(ctx, prune, func(e Entry) error {
+	err = r.s.list(ctx, prune, nil, func(e Entry) error {
 		entries = append(entries, e)
 		return nil
 	})
@@ -113,13 +116,7 @@ func (r *Remote) Mkdir(ctx context.Context, name string, perm fs.FileMode) error
 	return err
 }
 
-// Symlink makes a symbolic link, or replaces one. Sync makes it durable.
-func (r *Remote) Symlink(ctx context.Context, target, name string) error {
-	_, err := r.call(ctx, frameSymlink, encodeEntry(Entry{Path: name, Kind: Symlink, Target: target}), frameDone, name)
-	return err
-}
-
-// Sync flushes what Remove, Mkdir and Symlink changed.
+// Sync flushes what Remove and Mkdir changed.
 func (r *Remote) Sync(ctx context.Context) error {
 	_, err := r.call(ctx, frameSync, nil, frameDone, ".")
 	return err

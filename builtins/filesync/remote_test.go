@@ -28,8 +28,7 @@ func TestRemote(t *testing.T) {
 	}
 	must(t, r.Mkdir(t.Context(), "d", 0o700))
 	must(t, r.Mkdir(t.Context(), "d", 0o700))
-	must(t, r.Symlink(t.Context(), "/somewhere", "l"))
-	must(t, r.Symlink(t.Context(), "/elsewhere", "l"))
+	must(t, os.Symlink("/elsewhere", filepath.Join(root, "l")))
 	must(t, r.Sync(t.Context()))
 	entries, err := r.List(t.Context(), "/d")
 	must(t, err)

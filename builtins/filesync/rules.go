@@ -2,7 +2,7 @@ package filesync
 
 import (
 	"errors"
-	"slices"
+	"strings"
 
 	"github.com/warmrun/warmrun/walcore/hint"
 )
@@ -34,40 +34,70 @@ func newRules(o Options) (rules, error) {
 			return rules{}, err
 		}
 	}
+	left.links, protected.links = o.HardLinks != "", o.HardLinks != ""
 	return rules{opts: o, left: left, protected: protected}, nil
 }
 
-// choose leaves out of a listed source what cannot or shall not be copied.
-func (r rules) choose(t *tracker, all []Entry) ([]Entry, error) {
-	all = slices.DeleteFunc(all, func(e Entry) bool {
-		if e.Kind != Special {
-			return false
+// chosen collects the entries of a source that can and shall be copied.
+type chosen struct {
+	rules
+	track   *tracker
+	entries *catalog
+	dropped string // the directory that Select has left out last
+}
+
+func (r rules) choose(t *tracker) *chosen { return &chosen{rules: r, track: t, entries: newCatalog()} }
+
+// see takes the next entry of the source.
+func (c *chosen) see(e Entry) error {
+	if e.Kind == Special {
+		c.track.note("skipping non-regular file \"" + c.track.name(e) + "\"")
+		return nil
+	}
+	if c.opts.Select != nil {
+		if c.dropped != "" && strings.HasPrefix(e.Path, c.dropped+"/") {
+			return nil
 		}
-		t.note("skipping non-regular file \"" + t.name(e) + "\"")
-		return true
-	})
-	if r.opts.Select != nil {
-		all = r.opts.Select(all)
+		take, err := c.opts.Select(&e)
+		if err != nil {
+			return err
+		}
+		if !take && e.Path != "." {
+			c.dropped = e.Path
+			return nil
+		}
 	}
-	if r.opts.HardLinks == HardLinksRefuse {
-		return all, refuseLinks(all)
+	c.entries.add(e)
+	return nil
+}
+
+// end returns what was chosen, once all entries have been seen.
+func (c *chosen) end() (*catalog, error) {
+	if c.opts.listed != nil {
+		c.opts.listed()
 	}
-	return all, nil
+	if c.opts.HardLinks == HardLinksRefuse {
+		return c.entries, refuseLinks(c.entries)
+	}
+	return c.entries, nil
 }
 
 // compare begins to plan the copy of a source.
-func (r rules) compare(source []Entry, owners bool) *comparison {
-	return &comparison{
-		source:    source,
+func (r rules) compare(source *catalog, owners bool) *comparison {
+	c := &comparison{
 		protected: func(e Entry) bool { return r.protected.match(e.Path, e.Kind == Dir) },
 		remove:    r.opts.Delete,
 		checksum:  r.opts.Checksum,
 		inspect:   r.opts.Inspect != nil,
 		owners:    owners,
 		keepLinks: r.opts.HardLinks == HardLinksKeep,
+		inPlace:   r.opts.InPlace,
+		mark:      r.opts.Resume != "",
 		leaders:   map[uint64]leader{},
 		holds:     map[string]bool{},
-		touched:   map[string]bool{".": r.opts.Resume != ""},
 		temps:     map[string]Entry{},
+		notes:     map[string]noted{},
 	}
+	c.begin(source)
+	return c
 }

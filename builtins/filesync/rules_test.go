@@ -68,8 +68,8 @@ func TestDeleteExcludeKeep(t *testing.T) {
 			"conf! d/file! old.log pg_wal/new! pg_wal/old pg_wal/sub/older same! skip.log!"},
 		{"keep wins over include", Options{Keep: []string{"/conf"}, Include: []string{"/conf"}, Delete: true},
 			"conf d/file! d/skip.log! pg_wal/new! same! skip.log!"},
-		{"select", Options{Delete: true, Select: func(all []Entry) []Entry {
-			return slices.DeleteFunc(all, func(e Entry) bool { return strings.HasPrefix(e.Path, "pg_wal") || e.Path == "conf" })
+		{"select", Options{Delete: true, Select: func(e *Entry) (bool, error) {
+			return e.Path != "pg_wal" && e.Path != "conf", nil
 		}}, "d/file! d/skip.log! same! skip.log!"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -15,7 +15,7 @@ const (
 	// sending, so that a slow link is never waited for file by file; this
 	// many, and of so many bytes.
 	maxAhead   = 1024
-	aheadBytes = 64 << 20
+	aheadBytes = 32 << 20
 	// maxOpenJobs is what a receiver lets a sender begin without ending.
 	maxOpenJobs = 2 * maxAhead
 	// putSize is the most that is sent as a whole file in one frame.
@@ -32,6 +32,8 @@ type sender struct {
 	root     *os.Root
 	announce bool // tell the other side what each file is: it has no list of its own
 	pack     packer
+	hash     hasher
+	files    *handover // where the receiver is in this process
 
 	// next hands out the next job. It returns false when there is none now; if
 	// wait is set, only when there will be none any more. A job larger than
@@ -65,6 +67,7 @@ type outgoing struct {
 	file     *os.File // while it is read
 	before   fs.FileInfo
 	returned bool // to the queue
+	listed   bool // it is as it was listed, and has been so for long enough to tell
 	short    bool // it ended before its listed size
 	inspect  Inspector
 	hashes   chan []byte // answered, in order; room for all that are asked
@@ -179,6 +182,10 @@ func (s *sender) intro(o *outgoing) *encoder {
 // they matter and may be under way at a time.
 func (s *sender) ask(o *outgoing) error {
 	for o.pending < spansAhead && o.asked < o.known() {
+		if o.isSure(o.asked) {
+			o.asked += spanSize
+			continue
+		}
 		if err := s.c.write(frameSums, new(encoder).uint(uint64(o.id)).int(o.asked).b); err != nil {
 			return err
 		}

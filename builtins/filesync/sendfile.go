@@ -27,7 +27,12 @@ func (s *sender) file(ctx context.Context, o *outgoing) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	given := false
+	defer func() {
+		if !given {
+			err = errors.Join(err, f.Close())
+		}
+	}()
 	o.file, o.before = f, before
 	if o.split != nil {
 		o.inspect = o.split.inspector(s.inspector)
@@ -36,6 +41,10 @@ func (s *sender) file(ctx context.Context, o *outgoing) (err error) {
 	}
 	if o.kept {
 		return s.look(ctx, o)
+	}
+	if s.mayHand(o) {
+		given = true
+		return s.hand(o)
 	}
 	if o.known() < 0 && o.entry.Size <= putSize {
 		return s.put(ctx, o)
@@ -128,28 +137,52 @@ func (s *sender) put(ctx context.Context, o *outgoing) error {
 
 // content sends the part of a file that differs from what the target has.
 func (s *sender) content(ctx context.Context, o *outgoing) error {
-	var hashes []byte
-	for offset := o.from; offset < o.to; {
-		if offset%spanSize == 0 && offset < o.known() {
-			var err error
-			if hashes, err = s.await(ctx, o); err != nil {
-				return err
-			}
-			if err := s.ask(o); err != nil {
-				return err
-			}
+	if err := s.vouch(o); err != nil {
+		return err
+	}
+	for at := o.from; at < o.to; {
+		next := min(o.to, at+spanSize)
+		var err error
+		if o.listed && o.isSure(at) {
+			err = s.pass(ctx, o, at, next)
+		} else {
+			err = s.span(ctx, o, at, next)
 		}
-		buf := s.buf[:min(chunkSize, o.to-offset)]
-		if err := s.read(o, buf, offset); err != nil {
+		if err != nil {
 			return err
 		}
-		if err := s.chunk(ctx, o, offset, buf, hashes); err != nil {
+		at = next
+	}
+	return nil
+}
+
+// span sends what differs in one span of a file.
+func (s *sender) span(ctx context.Context, o *outgoing, from, to int64) error {
+	var hashes []byte
+	if from < o.known() && !o.isSure(from) {
+		var err error
+		if hashes, err = s.await(ctx, o); err != nil {
+			return err
+		}
+		if err := s.ask(o); err != nil {
+			return err
+		}
+	}
+	for at := from; at < to; {
+		buf := s.buf[:min(chunkSize, to-at)]
+		if err := s.read(o, buf, at); err != nil {
+			return err
+		}
+		if err := s.chunk(ctx, o, at, buf, hashes); err != nil {
 			return err
 		}
 		hashes = hashes[min(len(hashes), hashesLength(int64(len(buf)))):]
-		offset += int64(len(buf))
+		at += int64(len(buf))
 	}
-	return nil
+	if !o.listed {
+		return nil
+	}
+	return s.note(o, o.entry.ModTime, from, to)
 }
 
 // read reads a stretch of a file and lets the inspector look at it. What the
@@ -184,7 +217,7 @@ func inHole(f *os.File, offset, n int64) bool {
 // chunk sends the blocks of data that do not have the given hashes, zeros as
 // their number.
 func (s *sender) chunk(ctx context.Context, o *outgoing, offset int64, data, hashes []byte) error {
-	s.runs = differing(s.runs[:0], data, hashes)
+	s.runs = s.hash.differing(s.runs[:0], data, hashes)
 	literal := 0
 	for _, r := range s.runs {
 		at := new(encoder).uint(uint64(o.id)).int(offset + int64(r.from))

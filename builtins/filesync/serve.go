@@ -26,6 +26,11 @@ type ServeConfig struct {
 // which says every 15 seconds that it is there, has been silent for a minute.
 // Close must then end a read or write that is under way.
 func Serve(ctx context.Context, rw io.ReadWriter, cfg ServeConfig) error {
+	return serve(ctx, rw, cfg, nil)
+}
+
+// serve is Serve, where the other end may be in this process.
+func serve(ctx context.Context, rw io.ReadWriter, cfg ServeConfig, files *handover) error {
 	if closer, ok := rw.(io.Closer); ok {
 		life, giveUp := context.WithCancelCause(ctx)
 		defer giveUp(nil)
@@ -34,7 +39,7 @@ func Serve(ctx context.Context, rw io.ReadWriter, cfg ServeConfig) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &server{c: newConn(rw), cfg: cfg, cancel: cancel}
+	s := &server{c: newConn(rw), cfg: cfg, cancel: cancel, files: files}
 	err := s.serve(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -60,6 +65,8 @@ type server struct {
 	delete bool
 	resume string // Options.Resume
 	pack   Compression
+	hash   hasher
+	files  *handover
 
 	jobs    chan job // of roleSend, to its sender; nil when there will be no more
 	sender  *sender
@@ -152,6 +159,9 @@ func (s *server) open(ctx context.Context, payload []byte) error {
 		return err
 	}
 	s.tree, s.role, s.delete, s.pack = t, r.Role, r.Delete, r.Compress
+	if s.hash, err = newHasher(r.Key); err != nil {
+		return err
+	}
 	if r.Same != (identity{}) && r.Same != t.id {
 		return fmt.Errorf("%s was replaced by another directory while the copy began", r.Root)
 	}
@@ -159,7 +169,7 @@ func (s *server) open(ctx context.Context, payload []byte) error {
 		s.recv = newReceiver(t)
 		s.recv.inPlace, s.recv.remove = r.InPlace, r.Delete
 		s.recv.answer = s.c.write
-		s.recv.unpack.how = r.Compress
+		s.recv.unpack.how, s.recv.hash, s.recv.files = r.Compress, s.hash, s.files
 		s.recv.describe = func(id uint32, d *decoder) (job, error) {
 			j := d.job()
 			j.id = id
@@ -167,6 +177,9 @@ func (s *server) open(ctx context.Context, payload []byte) error {
 		}
 		s.recv.ended = s.ended
 		s.resume = r.Resume
+		if r.Role == roleReceive && (!r.InPlace || r.Resume != "") {
+			s.recv.notes = newNotekeeper(t.root)
+		}
 	}
 	return s.c.send(frameOpened, openReply{Same: t.id, Owners: os.Geteuid() == 0}.encode())
 }
@@ -180,7 +193,7 @@ func (s *server) list(ctx context.Context, payload []byte) error {
 	// Not before: while this side waited for its lock the other may have gone, and
 	// another copy may have come to its end.
 	if s.role == roleReceive {
-		if err := s.recv.beginCopy(s.resume); err != nil {
+		if err := s.begin(); err != nil {
 			return err
 		}
 	}
@@ -203,11 +216,23 @@ func (s *server) list(ctx context.Context, payload []byte) error {
 	return errors.Join(flush(), s.c.send(frameListed))
 }
 
+// begin begins to receive a copy, and tells what earlier ones have noted.
+func (s *server) begin() error {
+	if err := s.recv.beginCopy(s.resume); err != nil {
+		return err
+	}
+	notes, err := s.recv.takeNotes()
+	for _, f := range notes {
+		err = errors.Join(err, s.c.write(frameNoted, f.encode()))
+	}
+	return err
+}
+
 func (s *server) walk(ctx context.Context, prune filter, emit func(Entry) error) error {
 	if s.role == roleReceive {
 		return s.recv.list(ctx, prune, emit)
 	}
-	w := walker{root: s.tree.root, prune: prune, names: newOwners(), emit: emit}
+	w := walker{root: s.tree.root, prune: prune, names: newOwners(), links: newLinkIDs(prune.links), emit: emit}
 	return w.run(ctx)
 }
 

@@ -43,7 +43,7 @@ func (s *server) startSender(ctx context.Context) {
 	jobs := make(chan job, maxOpenJobs)
 	s.jobs = jobs
 	s.sender = &sender{
-		c: s.c, root: s.tree.root, pack: packer{how: s.pack},
+		c: s.c, root: s.tree.root, pack: packer{how: s.pack}, hash: s.hash,
 		next: func(ctx context.Context, wait bool, _ int64) (job, bool, error) {
 			return nextJob(ctx, jobs, wait)
 		},

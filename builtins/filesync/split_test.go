@@ -74,17 +74,19 @@ func TestPartsOfALargeFile(t *testing.T) {
 // TestLargeFileKeepsAllStreamsBusy: no stream is left alone with a large file.
 func TestLargeFileKeepsAllStreamsBusy(t *testing.T) {
 	t.Parallel()
-	q := newQueue([]job{
-		{entry: &Entry{Path: "small", Kind: File, Size: 10}, to: 10, basis: -1, partial: -1},
-		{entry: &Entry{Path: "large", Kind: File, Size: 1 << 30}, to: 1 << 30, basis: -1, partial: -1},
-	})
+	source := newCatalog()
+	for _, e := range []Entry{{Path: ".", Kind: Dir}, {Path: "1-small", Kind: File, Size: 10}, {Path: "2-large", Kind: File, Size: 1 << 30}} {
+		source.add(e)
+	}
+	plan := rules{}.compare(source, false).finish()
+	q := newQueue(&plan)
 	var at int64
 	for {
 		j, ok := q.take(1 << 62)
 		if !ok {
 			t.Fatal("got nothing, want the small file at the end")
 		}
-		if j.entry.Path == "small" {
+		if j.entry.Path == "1-small" {
 			break
 		}
 		must(t, j.check())
@@ -113,7 +115,7 @@ func TestLargeFileChanges(t *testing.T) {
 				var told []Change
 				_, err := run(from, to, Options{Delete: true,
 					OnChange: func(_ string, c Change) error { told = append(told, c); return nil },
-					Select: func(all []Entry) []Entry {
+					listed: func() {
 						switch want {
 						case Vanished:
 							must(t, os.Remove(name))
@@ -122,7 +124,6 @@ func TestLargeFileChanges(t *testing.T) {
 						case Grown:
 							must(t, os.Truncate(name, int64(len(content))+1))
 						}
-						return all
 					}})
 				must(t, err)
 				if len(told) != 1 || told[0] != want {
@@ -174,6 +175,8 @@ func TestLargeFileReplacedBetweenItsParts(t *testing.T) {
 				name := filepath.Join(from, "large")
 				write(t, from, "large", noise(1, 1<<20))
 				must(t, os.Truncate(name, rangeSize+1<<20))
+				// More for the other side to hand over before it comes to the second part.
+				patch(t, name, rangeSize-1<<20, noise(3, 1<<20))
 				must(t, os.Chtimes(name, old, old))
 				far := newFarEnds(t)
 				far.wrap = func(rw io.ReadWriteCloser) io.ReadWriteCloser {

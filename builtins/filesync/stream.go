@@ -16,7 +16,8 @@ import (
 type stream struct {
 	c       *conn
 	rw      io.ReadWriteCloser
-	machine string // of the other side
+	machine string    // of the other side
+	files   *handover // where that is in this process
 	detach  func() bool
 	stop    context.CancelFunc // of what keeps it alive
 	alive   sync.WaitGroup
@@ -36,6 +37,9 @@ func dial(ctx context.Context, d Dialer) (*stream, error) {
 		return nil, err
 	}
 	s := &stream{c: newConn(rw), rw: rw}
+	if here, ok := rw.(*hereEnd); ok {
+		s.files = here.files
+	}
 	s.detach = context.AfterFunc(ctx, func() { _ = s.hangUp() }) // the cause that is reported is ctx's
 	life, stop := context.WithCancel(ctx)
 	s.stop = stop
@@ -95,8 +99,9 @@ func reasonOf(ctx context.Context, err error) error {
 
 // list has the other side list its tree, in the order of a walk. Entries that
 // the filter matches are left out by a source, and listed without what is in
-// them by a target, which also lists what earlier copies left.
-func (s *stream) list(ctx context.Context, prune filter, emit func(Entry) error) error {
+// them by a target, which also lists what earlier copies left, and tells first
+// what they have noted.
+func (s *stream) list(ctx context.Context, prune filter, note func(noted), emit func(Entry) error) error {
 	if err := s.c.send(frameList, prune.encode()); err != nil {
 		return s.explain(ctx, err)
 	}
@@ -109,6 +114,14 @@ func (s *stream) list(ctx context.Context, prune filter, emit func(Entry) error)
 		}
 		if t == frameListed {
 			return nil
+		}
+		if t == frameNoted && note != nil {
+			f, err := decodeNoted(payload)
+			if err != nil {
+				return err
+			}
+			note(f)
+			continue
 		}
 		if t != frameEntries {
 			return s.unexpected(t, payload)

@@ -25,7 +25,15 @@ func (r *receiver) openOut(in *incoming) error {
 			return err
 		}
 	}
-	return r.openTemp(in)
+	if err := r.openTemp(in); err != nil || !in.resumes() {
+		return err
+	}
+	for _, s := range in.sure {
+		for at := s.from; at < s.to; at += spanSize {
+			in.keep(at)
+		}
+	}
+	return nil
 }
 
 // openInPlace opens the final name for writing. It returns false where the
@@ -70,6 +78,9 @@ func (r *receiver) openTemp(in *incoming) error {
 	const flags = os.O_RDWR | os.O_CREATE | os.O_EXCL
 	temp := tempName(in.entry.Path)
 	f, err := r.dir.open(temp, flags, 0o600)
+	if err == nil && in.resumes() { // what was there is gone
+		return errors.Join(errBasisChanged, f.Close(), r.tree.root.Remove(temp))
+	}
 	in.fresh = err == nil && !in.shared
 	if errors.Is(err, fs.ErrExist) {
 		if in.shared || in.partial >= 0 {
@@ -153,6 +164,9 @@ func (r *receiver) mkdir(e Entry) error {
 	if e.Path == "." {
 		return nil
 	}
+	if err := r.room(); err != nil {
+		return err
+	}
 	r.dirs[path.Dir(e.Path)], r.dirs[e.Path] = true, true
 	err := r.tree.root.Mkdir(e.Path, e.Mode.Perm()|0o700)
 	if !errors.Is(err, fs.ErrExist) {
@@ -173,6 +187,9 @@ func (r *receiver) mkdir(e Entry) error {
 
 // symlink makes a symbolic link, in place of one that leads elsewhere.
 func (r *receiver) symlink(e Entry) error {
+	if err := r.room(); err != nil {
+		return err
+	}
 	r.dirs[path.Dir(e.Path)] = true
 	temp := tempName(e.Path)
 	if err := r.clearTemp(temp); err != nil {
@@ -204,6 +221,9 @@ func (r *receiver) giveLink(e Entry, name string) error {
 func (r *receiver) removeEntry(name string) error {
 	if name == "." {
 		return protocolError("the root cannot be removed")
+	}
+	if err := r.room(); err != nil {
+		return err
 	}
 	delete(r.dirs, name)
 	r.dirs[path.Dir(name)] = true
@@ -242,6 +262,9 @@ func (r *receiver) metaDir(e Entry) error {
 	}
 	if !info.IsDir() {
 		return fmt.Errorf("%s: is no directory any more", e.Path)
+	}
+	if err := r.room(); err != nil {
+		return err
 	}
 	r.dirs[e.Path] = true
 	if r.owners != nil {

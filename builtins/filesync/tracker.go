@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,34 +50,36 @@ func (t *tracker) traffic() (sent, received int64) {
 
 // plan tells how much there is to do, and prints what the plan alone decides.
 func (t *tracker) plan(p plan) {
-	t.totalFiles.Store(int64(len(p.jobs)))
-	var bytes int64
-	for _, j := range p.jobs {
-		bytes += j.entry.Size
+	t.totalFiles.Store(int64(p.jobs.len()))
+	t.totalBytes.Store(p.jobs.bytes)
+	if t.opts.Verbose == nil {
+		return
 	}
-	t.totalBytes.Store(bytes)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.print("building file list ... done")
-	for _, e := range p.dirs {
-		t.dirs[e.Path] = true
+	for _, r := range p.dirs {
+		t.dirs[p.source.path(r)] = true
 	}
-	for _, e := range p.remove {
-		if !isTemp(e.Path) {
+	for _, r := range p.remove {
+		if e := p.surplus.at(r); !isTemp(e.Path) {
 			t.print("deleting " + t.name(e))
 		}
 	}
-	for _, e := range p.links {
+	for _, r := range p.links {
+		e := p.source.at(r)
 		t.printTree(e.Path)
-		t.print(t.name(*e) + " -> " + e.Target)
+		t.print(t.name(e) + " -> " + e.Target)
 	}
 	for _, l := range p.hardLinks {
-		t.printTree(l.entry.Path)
-		t.print(t.name(*l.entry) + " => " + l.to.Path)
-	}
-	for _, e := range p.meta {
+		e := p.source.at(l.name)
 		t.printTree(e.Path)
-		t.print(t.name(*e))
+		t.print(t.name(e) + " => " + p.source.path(l.to))
+	}
+	for _, r := range p.meta {
+		e := p.source.at(r)
+		t.printTree(e.Path)
+		t.print(t.name(e))
 	}
 }
 
@@ -109,11 +112,14 @@ func (t *tracker) changed(name string, c Change) error {
 }
 
 // rest prints the directories in which nothing else was printed.
-func (t *tracker) rest(dirs []*Entry) {
+func (t *tracker) rest(p plan) {
+	if t.opts.Verbose == nil {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i := len(dirs) - 1; i >= 0; i-- {
-		t.printTree(path.Join(dirs[i].Path, "x"))
+	for _, r := range slices.Backward(p.dirs) {
+		t.printTree(path.Join(p.source.path(r), "x"))
 	}
 }
 

@@ -84,7 +84,7 @@ func checkRoot(path string, o treeOptions) error {
 // flushing what it had received.
 const (
 	lockPatience = silence + 30*time.Second
-	lockInterval = 50 * time.Millisecond
+	lockInterval = 5 * time.Millisecond
 )
 
 // takeLock keeps a second copy out of the same tree. The lock is the kernel's

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 	"strings"
 )
 
@@ -34,34 +33,34 @@ type walker struct {
 	// not be removed.
 	showPruned bool
 	names      *owners
-	links      linkIDs
+	links      *linkIDs               // nil where nobody asks which names are of one file
 	fresh      func(fs.FileInfo) bool // of a File; may be nil
 	emit       func(Entry) error
 	temp       func(name string, info fs.FileInfo) error // told of leftovers; nil skips them
 }
 
 func (w *walker) run(ctx context.Context) error {
-	w.links = linkIDs{}
 	info, err := w.root.Stat(".")
 	if err != nil {
 		return err
 	}
-	return w.entry(ctx, ".", info)
+	return w.entry(ctx, w.root, ".", ".", info)
 }
 
-func (w *walker) entry(ctx context.Context, name string, info fs.FileInfo) error {
-	e := newEntry(name, info)
-	pruned := w.prune.match(name, e.Kind == Dir)
+// entry lists what is under a name in a directory, in the tree under a path.
+func (w *walker) entry(ctx context.Context, in *os.Root, name, inTree string, info fs.FileInfo) error {
+	e := newEntry(inTree, info)
+	pruned := w.prune.match(inTree, e.Kind == Dir)
 	if pruned && !w.showPruned {
 		return nil
 	}
 	w.names.name(&e)
-	if e.Kind == File {
+	if e.Kind == File && w.links != nil {
 		e.link = w.links.id(info)
 	}
 	e.fresh = e.Kind == File && w.fresh != nil && w.fresh(info)
 	if e.Kind == Symlink {
-		target, err := w.root.Readlink(name)
+		target, err := in.Readlink(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -73,80 +72,93 @@ func (w *walker) entry(ctx context.Context, name string, info fs.FileInfo) error
 	if e.Kind != Dir || pruned {
 		return w.emit(e)
 	}
-	return w.directory(ctx, e, info)
+	err := w.directory(ctx, in, name, e, info)
+	if errors.Is(err, errReplaced) && e.Path != "." {
+		return nil
+	}
+	return err
 }
 
-func (w *walker) directory(ctx context.Context, e Entry, info fs.FileInfo) error {
+// errReplaced is for a directory that is not there any more when it is opened.
+var errReplaced = errors.New("it was replaced while it was listed")
+
+// directory lists a directory that was found under a name in another. It is kept
+// open meanwhile, so that the way down to it is walked once.
+func (w *walker) directory(ctx context.Context, in *os.Root, name string, e Entry, seen fs.FileInfo) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	children, err := readDirectory(w.root, e.Path, info)
-	if errors.Is(err, fs.ErrNotExist) && e.Path != "." {
-		return nil
-	}
+	dir, children, err := openDirectory(in, name, seen)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
 	if err := w.emit(e); err != nil {
 		return err
 	}
-	for _, child := range children {
-		if err := w.child(ctx, path.Join(e.Path, child.Name()), child); err != nil {
+	for _, at := range children.each {
+		if err := w.child(ctx, dir, string(children.name(at)), e.Path); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *walker) child(ctx context.Context, name string, child fs.DirEntry) error {
-	if name == markName || isTemp(name) && w.temp == nil {
+func (w *walker) child(ctx context.Context, dir *os.Root, name, parent string) error {
+	own := parent == "." && (name == markName || name == notesName)
+	if own || isTemp(name) && w.temp == nil {
 		return nil
 	}
-	info, err := child.Info()
+	info, err := dir.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	inTree := path.Join(parent, name)
 	if isTemp(name) {
-		return w.temp(name, info)
+		return w.temp(inTree, info)
 	}
-	return w.entry(ctx, name, info)
+	return w.entry(ctx, dir, name, inTree, info)
 }
 
-// readDirectory reads a directory's entries, sorted by name. A link that took
-// the directory's place since it was seen is not followed.
-func readDirectory(root *os.Root, name string, seen fs.FileInfo) (children []fs.DirEntry, err error) {
-	dir, err := root.Open(name)
+// openDirectory opens a directory and reads the names in it. A link that took
+// its place since it was seen is not followed.
+func openDirectory(in *os.Root, name string, seen fs.FileInfo) (_ *os.Root, _ names, err error) {
+	root, err := in.OpenRoot(name)
 	if err != nil {
-		return nil, err
+		if now, lookErr := in.Lstat(name); lookErr != nil || !os.SameFile(seen, now) {
+			err = errReplaced
+		}
+		return nil, names{}, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, root.Close())
+		}
+	}()
+	dir, err := root.Open(".")
+	if err != nil {
+		return nil, names{}, err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
 	info, err := dir.Stat()
 	if err != nil {
-		return nil, err
+		return nil, names{}, err
 	}
 	if !os.SameFile(seen, info) {
-		return nil, fmt.Errorf("%s was replaced while it was listed: %w", name, fs.ErrNotExist)
+		return nil, names{}, errReplaced
 	}
-	children, err = dir.ReadDir(-1)
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(children, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	return children, nil
+	all, err := readNames(dir)
+	return root, all, err
 }
 
-// list collects a walk.
-func list(ctx context.Context, w walker) ([]Entry, error) {
-	var all []Entry
-	w.emit = func(e Entry) error {
-		all = append(all, e)
-		return nil
-	}
+// list has a walk's entries chosen.
+func list(ctx context.Context, w walker, c *chosen) (*catalog, error) {
+	w.emit = c.see
 	if err := w.run(ctx); err != nil {
 		return nil, fmt.Errorf("list %s: %w", w.root.Name(), err)
 	}
-	return all, nil
+	return c.end()
 }

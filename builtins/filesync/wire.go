@@ -43,7 +43,15 @@ func (e *encoder) entry(x Entry) *encoder {
 }
 
 func (e *encoder) job(j job) *encoder {
-	return e.entry(*j.entry).int(j.from).int(j.to).int(j.basis).int(j.partial)
+	return e.entry(*j.entry).int(j.from).int(j.to).int(j.basis).int(j.partial).spans(j.sure)
+}
+
+func (e *encoder) spans(list []span) *encoder {
+	e.uint(uint64(len(list)))
+	for _, s := range list {
+		e.int(s.from).int(s.to)
+	}
+	return e
 }
 
 // decoder takes a payload apart. The first thing that is wrong sticks, and
@@ -108,6 +116,13 @@ func (d *decoder) string() string {
 	return s
 }
 
+func (d *decoder) key() (k hashKey) {
+	if s := d.string(); copy(k[:], s) != len(s) || len(s) != len(k) {
+		d.fail("key")
+	}
+	return k
+}
+
 func (d *decoder) strings() []string {
 	n := d.uint()
 	if n > uint64(len(d.b)) { // each takes at least its length byte
@@ -146,7 +161,22 @@ func (d *decoder) entry() Entry {
 
 func (d *decoder) job() job {
 	e := d.entry()
-	return job{entry: &e, from: d.int(), to: d.int(), basis: d.int(), partial: d.int()}
+	return job{entry: &e, from: d.int(), to: d.int(), basis: d.int(), partial: d.int(), sure: d.spans()}
+}
+
+// spans are stretches in order, none of them empty.
+func (d *decoder) spans() []span {
+	var list []span
+	at := int64(0)
+	for n := d.uint(); n > 0 && d.err == nil; n-- {
+		s := span{d.int(), d.int()}
+		if s.from < at || s.from >= s.to {
+			d.fail("range")
+			return nil
+		}
+		list, at = append(list, s), s.to
+	}
+	return list
 }
 
 // rest is everything that has not been taken yet; it aliases the payload.

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net"
 	"os"
 	"slices"
-	"sync"
 
 	"github.com/warmrun/warmrun/builtins/filesync"
 	"github.com/warmrun/warmrun/builtins/remote"
@@ -181,32 +178,10 @@ func (s *session) checkTarget(ctx context.Context, to place) (kept []string, err
 // farEnd starts the far end of a copy at a place, in this process where that is
 // on this node.
 func (s *session) farEnd(at place) filesync.Dialer {
-	if !at.here {
-		return s.syncAgent(at.node)
+	if at.here {
+		return filesync.Here
 	}
-	return func(ctx context.Context) (io.ReadWriteCloser, error) {
-		near, far := net.Pipe()
-		end := &ownEnd{Conn: near}
-		end.serving.Go(func() {
-			end.err = filesync.Serve(ctx, far, filesync.ServeConfig{})
-			_ = far.Close() // the other half is closed, too
-		})
-		return end, nil
-	}
-}
-
-// ownEnd is a stream to a far end in this process.
-type ownEnd struct {
-	net.Conn
-	serving sync.WaitGroup
-	err     error
-}
-
-// Close waits for the far end.
-func (e *ownEnd) Close() error {
-	err := e.Conn.Close()
-	e.serving.Wait()
-	return errors.Join(err, e.err)
+	return s.syncAgent(at.node)
 }
 
 // syncAgent starts the far end of a copy on a node.

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -14,7 +16,10 @@ import (
 const timeLayout = "2006-01-02 15:04:05 GMT"
 
 // Write writes a manifest line for line as the server does.
-func Write(w io.Writer, m Manifest) error {
+func Write(w io.Writer, m Manifest) error { return WriteFiles(w, m, slices.Values(m.Files)) }
+
+// WriteFiles writes a manifest of other files than those that are in it.
+func WriteFiles(w io.Writer, m Manifest, files iter.Seq[File]) error {
 	sum := sha256.New()
 	out := &writer{w: bufio.NewWriter(io.MultiWriter(w, sum))}
 	out.printf("{ \"PostgreSQL-Backup-Manifest-Version\": %d,\n", m.Version)
@@ -22,9 +27,11 @@ func Write(w io.Writer, m Manifest) error {
 		out.printf("\"System-Identifier\": %d,\n", m.SystemID)
 	}
 	out.printf("\"Files\": [")
-	for i, f := range m.Files {
-		out.printf("%s\n", separator(i))
+	before := ""
+	for f := range files {
+		out.printf("%s\n", before)
 		out.file(f)
+		before = ","
 	}
 	out.printf("\n],\n\"WAL-Ranges\": [\n")
 	for i, r := range m.WAL {
@@ -39,13 +46,6 @@ func Write(w io.Writer, m Manifest) error {
 	}
 	_, err := fmt.Fprintf(w, "\"Manifest-Checksum\": \"%x\"}\n", sum.Sum(nil))
 	return err
-}
-
-func separator(i int) string {
-	if i == 0 {
-		return ""
-	}
-	return ","
 }
 
 // writer keeps the first error.
