@@ -211,6 +211,7 @@ func (r *restoring) inPGData(path string) string {
 // answer looks for the file, waits for it where told to, and settles what the
 // server is told.
 func (r *restoring) answer(ctx context.Context) error {
+	r.state.replayed(r.Name, r.Now())
 	err := r.attempt(ctx)
 	if isMissing(err) && r.state.refuse(r.Name, r.Now()) {
 		// Written before the last look: whoever stores the file now finds the

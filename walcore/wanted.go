@@ -35,6 +35,9 @@ type Wanted struct {
 	// LastServed is the segment that was served last, and ServedAt when.
 	LastServed SegmentName `json:"last_served,omitempty"`
 	ServedAt   time.Time   `json:"served_at,omitzero"`
+	// Replays is how long the server was busy with each of the segments served
+	// last, newest last: from the time it got one to its question for the next.
+	Replays []time.Duration `json:"replays_ns,omitempty"`
 	// Furthest is the segment furthest on that was ever served; a server that
 	// is started again begins some segments before it.
 	Furthest SegmentName `json:"furthest_served,omitempty"`
@@ -50,10 +53,17 @@ type Wanted struct {
 	Cleaned cleanMark `json:"cleaned,omitzero"`
 	// ArchiveInode is the archive directory that the last segment came from.
 	ArchiveInode uint64 `json:"archive_inode,omitempty"`
+
+	// stopped: this run of the server has not been served yet, so that the time
+	// since then says nothing of its pace.
+	stopped bool
 }
 
 // maxNames bounds Names and Reported; a round of a server asks for a handful.
 const maxNames = 64
+
+// maxReplays bounds Replays.
+const maxReplays = 8
 
 // Running reports whether the server that asked is still up.
 func (w Wanted) Running() bool {
@@ -118,6 +128,17 @@ func (w *Wanted) got(served SegmentName) {
 	}
 }
 
+// replayed notes how long the server took over the segment served last, when it
+// asks for one further on for the first time.
+func (w *Wanted) replayed(name FileName, now time.Time) {
+	if name.Kind() != KindSegment || len(w.Names) > 0 || w.stopped || w.ServedAt.IsZero() || w.LastServed == "" || name.Segment().Position() <= w.LastServed.Position() {
+		return
+	}
+	if took := now.Sub(w.ServedAt); took >= 0 {
+		w.Replays = append(w.Replays[max(0, len(w.Replays)-maxReplays+1):], took)
+	}
+}
+
 // report notes that something was said, and reports whether it is new.
 func (w *Wanted) report(what string) bool {
 	if slices.Contains(w.Reported, what) {
@@ -175,7 +196,8 @@ func (k stateKeeper) load(server Server) Wanted {
 		here.ArchiveInode = local.ArchiveInode
 	}
 	if !same {
-		here = Wanted{LastServed: here.LastServed, ServedAt: here.ServedAt, Furthest: here.Furthest, Cleaned: here.Cleaned}
+		here = Wanted{LastServed: here.LastServed, ServedAt: here.ServedAt, Replays: here.Replays, Furthest: here.Furthest, Cleaned: here.Cleaned}
+		here.stopped = true
 		k.sweep()
 	}
 	here.PGData, here.Server = k.pgdata, server
