@@ -49,7 +49,30 @@ func (n Node) Configure(ctx context.Context) error {
 	if err := install(n.LocalHBA, filepath.Join(filepath.Dir(conf), "pg_hba.conf")); err != nil {
 		return err
 	}
+	if err := n.ownArchiveCommand(); err != nil {
+		return err
+	}
 	return n.configureRecovery()
+}
+
+// ownArchiveCommand puts an archive_command of this program right that has come
+// in postgresql.auto.conf with a base copy: it names program and home as they
+// are on the other node, and would win over the saved postgresql.conf.
+func (n Node) ownArchiveCommand() error {
+	auto, err := pgctl.ReadConf(filepath.Join(n.Server.PGData, "postgresql.auto.conf"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	command, _ := auto.Get("archive_command")
+	words := strings.Fields(command)
+	own := n.Vars["warmrun"] + " archive %p %f"
+	if len(words) == 0 || filepath.Base(words[0]) != "warmrun" || n.Vars["warmrun"] == "" || command == own {
+		return nil
+	}
+	return n.Server.SetAuto(map[string]string{"archive_command": own})
 }
 
 // Fence is Configure for an old primary: only the recovery settings and the
