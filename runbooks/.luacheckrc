@@ -226,7 +226,9 @@ stds.warmrun = {
       "underway",
     } },
     status = { fields = {
+      "examine",
       "local",
+      "locate",
     } },
     trust = { fields = {
       "add",

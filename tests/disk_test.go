@@ -30,6 +30,9 @@ func (*shipping) standbyFull(s *shipping) {
 	s.DB1.Must("shipper", "stop") // its agent has the directory below
 	empty := s.DB2.Fill(archive, 0)
 	name := s.noRoom(archive)
+	if result := s.DR.Run("why"); result.Code != 1 || !strings.HasPrefix(result.Stdout, "the disk with the archive on db2 is full\n") || !strings.Contains(result.Stdout, "no room for "+string(name)) {
+		s.Errorf("%s\nwant it to say which disk is full, and what the server's log says", result)
+	}
 	s.archived(s.DR, name)
 	empty()
 	s.archived(s.DB2, name)

@@ -30,6 +30,7 @@ func TestDivergedStandby(t *testing.T) {
 	s.write(s.DB2)
 
 	s.DB1.StartServer()
+	s.eventuallyWhy(s.DB2, "db1 has diverged from db2\n", "next: warmrun switchback --erase --rebuild-only")
 	for _, command := range [][]string{{"switchover", "--drain", "0s"}, {"switchback", "--drain", "0s", "--yes"}} {
 		result := s.DB2.Run(command...)
 		if result.Code == 0 {

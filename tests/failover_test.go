@@ -45,6 +45,8 @@ func (s *state) fencedByMistake() {
 		s.Errorf("the refusal took %s", took)
 	}
 	s.says(s.DB1.Must("status"), "db1 is fenced", "warmrun lowerFence on db1")
+	s.why(s.DB2, "db1 is fenced: WAL that it writes is refused everywhere\n", "(epoch 1, by a mistake", "next: db1: if that change of state was called off and nobody was promoted: warmrun lowerFence on db1\n")
+	s.check(s.DB2, 2, "CRITICAL  db1      fence: timeline 1 was cut at "+lsn)
 	s.refused(s.DB2, 1, "db2 is a standby", "lowerFence")
 	s.says(s.DB1.Must("lowerFence"), "The archive on db2 takes WAL of timeline 1 past "+lsn+" again (fence by a mistake on db1)", "The archive on dr takes")
 	s.asBefore(s.DB1, s.DB2)

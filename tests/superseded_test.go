@@ -94,6 +94,7 @@ func (s *state) triggerFences() {
 	if log := s.DB2.LogTail(40); !strings.Contains(log, "fenced") {
 		s.Errorf("the server log of db2 does not say why:\n%s", log)
 	}
+	s.why(s.DR, "db1 and db2 accept writes at the same time, so neither can follow the other\n", "db2 is fenced: timeline ", "next: stop the server on db2, unless it is the right one")
 }
 
 // flushSuperseded: with no fence anywhere, as after a promotion by hand. The

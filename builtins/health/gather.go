@@ -18,6 +18,9 @@ type ClusterStatus struct {
 	// Primary is the node whose WAL the others follow, if there is one. A
 	// stopped primary counts where none runs.
 	Primary cluster.NodeName `json:"primary,omitempty"`
+	// Outage is what the death of the primary would cost now; nil where there is
+	// none, or no other node.
+	Outage *Outage `json:"outage,omitempty"`
 	// Problems are what an operator should look at, one line each.
 	Problems []string `json:"problems,omitempty"`
 	// Hints are what to do next where a node is not set up yet.
@@ -41,6 +44,7 @@ func Gather(nodes ...NodeStatus) ClusterStatus {
 			}
 		}
 	}
+	c.Outage = c.outageOf(primary)
 	c.Problems = c.problems(primary)
 	c.Hints = c.hints(primary)
 	c.Sentence = c.sentence(primary)

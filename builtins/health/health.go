@@ -25,6 +25,7 @@ import (
 
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/hint"
 	"github.com/warmrun/warmrun/walcore/packed"
 )
 
@@ -61,11 +62,12 @@ type NodeStatus struct {
 	// Unknown maps the JSON name of a field to why it could not be found out.
 	Unknown map[string]string `json:"unknown,omitempty"`
 
-	Running       bool   `json:"running"`
-	Accepting     bool   `json:"accepting"` // the server answers SQL
-	ServerVersion string `json:"server_version,omitempty"`
-	SystemID      uint64 `json:"system_identifier,string,omitempty"`
-	ControlState  string `json:"control_state,omitempty"`
+	Running       bool                `json:"running"`
+	Accepting     bool                `json:"accepting"` // the server answers SQL
+	ServerVersion string              `json:"server_version,omitempty"`
+	SystemID      uint64              `json:"system_identifier,string,omitempty"`
+	ControlState  string              `json:"control_state,omitempty"`
+	SegmentSize   walcore.SegmentSize `json:"segment_size,omitempty"`
 	// WasPrimary: the server is stopped and last ran as a primary.
 	WasPrimary bool `json:"was_primary,omitempty"`
 	// Timeline is the one that is written or replayed, History where it comes
@@ -82,14 +84,29 @@ type NodeStatus struct {
 	// primary's clock.
 	ReplayedAt time.Time `json:"replayed_at,omitzero"`
 
+	// StreamedLSN is how far a standby has received by streaming.
+	StreamedLSN walcore.LSN `json:"streamed_lsn,omitzero"`
+	// ReplayPaused: somebody has told the server to stop replaying.
+	ReplayPaused bool `json:"replay_paused,omitempty"`
+	// ReplayPace is how long replay of a segment took at most of late, in
+	// seconds; 0 is unknown. Promotion is how long the last one of this node
+	// took.
+	ReplayPace float64    `json:"replay_seconds_per_segment,omitempty"`
+	Promotion  *Promotion `json:"last_promotion,omitempty"`
+
 	// Archiving says whether archiving_active is there: WAL is shipped.
 	Archiving      bool      `json:"archiving_active"`
 	ArchiveMode    string    `json:"archive_mode,omitempty"`
 	LastArchived   string    `json:"last_archived,omitempty"`
 	LastArchivedAt time.Time `json:"last_archived_at,omitzero"`
-	LastFailed     string    `json:"last_failed,omitempty"`
-	LastFailedAt   time.Time `json:"last_failed_at,omitzero"`
-	Backlog        int       `json:"backlog"`
+	// ArchivedTo is the end of the newest segment that is marked as archived,
+	// ArchivedUntil when that segment was full: what was committed before is in it
+	// or before it.
+	ArchivedTo    walcore.LSN `json:"archived_to,omitzero"`
+	ArchivedUntil time.Time   `json:"archived_until,omitzero"`
+	LastFailed    string      `json:"last_failed,omitempty"`
+	LastFailedAt  time.Time   `json:"last_failed_at,omitzero"`
+	Backlog       int         `json:"backlog"`
 
 	// ArchiveMissing is the archive directory where it is not there, as on a
 	// node that was not set up.
@@ -116,6 +133,11 @@ type NodeStatus struct {
 	Relayed walcore.SegmentName `json:"relayed,omitempty"`
 	Fence   walcore.Fence       `json:"fence,omitzero"`
 
+	// Advice is what to do where nobody answers for the node.
+	Advice string `json:"advice,omitempty"`
+	// Facts is there when the look was for a check.
+	Facts *Facts `json:"facts,omitempty"`
+
 	// The rest is for Gather to find out.
 
 	// LagBytes and LagSeconds say how far the node is behind the primary.
@@ -127,6 +149,12 @@ type NodeStatus struct {
 	Diverged string `json:"diverged,omitempty"`
 	// Fenced says which cut ends the timeline that this server writes on.
 	Fenced string `json:"fenced,omitempty"`
+}
+
+// Promotion is a promotion that was measured.
+type Promotion struct {
+	Seconds float64   `json:"seconds"`
+	At      time.Time `json:"at"`
 }
 
 // unknown notes why fields could not be found out. The first reason stays.
@@ -145,6 +173,7 @@ func (n *NodeStatus) unknown(err error, fields ...string) {
 func Unreachable(node cluster.Node, err error) NodeStatus {
 	status := NodeStatus{Node: node.Name, Host: node.Host, Place: node.Role, Role: RoleUnreachable}
 	status.unknown(err, "role")
+	status.Advice = hint.Of(err)
 	return status
 }
 

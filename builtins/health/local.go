@@ -30,6 +30,10 @@ type Request struct {
 	Program string
 	// Compress is archive.compress of the site.
 	Compress packed.Form
+	// Promotion is the last one of this node that was measured; nil is none.
+	Promotion *Promotion
+	// Examine asks for Facts as well; nil does not.
+	Examine *Examination
 	// Timeout bounds what the server is given to answer; 0 means 5 seconds.
 	Timeout time.Duration
 	// Now is the clock; nil means time.Now.
@@ -61,6 +65,7 @@ func Local(ctx context.Context, r Request) NodeStatus {
 	l.archive()
 	l.positions()
 	l.ancestry()
+	l.examine(ctx)
 	l.dropIrrelevant()
 	return l.n
 }
@@ -81,7 +86,9 @@ func (l *look) dropIrrelevant() {
 	if !l.n.follows() && l.n.Role != RoleRecovery {
 		delete(l.n.Unknown, "replayed_lsn")
 		delete(l.n.Unknown, "replayed_at")
+		return
 	}
+	l.n.Promotion = l.Request.Promotion
 }
 
 // ancestry notes where the node's timeline comes from.
@@ -147,6 +154,7 @@ func (l *look) controlFile() {
 		return
 	}
 	l.control = &control
+	l.n.SegmentSize = control.SegmentSize
 	l.n.ControlState, l.n.SystemID, l.n.Timeline = control.State.String(), control.SystemID, control.Timeline
 }
 
@@ -176,6 +184,7 @@ func (l *look) server(ctx context.Context) {
 	l.n.ReplayedAt, l.n.ArchiveMode = state.ReplayTimestamp, state.ArchiveMode
 	l.n.LastArchived, l.n.LastArchivedAt = state.LastArchived, state.LastArchivedAt
 	l.n.LastFailed, l.n.LastFailedAt = state.LastFailed, state.LastFailedAt
+	l.n.StreamedLSN, l.n.ReplayPaused = state.ReceiveLSN, state.ReplayPaused
 }
 
 func (l *look) ask(ctx context.Context) (psql.ServerState, error) {
@@ -265,7 +274,7 @@ func (l *look) pgWAL() {
 		l.n.unknown(err, "backlog")
 		return
 	}
-	done := ""
+	done, doneAt := "", time.Time{}
 	for _, entry := range entries {
 		mark := filepath.Ext(entry.Name())
 		name := strings.TrimSuffix(entry.Name(), mark)
@@ -275,8 +284,16 @@ func (l *look) pgWAL() {
 		case mark == ".ready":
 			l.n.Backlog++
 		case mark == ".done" && file.Kind() == walcore.KindSegment:
-			done = max(done, name)
+			if name > done {
+				if info, err := entry.Info(); err == nil {
+					done, doneAt = name, info.ModTime().UTC()
+				}
+			}
 		}
+	}
+	if done != "" && l.control != nil && l.n.writes() {
+		// The mark was made as .ready when the segment was full, and renamed.
+		l.n.ArchivedTo, l.n.ArchivedUntil = walcore.SegmentName(done).End(l.control.SegmentSize), doneAt
 	}
 	switch {
 	case l.state != nil || !l.n.writes():

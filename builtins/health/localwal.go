@@ -64,6 +64,9 @@ func (l *look) asked(archive *walcore.Archive) {
 	if i < 0 {
 		return
 	}
+	if replays := all[i].Replays; len(replays) > 0 {
+		l.n.ReplayPace = slices.Max(replays).Seconds()
+	}
 	// What it asked for before it was promoted or stopped is no news.
 	if l.recovering() {
 		l.wanted = &all[i]

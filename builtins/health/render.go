@@ -17,7 +17,11 @@ import (
 // lines instead; 0 is no limit.
 func (c ClusterStatus) Render(w io.Writer, columns int) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n", c.Sentence)
+	fmt.Fprintf(&b, "%s\n", c.Sentence)
+	if c.Outage != nil {
+		fmt.Fprintf(&b, "%s\n", c.Outage)
+	}
+	b.WriteString("\n")
 	lines := c.lines()
 	table, err := c.table(lines)
 	if err != nil {

@@ -42,6 +42,8 @@ type grammar struct {
 	globals
 
 	Status     statusCommand     `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
+	Check      checkCommand      `cmd:"" group:"Commands:" help:"Look at everything that is known to go wrong, as a Nagios plugin or for Prometheus."`
+	Why        whyCommand        `cmd:"" group:"Commands:" help:"Explain why WAL does not flow or a node does not follow, and what mends it."`
 	Run        runFileCommand    `cmd:"" group:"Commands:" help:"Run a plan that was saved with --plan --out, if all is still as it was then."`
 	Runs       runsCommand       `cmd:"" group:"Commands:" help:"List the runs of runbooks, go on with one that was interrupted, or undo it."`
 	Wal        walCommand        `cmd:"" group:"Commands:" help:"Look at archived WAL: list it, show a file, verify it all."`

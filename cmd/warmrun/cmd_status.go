@@ -6,15 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/warmrun/warmrun/builtins/health"
-	"github.com/warmrun/warmrun/builtins/psql"
 	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/engine"
-	"github.com/warmrun/warmrun/engine/journal"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // statusCommand shows every node.
@@ -31,13 +29,7 @@ func (c *statusCommand) Run(ctx context.Context, p *process, g *globals) error {
 	}
 	defer s.Close()
 	s.quiet, s.connectTimeout = true, statusConnect
-	nodes := make([]health.NodeStatus, len(s.site.Nodes))
-	var group sync.WaitGroup
-	for i, n := range s.site.Nodes {
-		group.Go(func() { nodes[i] = nodeStatus(ctx, s, n) })
-	}
-	group.Wait()
-	report := health.Gather(nodes...)
+	report := health.Gather(lookAtAll(ctx, s, "status.local", statusAnswer, localStatus)...)
 	if !c.JSON {
 		return errors.Join(report.Render(foldTo(p.out), columnsOf(p.out)), c.tellUnfinished(p, s))
 	}
@@ -48,20 +40,11 @@ func (c *statusCommand) Run(ctx context.Context, p *process, g *globals) error {
 
 // tellUnfinished names the runs that nobody drives any more.
 func (c *statusCommand) tellUnfinished(p *process, s *session) error {
-	open, _, err := inTheWay(s.site)
-	if err != nil {
-		return err
+	open, err := unfinishedRuns(s.site)
+	for _, run := range open {
+		fmt.Fprintf(foldTo(p.out), "\n%s\n", run)
 	}
-	for _, r := range open {
-		held, err := journal.Held(journalPath(s.site, r.Head.ID))
-		if err != nil {
-			return err
-		}
-		if !held {
-			fmt.Fprintf(foldTo(p.out), "\nrun %s is unfinished; %s\n", r.Head.ID, waysOut(r))
-		}
-	}
-	return nil
+	return err
 }
 
 // How long status waits: for a connection, and for a node's whole answer. The
@@ -71,11 +54,11 @@ const (
 	statusAnswer  = 12 * time.Second
 )
 
-func nodeStatus(ctx context.Context, s *session, n cluster.Node) health.NodeStatus {
-	late := fmt.Errorf("no answer within %s", statusAnswer)
-	ctx, cancel := context.WithTimeoutCause(ctx, statusAnswer, late)
+func nodeStatus(ctx context.Context, s *session, n cluster.Node, operation string, patience time.Duration, local func(context.Context, *session, none) (health.NodeStatus, error)) health.NodeStatus {
+	late := fmt.Errorf("no answer within %s", patience)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, late)
 	defer cancel()
-	status, err := callOn(ctx, s, n.Name, "status.local", none{}, localStatus)
+	status, err := callOn(ctx, s, n.Name, operation, none{}, local)
 	switch {
 	case err == nil:
 		return status
@@ -86,7 +69,11 @@ func nodeStatus(ctx context.Context, s *session, n cluster.Node) health.NodeStat
 	case answered(err):
 		return health.Failing(n, err)
 	}
-	return health.Unreachable(n, errors.New(strings.TrimPrefix(err.Error(), fmt.Sprintf("reach %s: ", n.Name))))
+	reason := errors.New(strings.TrimPrefix(err.Error(), fmt.Sprintf("reach %s: ", n.Name)))
+	if next := hint.Of(err); next != "" {
+		reason = hint.Wrap(reason, "%s", next)
+	}
+	return health.Unreachable(n, reason)
 }
 
 // answered reports whether an error is the node's own word: its host is there.
@@ -97,14 +84,13 @@ func answered(err error) bool {
 }
 
 func localStatus(ctx context.Context, s *session, _ none) (health.NodeStatus, error) {
-	return health.Local(ctx, health.Request{
-		Node: s.site.Self, Server: s.server(), Active: s.site.ArchivingActive, Program: version, Compress: s.site.Archiving.Compress,
-		SQL: func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, s.site.Self.Name) },
-	}), nil
+	return health.Local(ctx, statusRequest(s)), nil
 }
 
 func statusOperations() []operation {
 	return []operation{
 		onNode("status", "local", engine.Read, "what the node does and how far it is", localStatus),
+		onNode("status", "examine", engine.Read, "the same, with everything that a check looks at", examineHere),
+		onNode("status", "locate", engine.Read, "where the node has these WAL files", locateHere),
 	}
 }

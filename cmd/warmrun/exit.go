@@ -45,9 +45,12 @@ func exitCode(err error) int {
 	var absent absentError
 	var param *engine.ParamError
 	var halfway halfwayError
+	var plugin pluginError
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &plugin):
+		return int(plugin.level)
 	case errors.As(err, &step) && (step.PastReturn || len(step.Left) > 0), errors.As(err, &halfway):
 		return exitOperator
 	case errors.As(err, &usage), errors.As(err, &param):
@@ -79,7 +82,8 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 // refuses is explained here, where the file is.
 func describe(err error) (message, next string) {
 	var negative negativeError
-	if errors.As(err, &negative) {
+	var plugin pluginError
+	if errors.As(err, &negative) || errors.As(err, &plugin) {
 		return "", ""
 	}
 	return fmt.Sprint(err), cmp.Or(hint.Of(err), hint.File(err))

@@ -28,7 +28,7 @@ func TestStatusDoesNotQueueForSilentNodes(t *testing.T) {
 	began := time.Now()
 	var group sync.WaitGroup
 	for i, n := range site.Nodes {
-		group.Go(func() { found[i] = nodeStatus(t.Context(), s, n) })
+		group.Go(func() { found[i] = nodeStatus(t.Context(), s, n, "status.local", statusAnswer, localStatus) })
 	}
 	group.Wait()
 	for _, n := range found {

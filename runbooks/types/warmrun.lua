@@ -57,6 +57,12 @@ function lsn(text) end
 ---@field ready integer
 ---@field oldest string
 
+---@class (exact) backup
+---@field file string
+---@field at string
+---@field label? string
+---@field missing? string
+
 ---@class (exact) badPage
 ---@field path string
 ---@field block integer
@@ -175,8 +181,59 @@ function lsn(text) end
 ---@field ok boolean
 ---@field reason string
 
+---@class (exact) disk
+---@field what string
+---@field path string
+---@field free integer
+---@field size integer
+
 ---@class (exact) eraseOption
 ---@field erase? boolean
+
+---@class (exact) facts
+---@field began string
+---@field asks? boolean
+---@field clock_ahead_at_least number
+---@field clock_ahead_at_most number
+---@field settings? table<string, string>
+---@field from_files? boolean
+---@field settings_after_restart? table<string, string>
+---@field archive_command_wanted? string
+---@field restore_command_wanted? string
+---@field standby_signal boolean
+---@field stamp? stamp
+---@field gaps? gap[]
+---@field gaps_from? string
+---@field want_history? integer
+---@field last_file_at? string
+---@field last_backup? backup
+---@field fresh_copy? boolean
+---@field copy_state? string
+---@field copy_wrong? string
+---@field wal_rate? number
+---@field disks? disk[]
+---@field prepared_transactions? health_prepared[]
+---@field running_backups? integer
+---@field logical_slots? logicalSlot[]
+---@field startup_wait? string
+---@field oldest_query? openQuery
+---@field libc? string
+---@field collations? string[]
+---@field lib_dir? string
+---@field libraries? string[]
+---@field loads? string[]
+---@field unit? string
+---@field restart? string
+---@field start? string
+---@field data_mode? string
+---@field trigger? string
+---@field trigger_file? string
+---@field said? string
+---@field said_hint? string
+---@field fatal? string
+---@field log? string
+---@field links? link[]
+---@field unfinished_runs? string[]
 
 ---@class (exact) fence
 ---@field epoch integer
@@ -224,6 +281,10 @@ function lsn(text) end
 ---@field after string
 ---@field want string
 
+---@class (exact) health_prepared
+---@field gid string
+---@field seconds number
+
 ---@class (exact) historyEntry
 ---@field timeline integer
 ---@field ["end"] lsn
@@ -232,6 +293,18 @@ function lsn(text) end
 ---@class (exact) leftFence
 ---@field timeline integer
 ---@field cuts nodeCut[]
+
+---@class (exact) link
+---@field to string
+---@field error? string
+---@field hint? string
+
+---@class (exact) locateOptions
+---@field names? string[]
+
+---@class (exact) logicalSlot
+---@field name string
+---@field failover boolean
 
 ---@class (exact) lossOptions
 ---@field salvaged? salvaged
@@ -299,16 +372,23 @@ function lsn(text) end
 ---@field server_version? string
 ---@field system_identifier? string
 ---@field control_state? string
+---@field segment_size? integer
 ---@field was_primary? boolean
 ---@field timeline? integer
 ---@field history? historyEntry[]
 ---@field current_lsn? lsn
 ---@field replayed_lsn? lsn
 ---@field replayed_at? string
+---@field streamed_lsn? lsn
+---@field replay_paused? boolean
+---@field replay_seconds_per_segment? number
+---@field last_promotion? promotion
 ---@field archiving_active boolean
 ---@field archive_mode? string
 ---@field last_archived? string
 ---@field last_archived_at? string
+---@field archived_to? lsn
+---@field archived_until? string
 ---@field last_failed? string
 ---@field last_failed_at? string
 ---@field backlog integer
@@ -324,6 +404,8 @@ function lsn(text) end
 ---@field lost_file? string
 ---@field relayed? string
 ---@field fence? fence
+---@field advice? string
+---@field facts? facts
 ---@field lag_bytes? integer
 ---@field lag_seconds? number
 ---@field diverged? string
@@ -333,6 +415,11 @@ function lsn(text) end
 ---@field timeline integer
 ---@field lsn lsn
 ---@field path string
+
+---@class (exact) openQuery
+---@field pid integer
+---@field user string
+---@field seconds number
 
 ---@class (exact) opened
 ---@field lsn lsn
@@ -377,6 +464,10 @@ function lsn(text) end
 ---@class (exact) progress
 ---@field needs lsn
 ---@field replayed lsn
+
+---@class (exact) promotion
+---@field seconds number
+---@field at string
 
 ---@class (exact) proof
 ---@field lsn lsn
@@ -489,6 +580,12 @@ function lsn(text) end
 ---@field identity_file? string
 ---@field known_hosts? string
 ---@field proxy_jump? string
+
+---@class (exact) stamp
+---@field system_identifier string
+---@field segment_size integer
+---@field epoch integer
+---@field created string
 
 ---@class (exact) state
 ---@field role string
@@ -1368,10 +1465,21 @@ function standby.underway(node, options) end
 ---what the nodes do and how far they are
 status = {}
 
+---the same, with everything that a check looks at (read)
+---@param node string
+---@return nodeStatus
+function status.examine(node) end
+
 ---what the node does and how far it is (read)
 ---@param node string
 ---@return nodeStatus
 function status.local(node) end
+
+---where the node has these WAL files (read)
+---@param node string
+---@param options? locateOptions
+---@return table<string, string[]>
+function status.locate(node, options) end
 
 ---keys that may ship WAL and do nothing else
 trust = {}
