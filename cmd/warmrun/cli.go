@@ -41,6 +41,7 @@ type globals struct {
 type grammar struct {
 	globals
 
+	Init       initCommand       `cmd:"" group:"Commands:" help:"Make a site of this server: cluster.toml, the archive settings, ssh tried."`
 	Status     statusCommand     `cmd:"" group:"Commands:" help:"Show what every node does and how far it is."`
 	Check      checkCommand      `cmd:"" group:"Commands:" help:"Look at everything that is known to go wrong, as a Nagios plugin or for Prometheus."`
 	Why        whyCommand        `cmd:"" group:"Commands:" help:"Explain why WAL does not flow or a node does not follow, and what mends it."`

@@ -39,6 +39,16 @@ func Load(s Surroundings) (*Site, error) {
 	return site, nil
 }
 
+// Parse reads the text of a cluster.toml, of a home that need not be there yet,
+// for the node called self.
+func Parse(home string, text []byte, self NodeName, s Surroundings) (*Site, error) {
+	site := &Site{Home: home, Layout: LayoutTOML, Archiving: Archiving{Require: RequireStandby}}
+	if err := loadTOML(site, text, self, s); err != nil {
+		return nil, err
+	}
+	return site, nil
+}
+
 // load2warm builds the site from othernode and drnode. Partner and DR node
 // share this node's paths, as 2warm's scripts assumed.
 func load2warm(site *Site, name NodeName, s Surroundings) error {
