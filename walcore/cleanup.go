@@ -43,7 +43,7 @@ const (
 const maxCleanup = 10000
 
 // cleanup removes the segments that neither this server, nor the relay, nor a
-// kept backup needs any more. Nothing is removed outside a standby: recovery
+// kept backup or base copy needs any more. Nothing is removed outside a standby: recovery
 // to a point in time may have to be done again. It fails no restore; what
 // cannot be removed is reported once.
 func (r *restoring) cleanup(ctx context.Context) {
@@ -77,6 +77,13 @@ func (r *restoring) cleanupLimit(ctx context.Context) (limit string, known bool,
 			return "", false, err
 		}
 		limit = min(limit, from)
+	}
+	pinned, err := r.pinnedFrom()
+	if err != nil {
+		return "", false, err
+	}
+	if pinned != "" {
+		limit = min(limit, pinned)
 	}
 	if r.HasRelay {
 		relayed, found, err := (&Archive{dir: r.Archive}).Watermark()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,7 +36,8 @@ type Lost struct {
 	// Since is when the first was removed, At when the last.
 	Since time.Time `json:"since"`
 	At    time.Time `json:"at"`
-	// Broken is who lacks WAL now: "the relay", or "backup" and its file.
+	// Broken is who lacks WAL now: "the relay", "backup" and its file, or "base
+	// copy" and its ID.
 	Broken []string `json:"broken"`
 }
 
@@ -231,6 +233,15 @@ func (r *restoring) broken(ctx context.Context, last string) ([]string, error) {
 		relayed, found, err := (&Archive{dir: r.Archive}).Watermark()
 		if err != nil || !found || relayed.Position() < last {
 			broken = append(broken, "the relay")
+		}
+	}
+	pins, err := (&Archive{dir: r.Archive}).Pins()
+	if err != nil {
+		return broken, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(pins)) {
+		if pins[name].Position() <= last {
+			broken = append(broken, "base copy "+name)
 		}
 	}
 	if r.KeepBackups == 0 {

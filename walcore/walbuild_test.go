@@ -60,10 +60,17 @@ func (b *walBuilder) room(at LSN) int { return int(b.block) - int(uint64(at)%uin
 
 // add appends a record with a body of n bytes and returns where it begins.
 func (b *walBuilder) add(rmgr, info byte, n int) LSN {
-	rec := make([]byte, recordHeaderSize+n)
+	body := make([]byte, n)
 	for i := range n {
-		rec[recordHeaderSize+i] = byte(i*7 + n)
+		body[i] = byte(i*7 + n)
 	}
+	return b.addBody(rmgr, info, 0, body)
+}
+
+// addBody appends a record with a body, of a transaction.
+func (b *walBuilder) addBody(rmgr, info byte, xid uint32, body []byte) LSN {
+	rec := append(make([]byte, recordHeaderSize), body...)
+	binary.LittleEndian.PutUint32(rec[recordXIDAt:], xid)
 	if uint64(b.at)%uint64(b.block) == 0 {
 		b.at += LSN(b.page(b.at, 0, 0))
 	}

@@ -42,6 +42,8 @@ type walReader struct {
 	known  func(Timeline) bool                            // nil: all up to newest
 	open   func(uint64) (io.ReaderAt, SegmentName, error) // segment number; nil: there is only the one in use
 
+	keeps bool // the bytes that landmark looks at
+
 	size      SegmentSize
 	block     uint32 // this and the next two are of the first segment used, zero before
 	magic     uint16

@@ -20,6 +20,7 @@ const (
 	recordCRCAt  = 20
 
 	rmgrXLOG = 0
+	rmgrXact = 1
 )
 
 // record is one valid record.
@@ -50,6 +51,10 @@ type partial struct {
 	got    uint32
 	header [recordHeaderSize]byte
 	crc    uint32
+	// body is the first bytes behind the header, where the reader keeps them.
+	body  [landmarkSize]byte
+	kept  int
+	keeps bool
 }
 
 // take adds the next piece.
@@ -61,6 +66,9 @@ func (p *partial) take(piece []byte, table *crc32.Table) {
 	}
 	if len(piece) > 0 {
 		p.crc = crc32.Update(p.crc, table, piece)
+		if p.keeps && p.kept < len(p.body) {
+			p.kept += copy(p.body[p.kept:], piece)
+		}
 		p.got += uint32(len(piece))
 	}
 }
@@ -85,7 +93,7 @@ func (w *walReader) assemble(at, prev LSN, random bool) (rec record, again LSN, 
 	}
 	first := w.page[offset:]
 	p := &w.part
-	*p = partial{at: at, total: binary.LittleEndian.Uint32(first)}
+	*p = partial{at: at, total: binary.LittleEndian.Uint32(first), keeps: w.keeps}
 	if p.total < recordHeaderSize || p.total > recordMaxSize {
 		return rec, 0, &endError{at: at, reason: fmt.Sprintf("a record of length %d", p.total), unwritten: p.total == 0}
 	}
