@@ -50,6 +50,13 @@ type Node struct {
 	Home    string `toml:"home" json:"home"`
 	Archive string `toml:"archive" json:"archive"`
 	Trigger string `toml:"trigger" json:"trigger"`
+	// Backups is where base copies are kept on the node, Scratch where servers
+	// live that are there for a while: drills and looks at the past.
+	Backups string `toml:"backups" json:"backups"`
+	Scratch string `toml:"scratch" json:"scratch"`
+	// Delay is how long after its commit a transaction is replayed when the node
+	// is a standby; 0 is at once.
+	Delay Duration `toml:"delay" json:"delay,omitempty"`
 
 	// Compress is how WAL is packed on its way to this node; empty means S2.
 	Compress Compression `toml:"compress" json:"compress,omitempty"`
@@ -109,6 +116,15 @@ type Archiving struct {
 	MaxSize Size `toml:"max_size" json:"max_size,omitempty"`
 }
 
+// Keeping is the backup section of cluster.toml: which base copies stay. With
+// neither all of them do, and the newest good one always.
+type Keeping struct {
+	// Keep is how many of the newest stay.
+	Keep int `toml:"keep" json:"keep,omitempty"`
+	// KeepFor is how far back a recovery must be possible.
+	KeepFor Duration `toml:"keep_for" json:"keep_for,omitempty"`
+}
+
 // Layout tells which of the two kinds of home directory a site has.
 type Layout string
 
@@ -124,6 +140,7 @@ type Site struct {
 	Layout    Layout
 	Name      string
 	Archiving Archiving
+	Keeping   Keeping
 	Self      Node
 	Nodes     []Node // Self among them
 }

@@ -73,6 +73,7 @@ func load2warm(site *Site, name NodeName, s Surroundings) error {
 			n.Archive = filepath.Join(pgdata, "archive")
 			n.Trigger = filepath.Join(pgdata, "trigger")
 		}
+		n.completeOwn()
 		return n
 	}
 	site.Self = node(string(name), RolePair)

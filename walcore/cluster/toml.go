@@ -19,6 +19,7 @@ type document struct {
 		Name string `toml:"name"`
 	} `toml:"cluster"`
 	Archive Archiving `toml:"archive"`
+	Backup  Keeping   `toml:"backup"`
 	Nodes   []Node    `toml:"node"`
 }
 
@@ -32,7 +33,10 @@ func loadTOML(site *Site, data []byte, self NodeName, s Surroundings) error {
 	if err := doc.Archive.check(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	site.Name, site.Archiving = doc.Cluster.Name, doc.Archive
+	if err := doc.Backup.check(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	site.Name, site.Archiving, site.Keeping = doc.Cluster.Name, doc.Archive, doc.Backup
 	drs := 0
 	for i := range doc.Nodes {
 		if err := complete(&doc.Nodes[i], doc.Nodes[:i]); err != nil {
@@ -73,6 +77,14 @@ func (a Archiving) check() error {
 	return nil
 }
 
+// check looks at the backup section.
+func (k Keeping) check() error {
+	if k.Keep < 0 {
+		return hint.Wrap(fmt.Errorf("backup.keep is %d", k.Keep), "it is how many base copies stay, 0 for all")
+	}
+	return k.KeepFor.checked("backup.keep_for")
+}
+
 // complete checks one node and fills in what follows from the rest.
 func complete(n *Node, before []Node) error {
 	if n.Name == "" {
@@ -95,6 +107,9 @@ func complete(n *Node, before []Node) error {
 	default:
 		return hint.Wrap(fmt.Errorf("node %s: compress is %q", n.Name, n.Compress), "it must be none, s2 or zstd")
 	}
+	if err := n.Delay.checked(fmt.Sprintf("node %s: delay", n.Name)); err != nil {
+		return err
+	}
 	if !filepath.IsAbs(n.PGData) {
 		return hint.Wrap(fmt.Errorf("node %s: pgdata is %q", n.Name, n.PGData), "give the absolute path of the data directory on that node")
 	}
@@ -110,12 +125,23 @@ func complete(n *Node, before []Node) error {
 	if n.Trigger == "" {
 		n.Trigger = filepath.Join(n.Home, "local", "trigger")
 	}
-	for _, p := range []struct{ key, path string }{{"home", n.Home}, {"archive", n.Archive}, {"trigger", n.Trigger}} {
+	n.completeOwn()
+	for _, p := range []struct{ key, path string }{{"home", n.Home}, {"archive", n.Archive}, {"trigger", n.Trigger}, {"backups", n.Backups}, {"scratch", n.Scratch}} {
 		if !filepath.IsAbs(p.path) {
 			return fmt.Errorf("node %s: %s is %q, not an absolute path", n.Name, p.key, p.path)
 		}
 	}
 	return nil
+}
+
+// completeOwn fills in where a node keeps base copies and scratch servers.
+func (n *Node) completeOwn() {
+	if n.Backups == "" {
+		n.Backups = filepath.Join(n.Home, "backups")
+	}
+	if n.Scratch == "" {
+		n.Scratch = filepath.Join(n.Home, "scratch")
+	}
 }
 
 // chooseSelf finds out which of the nodes this one is: local/node says so,
