@@ -137,6 +137,11 @@ type NodeStatus struct {
 	Advice string `json:"advice,omitempty"`
 	// Facts is there when the look was for a check.
 	Facts *Facts `json:"facts,omitempty"`
+	// Delay is how far the node is to stay behind on purpose.
+	Delay string `json:"delay,omitempty"`
+	// BaseCopies are those that the node keeps, and Drill how the last one went.
+	BaseCopies *Kept  `json:"base_copies,omitempty"`
+	Drill      *Drill `json:"drill,omitempty"`
 
 	// The rest is for Gather to find out.
 

@@ -34,6 +34,10 @@ type Request struct {
 	Promotion *Promotion
 	// Examine asks for Facts as well; nil does not.
 	Examine *Examination
+	// Kept looks at the base copies that the node keeps; nil: nobody knows.
+	Kept func() (Kept, error)
+	// DrillPath is the note of the last drill; empty: there is none.
+	DrillPath string
 	// Timeout bounds what the server is given to answer; 0 means 5 seconds.
 	Timeout time.Duration
 	// Now is the clock; nil means time.Now.
@@ -66,6 +70,7 @@ func Local(ctx context.Context, r Request) NodeStatus {
 	l.positions()
 	l.ancestry()
 	l.examine(ctx)
+	l.keeping()
 	l.dropIrrelevant()
 	return l.n
 }
@@ -182,9 +187,10 @@ func (l *look) server(ctx context.Context) {
 		l.n.Timeline = state.Timeline
 	}
 	l.n.ReplayedAt, l.n.ArchiveMode = state.ReplayTimestamp, state.ArchiveMode
+	l.n.ReplayPaused = state.ReplayPaused
 	l.n.LastArchived, l.n.LastArchivedAt = state.LastArchived, state.LastArchivedAt
 	l.n.LastFailed, l.n.LastFailedAt = state.LastFailed, state.LastFailedAt
-	l.n.StreamedLSN, l.n.ReplayPaused = state.ReceiveLSN, state.ReplayPaused
+	l.n.StreamedLSN = state.ReceiveLSN
 }
 
 func (l *look) ask(ctx context.Context) (psql.ServerState, error) {

@@ -77,6 +77,9 @@ func rows() []row {
 		{"waits since", nil, sinceCell},
 		{"relayed to DR", []string{"relayed"}, func(n NodeStatus) string { return string(n.Relayed) }},
 		{"fence", []string{"fence"}, fenceCell},
+		{"replay delay", nil, delayCell},
+		{"base copies", []string{"base_copies"}, copiesCell},
+		{"last drill", []string{"drill"}, drillCell},
 	}
 }
 

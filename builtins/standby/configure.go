@@ -135,8 +135,32 @@ func (n Node) configureRecovery() error {
 		// decoded are not replayed before the next segment is there.
 		settings.Extra["recovery_prefetch"] = "off"
 	}
+	if err := n.delay(settings.Extra, pgctl.FeaturesOf(major)); err != nil {
+		return err
+	}
 	if err := n.Server.ConfigureStandby(settings); err != nil {
 		return fmt.Errorf("configure %s as a standby: %w", n.Name, err)
+	}
+	return nil
+}
+
+// delay makes a standby stay behind on purpose, or no longer: a setting that an
+// earlier configuration has left would go on delaying it.
+func (n Node) delay(extra map[string]string, features pgctl.Features) error {
+	if _, set := extra["recovery_min_apply_delay"]; set {
+		return nil
+	}
+	if n.Delay > 0 {
+		if !features.MinApplyDelay {
+			return hint.Wrap(fmt.Errorf("PostgreSQL %s cannot delay replay", features.Version), "take delay out of cluster.toml for %s", n.Name)
+		}
+		extra["recovery_min_apply_delay"] = fmt.Sprintf("%ds", int64(n.Delay.Seconds()))
+		return nil
+	}
+	if conf, err := n.Server.Conf(); err == nil && features.SignalFiles {
+		if _, left := conf.Get("recovery_min_apply_delay"); left {
+			extra["recovery_min_apply_delay"] = "0"
+		}
 	}
 	return nil
 }

@@ -3,7 +3,9 @@ package standby
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 // Without a template of the site the restore_command fits the server: old ones
@@ -69,5 +71,49 @@ func TestOwnArchiveCommand(t *testing.T) {
 		if port, _ := conf.Get("port"); port != "5" {
 			t.Errorf("%q: the other settings are gone", test.had)
 		}
+	}
+}
+
+// A delay is what cluster.toml says: it is written, and taken back.
+func TestDelay(t *testing.T) {
+	n := newNode(t)
+	write := func(name, text string) {
+		if err := os.MkdirAll(n.Server.PGData, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(n.Server.PGData+"/"+name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		version string
+		delay   time.Duration
+		want    string // empty: nothing is written of it
+	}{
+		{"15", 2 * time.Hour, "recovery_min_apply_delay = '7200s'\n"},
+		{"15", 0, "recovery_min_apply_delay = '0'\n"}, // after the one before
+		{"10", 90 * time.Second, "recovery_min_apply_delay = '90s'\n"},
+		{"10", 0, ""},
+	} {
+		write("PG_VERSION", test.version+"\n")
+		write("postgresql.conf", "")
+		n.Delay = test.delay
+		n.Vars = map[string]string{"warmrun": "/bin/warmrun"}
+		if err := n.configureRecovery(); err != nil {
+			t.Fatal(err)
+		}
+		file := "postgresql.auto.conf"
+		if test.version == "10" {
+			file = "recovery.conf"
+		}
+		text, err := os.ReadFile(n.Server.PGData + "/" + file)
+		if err != nil || strings.Contains(string(text), "apply_delay") != (test.want != "") || !strings.Contains(string(text), test.want) {
+			t.Errorf("%s, %s: got %v and\n%s\nwant %q", test.version, test.delay, err, text, test.want)
+		}
+	}
+	write("PG_VERSION", "9.3\n")
+	n.Delay = time.Hour
+	if err := n.configureRecovery(); err == nil || !strings.Contains(err.Error(), "cannot delay replay") {
+		t.Errorf("9.3: got %v, want it refused", err)
 	}
 }

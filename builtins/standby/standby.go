@@ -21,6 +21,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/warmrun/warmrun/builtins/pgctl"
 	"github.com/warmrun/warmrun/builtins/psql"
@@ -43,6 +44,8 @@ type Node struct {
 	LocalHBA  string
 	// LogFile takes what the server prints before its own logging starts.
 	LogFile string
+	// Delay is how far the node stays behind on purpose as a standby; 0 is not.
+	Delay time.Duration
 	// SQL opens a session on the node's server.
 	SQL func(context.Context) (*psql.Conn, error)
 }
