@@ -30,8 +30,8 @@ unit: ## the tests that come back within a minute or two, without the whole clus
 kills: ## a thousand processes that die while WAL is shipped, and no row lost
 	KILLS=1000 go test -count=1 -timeout 80m -v -run TestProcessesKilled ./tests
 
-matrix: install-test ## base copies, restoring and pg_control on PostgreSQL 10 to 18, which are fetched
-	go test -tags matrix -count=1 -timeout 60m -run Matrix ./walcore ./builtins/basebackup
+matrix: install-test ## base copies, restoring, points in time and pg_control on PostgreSQL 10 to 18, which are fetched
+	go test -tags matrix -count=1 -timeout 60m -run Matrix ./walcore ./builtins/basebackup ./tests
 
 bench: install-bench ## WAL shipping, restoring and copying beside rsync, pgbackrest, pg_basebackup and cp; BENCH=-quick for few rounds; one part: bench-archive, bench-delivered, bench-restore, bench-wake, bench-commit, bench-memory, bench-cleanup, bench-base, bench-delta, bench-delay, bench-files, bench-resume, bench-runbook
 	go run ./tests/bench $(BENCH)

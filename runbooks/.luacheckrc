@@ -112,6 +112,16 @@ stds.warmrun = {
       "wait",
       "working",
     } },
+    backup = { fields = {
+      "begin",
+      "complete",
+      "discard",
+      "expire",
+      "list",
+      "sweep",
+      "take",
+      "verify",
+    } },
     cluster = { fields = {
       "adopt",
       "distribute",
@@ -134,6 +144,9 @@ stds.warmrun = {
     } },
     cron = { fields = {
       "set",
+    } },
+    drill = { fields = {
+      "note",
     } },
     fence = { fields = {
       "clear",
@@ -185,6 +198,18 @@ stds.warmrun = {
       "facts",
       "journal",
       "unfinished",
+    } },
+    scratch = { fields = {
+      "examine",
+      "free",
+      "list",
+      "make",
+      "query",
+      "reach",
+      "remove",
+      "start",
+      "stay",
+      "sweep",
     } },
     shell = { fields = {
       "read",

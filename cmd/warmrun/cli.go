@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -50,6 +51,7 @@ type grammar struct {
 	Wal        walCommand        `cmd:"" group:"Commands:" help:"Look at archived WAL: list it, show a file, verify it all."`
 	Copy       copyCommand       `cmd:"" group:"Commands:" help:"Copy a directory to or from another node, sending only what is missing there."`
 	Verify     verifyCopyCommand `cmd:"" name:"verifyCopy" group:"Commands:" help:"Compare a base copy with its backup manifest, before its first start."`
+	Backups    backupsCommand    `cmd:"" group:"Commands:" help:"List, show, verify and remove the base copies that this node keeps."`
 	Env        envCommand        `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
 	Lab        labCommand        `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
 	Shipper    shipperCommand    `cmd:"" group:"Commands:" help:"Show or end the process that keeps the connections which WAL is shipped over."`
@@ -224,13 +226,32 @@ func (p *process) callRunbook(ctx context.Context, g globals, book *engine.Runbo
 	if warning, err := movedWarning(s.site, book.Name); err != nil || warning != "" {
 		fmt.Fprintf(p.err, "warmrun: %s\n", cmp.Or(warning, fmt.Sprint(err)))
 	}
-	err = p.runRunbook(ctx, s, loaded, command)
+	if flags.FieldByName("Quiet").Bool() && !command.plan && g.Within == "" {
+		command.color = false
+		err = p.quietly(s, func() error { return p.runRunbook(ctx, s, loaded, command) })
+	} else {
+		err = p.runRunbook(ctx, s, loaded, command)
+	}
 	if err != nil && command.within != "" && !engine.HasBegun(err) {
 		fmt.Fprintln(p.err, notBegunMark)
 	}
 	var unsettled *engine.UnsettledError
 	if command.within != "" && errors.As(err, &unsettled) {
 		fmt.Fprintln(p.err, markUnsettled(unsettled))
+	}
+	return err
+}
+
+// quietly holds back what a run says, and tells it only where the run fails, on
+// standard error.
+func (p *process) quietly(s *session, run func() error) error {
+	var held bytes.Buffer
+	out := p.out
+	p.out, s.out = &held, &held
+	err := run()
+	p.out = out
+	if err != nil {
+		_, _ = held.WriteTo(p.err) // the error itself is told after it
 	}
 	return err
 }

@@ -87,6 +87,16 @@ func localStatus(ctx context.Context, s *session, _ none) (health.NodeStatus, er
 	return health.Local(ctx, statusRequest(s)), nil
 }
 
+// keptCopies is what status shows of the base copies that this node keeps.
+func (s *session) keptCopies() (health.Kept, error) {
+	good, err := s.backups().Good()
+	kept := health.Kept{Good: len(good)}
+	if len(good) > 0 {
+		kept.Newest = good[len(good)-1].Finished
+	}
+	return kept, err
+}
+
 func statusOperations() []operation {
 	return []operation{
 		onNode("status", "local", engine.Read, "what the node does and how far it is", localStatus),

@@ -12,7 +12,7 @@ import (
 
 // checkFlags refuses a parameter whose flag every command has already.
 func checkFlags(book *engine.Runbook) error {
-	taken := []string{"help", "plan", "out", "json"}
+	taken := []string{"help", "plan", "out", "json", "quiet"}
 	t := reflect.TypeFor[globals]()
 	for i := range t.NumField() {
 		name := t.Field(i).Tag.Get("name")
@@ -34,6 +34,7 @@ func checkFlags(book *engine.Runbook) error {
 func flagsOf(book *engine.Runbook) reflect.Type {
 	fields := []reflect.StructField{
 		{Name: "Plan", Type: reflect.TypeFor[bool](), Tag: `help:"Show what would be done, and do nothing."`},
+		{Name: "Quiet", Type: reflect.TypeFor[bool](), Tag: `help:"Say nothing unless it fails, as cron wants it."`},
 		{Name: "Out", Type: reflect.TypeFor[string](), Tag: `help:"With --plan: save the plan in this file, for warmrun run FILE." placeholder:"FILE"`},
 		{Name: "JSON", Type: reflect.TypeFor[bool](), Tag: `help:"Print JSON: an object a line for what happens, the last of them how it ended. With --plan: the plan."`},
 		{Name: "Words", Type: reflect.TypeFor[[]string](), Tag: reflect.StructTag(fmt.Sprintf(`arg:"" optional:"" name:"word" help:%q`, wordsHelp(book)))},

@@ -87,6 +87,7 @@ func operations() []operation {
 	for _, part := range [][]operation{
 		pgctlOperations(), psqlOperations(), archiveOperations(), standbyOperations(), lineageOperations(), bringBackOperations(),
 		clusterOperations(), copyOperations(), rivalOperations(), unfenceOperations(), relayOperations(), chainOperations(),
+		backupOperations(), scratchOperations(),
 		statusOperations(), sshOperations(), shellOperations(), httpOperations(), trustOperations(), runbookOperations(), runsOperations(),
 	} {
 		all = append(all, part...)
@@ -103,6 +104,9 @@ func modules(s *session) []engine.Module {
 		"standby":  "making a standby, promoting it, and proof of what it replayed",
 		"cluster":  "the nodes and their parts",
 		"copy":     "copying directories between nodes, and base copies",
+		"backup":   "base copies that a node keeps",
+		"scratch":  "servers made from kept base copies, beside everything else",
+		"drill":    "what is known of the last drill",
 		"relay":    "relaying WAL to the disaster recovery node",
 		"rivals":   "the nodes that might accept writes beside this one",
 		"fence":    "refusing an old primary's WAL past a cut",

@@ -294,8 +294,8 @@ func (s *session) self() standby.Node {
 		Template:  s.site.Global("recovery.conf"),
 		LocalConf: s.site.Local("postgresql.conf"),
 		LocalHBA:  s.site.Global("pg_hba.conf"),
-		LogFile:   s.site.Local("server.log"),
-		SQL:       func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, n.Name) },
+		LogFile:   s.site.Local("server.log"), Delay: time.Duration(n.Delay),
+		SQL: func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, n.Name) },
 	}
 	self.Vars = map[string]string{
 		"home": n.Home, "archive": n.Archive, "trigger": n.Trigger, "pgdata": n.PGData,

@@ -62,6 +62,8 @@ function lsn(text) end
 ---@field at string
 ---@field label? string
 ---@field missing? string
+---@class (exact) backupIDOption
+---@field id? string
 
 ---@class (exact) badPage
 ---@field path string
@@ -80,6 +82,14 @@ function lsn(text) end
 ---@field tablespaces? table<string, string>
 ---@field allow_bad_pages? boolean
 ---@field verbose? boolean
+
+---@class (exact) beginBackupOptions
+---@field source? string
+---@field system_identifier? string
+---@field redo? lsn
+---@field timeline? integer
+---@field segment_size? integer
+---@field seed? boolean
 
 ---@class (exact) bringBackOptions
 ---@field partner? string
@@ -113,6 +123,17 @@ function lsn(text) end
 ---@field fast? boolean
 ---@field handover? boolean
 
+---@class (exact) completeBackupOptions
+---@field id? string
+---@field start_lsn? lsn
+---@field stop_lsn? lsn
+---@field start_segment? string
+---@field stop_segment? string
+---@field timeline? integer
+---@field version? integer
+---@field bytes? integer
+---@field finished? string
+
 ---@class (exact) configureOptions
 ---@field fence? boolean
 
@@ -145,6 +166,24 @@ function lsn(text) end
 ---@field wal_block_size integer
 ---@field segment_size integer
 ---@field checksum_version integer
+
+---@class (exact) copy
+---@field id string
+---@field dir string
+---@field source string
+---@field server_version? integer
+---@field system_identifier? string
+---@field begun string
+---@field finished? string
+---@field start_lsn lsn
+---@field stop_lsn lsn
+---@field start_segment? string
+---@field stop_segment? string
+---@field timeline? integer
+---@field bytes? integer
+---@field seed? string
+---@field verified? string
+---@field damaged? string
 
 ---@class (exact) copyResult
 ---@field files integer
@@ -186,6 +225,20 @@ function lsn(text) end
 ---@field path string
 ---@field free integer
 ---@field size integer
+---@class (exact) drill
+---@field at string
+---@field ok boolean
+---@field why? string
+---@field seconds? number
+---@field backup? string
+---@field lsn? lsn
+
+---@class (exact) drillNote
+---@field ok? boolean
+---@field why? string
+---@field seconds? number
+---@field backup? string
+---@field lsn? lsn
 
 ---@class (exact) eraseOption
 ---@field erase? boolean
@@ -234,6 +287,10 @@ function lsn(text) end
 ---@field log? string
 ---@field links? link[]
 ---@field unfinished_runs? string[]
+---@class (exact) examined
+---@field failures string[]
+---@field queries integer
+---@field amcheck string
 
 ---@class (exact) fence
 ---@field epoch integer
@@ -290,6 +347,18 @@ function lsn(text) end
 ---@field ["end"] lsn
 ---@field reason string
 
+---@class (exact) kept
+---@field good integer
+---@field newest? string
+
+---@class (exact) landmark
+---@field kind string
+---@field at lsn
+---@field ["end"] lsn
+---@field time string
+---@field xid? integer
+---@field name? string
+
 ---@class (exact) leftFence
 ---@field timeline integer
 ---@field cuts nodeCut[]
@@ -324,6 +393,20 @@ function lsn(text) end
 ---@field at string
 ---@field broken string[]
 
+---@class (exact) makeScratchOptions
+---@field kind? string
+---@field dir? string
+---@field port? integer
+---@field listen? string
+---@field shared_buffers? string
+---@field time? string
+---@field lsn? lsn
+---@field xid? integer
+---@field name? string
+---@field exclusive? boolean
+---@field timeline? integer
+---@field backup? string
+
 ---@class (exact) node
 ---@field name string
 ---@field host string
@@ -337,6 +420,9 @@ function lsn(text) end
 ---@field home string
 ---@field archive string
 ---@field trigger string
+---@field backups string
+---@field scratch string
+---@field delay? string
 ---@field compress? string
 ---@field ssh ssh
 
@@ -406,6 +492,10 @@ function lsn(text) end
 ---@field fence? fence
 ---@field advice? string
 ---@field facts? facts
+---@field delay? string
+---@field replay_paused? boolean
+---@field base_copies? kept
+---@field drill? drill
 ---@field lag_bytes? integer
 ---@field lag_seconds? number
 ---@field diverged? string
@@ -520,10 +610,26 @@ function lsn(text) end
 ---@field dry_run? boolean
 ---@field live? boolean
 
+---@class (exact) queriedScratch
+---@field text string
+---@field rows integer
+
+---@class (exact) queryScratchOptions
+---@field dir? string
+---@field sql? string
+---@field database? string
+
 ---@class (exact) range
 ---@field timeline integer
 ---@field start_lsn lsn
 ---@field end_lsn lsn
+
+---@class (exact) reachResult
+---@field backup string
+---@field finished string
+---@field target string
+---@field timeline integer
+---@field at lsn
 
 ---@class (exact) recoveryEndOptions
 ---@field fast? boolean
@@ -539,6 +645,9 @@ function lsn(text) end
 ---@field bytes integer
 ---@field chain chain
 ---@field watermark string
+
+---@class (exact) removedBackups
+---@field removed string[]
 
 ---@class (exact) result
 ---@field start_lsn lsn
@@ -567,6 +676,52 @@ function lsn(text) end
 ---@field from string
 ---@field end_lsn lsn
 
+---@class (exact) scratchDirOption
+---@field dir? string
+
+---@class (exact) scratchKindOption
+---@field kind? string
+
+---@class (exact) scratchListed
+---@field id string
+---@field dir string
+---@field kind string
+---@field backup string
+---@field target string
+---@field timeline integer
+---@field stop_lsn lsn
+---@field port integer
+---@field socket_dir string
+---@field bin_dir? string
+---@field begun string
+---@field stays boolean
+---@field running boolean
+---@field connection string
+
+---@class (exact) scratchStarted
+---@field lsn lsn
+---@field timeline integer
+---@field time? string
+---@field last? landmark
+---@field open boolean
+---@field connection string
+---@field text string
+---@field seconds number
+
+---@class (exact) server
+---@field id string
+---@field dir string
+---@field kind string
+---@field backup string
+---@field target string
+---@field timeline integer
+---@field stop_lsn lsn
+---@field port integer
+---@field socket_dir string
+---@field bin_dir? string
+---@field begun string
+---@field stays boolean
+
 ---@class (exact) setActiveOptions
 ---@field active? boolean
 
@@ -586,6 +741,9 @@ function lsn(text) end
 ---@field segment_size integer
 ---@field epoch integer
 ---@field created string
+---@class (exact) startScratchOptions
+---@field dir? string
+---@field timeout? duration
 
 ---@class (exact) state
 ---@field role string
@@ -639,6 +797,34 @@ function lsn(text) end
 ---@field oid string
 ---@field source string
 ---@field target string
+
+---@class (exact) takeBackupOptions
+---@field to? string
+---@field id? string
+---@field fast? boolean
+---@field streams? integer
+---@field max_rate? integer
+---@field compress? string
+---@field allow_bad_pages? boolean
+
+---@class (exact) takenBackup
+---@field start_lsn lsn
+---@field stop_lsn lsn
+---@field start_segment string
+---@field stop_segment string
+---@field timeline integer
+---@field version integer
+---@field bytes integer
+---@field finished string
+
+---@class (exact) targetOptions
+---@field time? string
+---@field lsn? lsn
+---@field xid? integer
+---@field name? string
+---@field exclusive? boolean
+---@field timeline? integer
+---@field backup? string
 
 ---@class (exact) timeoutOption
 ---@field timeout? duration
@@ -966,6 +1152,53 @@ function archive.wait(node, options) end
 ---@return boolean
 function archive.working(node) end
 
+---base copies that a node keeps
+backup = {}
+
+---begin a base copy that the node is to keep, and keep the WAL that it will need (change)
+---@param node string
+---@param options? beginBackupOptions
+---@return copy
+function backup.begin(node, options) end
+
+---note that the node's base copy is complete; its archive must have all WAL that it needs (change)
+---@param node string
+---@param options? completeBackupOptions
+---@return copy
+function backup.complete(node, options) end
+
+---remove a base copy that was not completed, and let its WAL go (change)
+---@param node string
+---@param options? backupIDOption
+function backup.discard(node, options) end
+
+---remove the node's base copies that [backup] in cluster.toml does not ask to keep; the newest good one stays (change)
+---@param node string
+---@return removedBackups
+function backup.expire(node) end
+
+---the base copies that the node keeps, oldest first (read)
+---@param node string
+---@return copy[]
+function backup.list(node) end
+
+---remove the node's base copies that were begun and not completed, by runs that were cut (change)
+---@param node string
+---@return removedBackups
+function backup.sweep(node) end
+
+---take a base copy of the node's running server into the one that another node has begun (change)
+---@param node string
+---@param options? takeBackupOptions
+---@return takenBackup
+function backup.take(node, options) end
+
+---compare a base copy that the node keeps with its backup manifest, and note the result (change)
+---@param node string
+---@param options? backupIDOption
+---@return copy
+function backup.verify(node, options) end
+
 ---the nodes and their parts
 cluster = {}
 
@@ -1060,6 +1293,14 @@ cron = {}
 ---@param options? cronOptions
 ---@return cronResult
 function cron.set(node, options) end
+
+---what is known of the last drill
+drill = {}
+
+---write down how the node's drill went, for status (change)
+---@param node string
+---@param options? drillNote
+function drill.note(node, options) end
 
 ---refusing an old primary's WAL past a cut
 fence = {}
@@ -1275,6 +1516,66 @@ function runs.journal(node, options) end
 ---@param node string
 ---@return string[]
 function runs.unfinished(node) end
+
+---servers made from kept base copies, beside everything else
+scratch = {}
+
+---run pg_amcheck and the site's queries on the server in a directory (change)
+---@param node string
+---@param options? scratchDirOption
+---@return examined
+function scratch.examine(node, options) end
+
+---that a directory on the node is not there or empty (read)
+---@param node string
+---@param options? scratchDirOption
+---@return boolean
+function scratch.free(node, options) end
+
+---the scratch servers of a kind on the node (read)
+---@param node string
+---@param options? scratchKindOption
+---@return scratchListed[]
+function scratch.list(node, options) end
+
+---copy the base copy within the node and configure a server that keeps to itself; it is not started (change)
+---@param node string
+---@param options? makeScratchOptions
+---@return server
+function scratch.make(node, options) end
+
+---run a statement on the server in a directory, and give its rows as psql -At prints them (change)
+---@param node string
+---@param options? queryScratchOptions
+---@return queriedScratch
+function scratch.query(node, options) end
+
+---the base copy from which a recovery on the node reaches a target, proved from the archive (read)
+---@param node string
+---@param options? targetOptions
+---@return reachResult
+function scratch.reach(node, options) end
+
+---stop the server in a directory and remove all of it (change)
+---@param node string
+---@param options? scratchDirOption
+function scratch.remove(node, options) end
+
+---start the server in a directory and wait until its recovery has ended, or paused at its target (change)
+---@param node string
+---@param options? startScratchOptions
+---@return scratchStarted
+function scratch.start(node, options) end
+
+---note that the server is there to be used, and not left over (change)
+---@param node string
+---@param options? scratchDirOption
+function scratch.stay(node, options) end
+
+---remove the servers of a kind that are left over from runs that were killed (change)
+---@param node string
+---@param options? scratchKindOption
+function scratch.sweep(node, options) end
 
 ---commands on any node, this one too
 shell = {}

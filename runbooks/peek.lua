@@ -1,0 +1,86 @@
+-- peek: look at the data as it was. A server beside everything else recovers from
+-- a base copy to just before a time, pauses there, and answers queries,
+-- read-only. The standby, the relay and the archive take no notice.
+--
+--   warmrun peek --before 2024-05-01T12:00:00Z              leaves it open
+--   warmrun peek --before 2024-05-01T12:00:00Z --query SQL  answers, and closes it
+--   warmrun peek list
+--   warmrun peek close
+
+return runbook {
+  api = 1,
+  name = "peek",
+  summary = "Look at the data as it was at a time, read-only, beside everything else",
+  runs_on = "any",
+  lock = "node",
+
+  params = {
+    before = param.time { help = "show the data as it was just before this time" },
+    query = param.string { help = "print the rows of this statement as psql -At does, and close it again" },
+    database = param.string { help = "where the statement runs (default: the node's database)" },
+    timeline = param.integer { help = "look along this timeline (default: the newest in the archive)" },
+    backup = param.string { help = "begin with this base copy (default: the newest that will do)" },
+    shared_buffers = param.string { default = "128MB", help = "shared_buffers of the server, which runs beside this node's own" },
+    timeout = param.duration { default = "24h", help = "how long the recovery may take" },
+    list = param.boolean { default = false, help = "list those that are open" },
+    close = param.boolean { default = false, help = "close those that are open" },
+  },
+
+  checks = {
+    check { "one thing is asked for", function(c)
+      local asked = (c.params.list and 1 or 0) + (c.params.close and 1 or 0) + (c.params.before and 1 or 0)
+      return asked == 1, "give --before TIME, or one of the words list and close"
+    end },
+    check { "a base copy and the WAL in the archive lead to the time", function(c)
+      if c.params.before then
+        scratch.reach(c.node, { time = c.params.before, exclusive = true, timeline = c.params.timeline, backup = c.params.backup })
+      end
+      return true
+    end },
+  },
+
+  steps = {
+    step { "list", undo = false, when = function(c) return c.params.list end, run = function(c)
+      local open = scratch.list(c.node, { kind = "peek" })
+      if #open == 0 then say("No peek is open on %s", c.node) end
+      for _, one in ipairs(open) do
+        say("%s  as of %s  %s", one.id, one.target, one.running and one.connection or "not running: warmrun peek close")
+      end
+    end, repeatable = true },
+
+    step { "close", undo = false, timeout = "1h", when = function(c) return c.params.close end, run = function(c)
+      for _, one in ipairs(scratch.list(c.node, { kind = "peek" })) do
+        scratch.remove(c.node, { dir = one.dir })
+        say("Closed %s", one.id)
+      end
+    end, repeatable = true },
+
+    step { "copy", timeout = "168h", when = function(c) return c.params.before ~= nil end,
+      run = function(c)
+        scratch.sweep(c.node, { kind = "peek" })
+        return scratch.make(c.node, {
+          kind = "peek", time = c.params.before, exclusive = true, timeline = c.params.timeline,
+          backup = c.params.backup, shared_buffers = c.params.shared_buffers,
+        })
+      end,
+      -- Those that are open and stay are not swept.
+      undo = function(c) scratch.sweep(c.node, { kind = "peek" }) end },
+
+    step { "recover", undo = false, timeout = "168h", when = function(c) return c.params.before ~= nil end, run = function(c)
+      local started = scratch.start(c.node, { dir = c.results.copy.dir, timeout = c.params.timeout })
+      say("The data as it was before %s: %s", c.params.before, started.text)
+      return started
+    end },
+
+    step { "query", undo = false, timeout = "168h", when = function(c) return c.params.before ~= nil and c.params.query ~= nil end, run = function(c)
+      say("%s", scratch.query(c.node, { dir = c.results.copy.dir, sql = c.params.query, database = c.params.database }).text)
+      scratch.remove(c.node, { dir = c.results.copy.dir })
+    end },
+
+    step { "open", undo = false, when = function(c) return c.params.before ~= nil and not c.params.query end, run = function(c)
+      scratch.stay(c.node, { dir = c.results.copy.dir })
+      say("Look at it with: %s", c.results.recover.connection)
+      say("Close it with: warmrun peek close")
+    end, repeatable = true },
+  },
+}
