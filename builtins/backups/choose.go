@@ -93,7 +93,8 @@ func (s Store) prove(ctx context.Context, route *walcore.Route, target walcore.T
 		if _, missing := route.Last(c.StartLSN); missing.Start(route.SegmentSize) < c.StopLSN {
 			return Choice{}, hint.Wrap(fmt.Errorf("the base copy %s needs %s, which is not in %s", c.ID, missing, s.Archive), "bring the segment back, or name an older copy with --backup")
 		}
-		reach, err := route.Reach(ctx, target, c.StopLSN, up)
+		// One byte back: a copy that ends with a segment needs no later one.
+		reach, err := route.Reach(ctx, target, c.StopLSN-1, up)
 		if err == nil {
 			return Choice{Copy: c, Timeline: route.Timeline, Reach: reach}, nil
 		}
