@@ -63,21 +63,23 @@ func newPast(t *testing.T, options cluster.Options) *past {
 
 func (p *past) write(row int) { p.DB1.SQL(fmt.Sprintf("INSERT INTO t VALUES (%d)", row)) }
 
-// arrive ends the segment and waits until it has come to the DR node's archive.
-func (p *past) arrive() {
+// arrive ends the segment and waits until it has come to the DR node's archive. It
+// returns where the WAL in it ends.
+func (p *past) arrive() (lsn string) {
 	p.Helper()
-	segment := p.DB1.SQL("SELECT pg_walfile_name(pg_switch_wal())")
+	lsn = p.DB1.SQL("SELECT pg_switch_wal()::text")
+	segment := p.DB1.SQL("SELECT pg_walfile_name('" + lsn + "')")
 	cluster.Eventually(p, time.Minute, segment+" is on the DR node", func() (bool, error) {
 		p.DB2.Run("rsyncDR")
 		return p.DR.Exists(filepath.Join(p.DR.Archive(), segment)), nil
 	})
+	return lsn
 }
 
 // follow waits until the DR node's own server has replayed what is written now.
 func (p *past) follow() {
 	p.Helper()
-	lsn := p.DB1.SQL("SELECT pg_current_wal_insert_lsn()::text")
-	p.arrive()
+	lsn := p.arrive()
 	cluster.Eventually(p, catchUp, "dr has replayed up to "+lsn, func() (bool, error) { return p.DR.Replayed(lsn) })
 }
 
