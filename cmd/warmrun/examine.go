@@ -54,7 +54,7 @@ func statusRequest(s *session) health.Request {
 	return health.Request{
 		Node: s.site.Self, Server: s.server(), Active: s.site.ArchivingActive, Program: version, Compress: s.site.Archiving.Compress,
 		Promotion: lastPromotion(s.site), DrillPath: s.site.Local(health.DrillFile), Kept: s.keptCopies,
-		SQL:       func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, s.site.Self.Name) },
+		SQL: func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, s.site.Self.Name) },
 	}
 }
 
