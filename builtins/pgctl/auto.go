@@ -51,7 +51,20 @@ func (s Server) editAuto(set map[string]string, reset []string) error {
 	if err != nil {
 		return err
 	}
+	if changed == string(text) {
+		return syncFile(path) // an earlier call may have died before that
+	}
 	return s.write(path, changed)
+}
+
+// syncFile makes a file that is there durable, with its name. Where it is that
+// already, it costs next to nothing.
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close(), atomicfile.SyncDir(filepath.Dir(path)))
 }
 
 // editConf takes every line of the given names out of a file's text and adds

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
@@ -21,17 +23,13 @@ func (s Server) Promote(ctx context.Context, timeout time.Duration) error {
 	if timeout == 0 {
 		timeout = defaultTimeout
 	}
-	if err := s.promotable(); err != nil {
+	status, err := s.promotable()
+	if err != nil {
 		return fmt.Errorf("promote the server in %s: %w", s.PGData, err)
 	}
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	cmd, err := s.program(bounded, "pg_ctl", "promote", "-D", s.PGData, "-s", "-W")
-	if err != nil {
-		return err
-	}
-	_, err = run(cmd)
-	if err == nil {
+	if err = s.requestPromotion(status.PID); err == nil {
 		err = poll(bounded, s.promoted)
 	}
 	if errors.Is(bounded.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
@@ -44,25 +42,48 @@ func (s Server) Promote(ctx context.Context, timeout time.Duration) error {
 	return nil
 }
 
-func (s Server) promotable() error {
-	status, err := s.StatusNow()
-	if err != nil {
+// requestPromotion does what pg_ctl promote does (do_promote in pg_ctl.c), and no
+// program has to be started for it, for which clients would wait.
+func (s Server) requestPromotion(pid int) error {
+	signal := func() error { return unix.Kill(pid, unix.SIGUSR1) } // on kernels before 5.3
+	switch fd, err := unix.PidfdOpen(pid, 0); {
+	case err == nil:
+		defer unix.Close(fd) //nolint:errcheck // nothing was written to it
+		signal = func() error { return unix.PidfdSendSignal(fd, unix.SIGUSR1, nil, 0) }
+	case !errors.Is(err, unix.ENOSYS):
+		return fmt.Errorf("find process %d: %w", pid, err)
+	}
+	if alive, err := s.machine.servesFrom(pid, s.PGData); err != nil || !alive {
+		return errors.Join(err, ErrNotRunning)
+	}
+	if err := s.write(s.inData("promote"), ""); err != nil {
 		return err
 	}
+	if err := signal(); err != nil {
+		return errors.Join(fmt.Errorf("signal process %d: %w", pid, err), s.removeIfThere("promote"))
+	}
+	return nil
+}
+
+func (s Server) promotable() (Status, error) {
+	status, err := s.StatusNow()
+	if err != nil {
+		return status, err
+	}
 	if !status.Running {
-		return hint.Wrap(ErrNotRunning, "start the standby first")
+		return status, hint.Wrap(ErrNotRunning, "start the standby first")
 	}
 	if !FeaturesOf(status.Version).PgCtlPromote {
-		return hint.Wrap(fmt.Errorf("PostgreSQL %s has no pg_ctl promote", status.Version), "it is promoted by the trigger file that its restore_command watches")
+		return status, hint.Wrap(fmt.Errorf("PostgreSQL %s has no pg_ctl promote", status.Version), "it is promoted by the trigger file that its restore_command watches")
 	}
 	control, err := s.Control()
 	if err != nil {
-		return err
+		return status, err
 	}
 	if control.State == walcore.StateInProduction {
-		return hint.Wrap(errors.New("it is a primary already"), "nothing is left to do here")
+		return status, hint.Wrap(errors.New("it is a primary already"), "nothing is left to do here")
 	}
-	return nil
+	return status, nil
 }
 
 // promoted reports whether the server has become a primary.

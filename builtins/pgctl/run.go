@@ -126,11 +126,12 @@ func shellQuote(words ...string) string {
 	return strings.Join(quoted, " ")
 }
 
-// poll calls done at growing intervals, at once at first, until it reports
-// true or fails, or ctx ends.
+// poll calls done until it reports true or fails, or ctx ends: at once at first,
+// then every few milliseconds, since clients wait for what is waited for here,
+// and at growing intervals when that takes long.
 func poll(ctx context.Context, done func() (bool, error)) error {
-	const longest = 50 * time.Millisecond
-	pause := 2 * time.Millisecond
+	const brisk, longest = time.Second, 50 * time.Millisecond
+	began, pause := time.Now(), 2*time.Millisecond
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for {
@@ -142,7 +143,9 @@ func poll(ctx context.Context, done func() (bool, error)) error {
 			return ctx.Err()
 		case <-timer.C:
 		}
-		pause = min(pause*3/2, longest)
+		if time.Since(began) > brisk {
+			pause = min(pause*3/2, longest)
+		}
 		timer.Reset(pause)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
@@ -133,7 +135,26 @@ func (s Server) checkNoRestart(ctx context.Context, unit string, mode Mode) erro
 
 // awaitEnd waits until the postmaster has ended.
 func (s Server) awaitEnd(ctx context.Context, pid int) error {
+	if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+		awaitExit(ctx, fd)
+		if err := unix.Close(fd); err != nil {
+			return err
+		}
+	}
+	// Where the kernel has no such descriptors, and for the moment in which a
+	// process that has ended is still to be seen.
 	return poll(ctx, func() (bool, error) { return !s.stillServes(pid), nil })
+}
+
+// awaitExit returns as soon as the process behind a pidfd has ended, or ctx has.
+func awaitExit(ctx context.Context, fd int) {
+	const look = 100 // milliseconds between two looks at ctx
+	for ctx.Err() == nil {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, look)
+		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }
 
 func (s Server) stillServes(pid int) bool {
