@@ -42,6 +42,9 @@ type Node struct {
 	ConfigFile string `toml:"config_file" json:"config_file,omitempty"`
 	// BinDir holds pg_ctl; empty means to look where distributions put it.
 	BinDir string `toml:"bin_dir" json:"bin_dir,omitempty"`
+	// StreamHost is where other nodes' servers reach this one's, where that is not
+	// Host: an address of another network, or the directory of a socket.
+	StreamHost string `toml:"stream_host" json:"stream_host,omitempty"`
 	// User and Database are used for SQL; empty means the operating system
 	// user and "postgres".
 	User     string `toml:"user" json:"user,omitempty"`
@@ -141,6 +144,7 @@ type Site struct {
 	Name      string
 	Archiving Archiving
 	Keeping   Keeping
+	Streaming Streaming
 	Self      Node
 	Nodes     []Node // Self among them
 }

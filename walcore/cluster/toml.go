@@ -18,9 +18,10 @@ type document struct {
 	Cluster struct {
 		Name string `toml:"name"`
 	} `toml:"cluster"`
-	Archive Archiving `toml:"archive"`
-	Backup  Keeping   `toml:"backup"`
-	Nodes   []Node    `toml:"node"`
+	Archive   Archiving `toml:"archive"`
+	Backup    Keeping   `toml:"backup"`
+	Streaming Streaming `toml:"streaming"`
+	Nodes     []Node    `toml:"node"`
 }
 
 func loadTOML(site *Site, data []byte, self NodeName, s Surroundings) error {
@@ -36,7 +37,10 @@ func loadTOML(site *Site, data []byte, self NodeName, s Surroundings) error {
 	if err := doc.Backup.check(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	site.Name, site.Archiving, site.Keeping = doc.Cluster.Name, doc.Archive, doc.Backup
+	if err := doc.Streaming.check(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	site.Name, site.Archiving, site.Keeping, site.Streaming = doc.Cluster.Name, doc.Archive, doc.Backup, doc.Streaming
 	drs := 0
 	for i := range doc.Nodes {
 		if err := complete(&doc.Nodes[i], doc.Nodes[:i]); err != nil {
