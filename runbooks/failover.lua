@@ -89,7 +89,7 @@ return runbook {
       if c.node == c.dr then
         say("%s is the primary now. When %s is back, warmrun status on %s says how to return to it.", c.node, c.partner, c.node)
       else
-        say("%s is the primary now. When the old primary is back: warmrun switchback rebuilds it and returns to it.", c.node)
+        say("%s is the primary now. When the old primary is back: warmrun rejoin on it makes it a standby, and warmrun switchback returns to it.", c.node)
       end
       for _, line in ipairs(archive.outlook(c.node).lines) do say("%s", line) end
     end },

@@ -17,7 +17,8 @@ return runbook {
     drain = param.duration { default = "60s", help = "how long clients may finish on their own before a fast stop" },
     stop_timeout = param.duration { default = "10m", help = "how long the fast stop may take; it is never made immediate" },
     max_backlog = param.integer { default = 16, help = "refuse to stop while more segments than this wait to be archived" },
-    relay = param.boolean { default = true, help = "bring the DR node up to date, too, before this ends" },
+    max_lag = param.size { default = "64MB", help = "refuse to stop while the standby has more than this to replay (0: no limit)" },
+    relay = param.boolean { default = true, help = "bring the DR node up to date, too, before this ends (a switchover does that when clients can write again)" },
     ship_timeout = param.duration { default = "10m", help = "how long shipping the last segments may take" },
   },
 
@@ -32,7 +33,7 @@ return runbook {
       rivals.none_promoted(c.node)
       return true
     end },
-    check { "the standby follows this primary", hint = "warmrun status shows where it is; to rebuild it from this primary: warmrun switchback --erase --rebuild-only", function(c)
+    check { "the standby follows this primary", hint = "warmrun status shows where it is; to make it a standby of this primary again: warmrun rejoin on it", function(c)
       local descent = standby.follows_primary(c.partner, { primary = c.node })
       return descent.ok, descent.reason
     end },
@@ -44,6 +45,9 @@ return runbook {
       return true
     end },
     check { "its server can be stopped and started again", function(c) return pg_ctl.may_control(c.node) end },
+    check { "both nodes are fit to change places", function(c)
+      return standby.fit(c.node, { standby = c.partner, max_lag = c.params.max_lag })
+    end, again = true },
     check { "few segments wait to be archived", retries = 10, delay = "1s", function(c)
       local waiting = archive.backlog(c.node).ready
       return waiting <= c.params.max_backlog,
@@ -69,6 +73,14 @@ return runbook {
       say("Switched WAL at %s", switched.lsn)
       archive.drain(c.node, { timeout = c.params.ship_timeout })
     end, repeatable = true },
+
+    -- Checks are worth what they say at the moment of the stop. The connection that
+    -- the last segment goes over is there before clients have to wait for it.
+    step { "look again", undo = false, run = function(c)
+      rivals.none_promoted(c.node)
+      standby.fit(c.node, { standby = c.partner, max_lag = c.params.max_lag })
+      standby.ready_to_flush(c.node, { to = c.partner })
+    end, retries = 5, delay = "1s", repeatable = true },
 
     step { "stop", outage = "begins",
       timeout = "1h",
@@ -103,14 +115,12 @@ return runbook {
       return flushed
     end },
 
-    step { "relay", undo = false, when = function(c) return c.dr ~= nil and c.params.relay end, run = function(c)
-      relay.try(c.partner, { to = c.dr })
-    end, repeatable = true },
-
-    step { "advice", run = function(c)
+    -- As part of a switchover there is nothing to advise, and clients wait.
+    step { "relay", undo = false, when = function(c) return c.params.relay end, run = function(c)
+      if c.dr ~= nil then relay.try(c.partner, { to = c.dr }) end
       say("%s is stopped and will start only as a standby.", c.node)
       say("To go on: warmrun triggerStandby --archiving on %s; then start the server on %s, which follows.", c.partner, c.node)
       say("To take it back instead: warmrun startPrimary on %s.", c.node)
-    end },
+    end, repeatable = true },
   },
 }

@@ -1,17 +1,17 @@
 -- switchback: return to the node that was the primary before. Where that node
--- already follows as a standby this is a switchover; after a failover it is
--- rebuilt first, from a base copy of the new primary.
+-- already follows as a standby this is a switchover; after a failover rejoin makes
+-- it a standby first, by whatever suffices.
 
 return runbook {
   api = 1,
   name = "switchback",
-  summary = "Return to the former primary: rebuild it where needed, then switch over",
+  summary = "Return to the former primary: have it rejoin where needed, then switch over",
   runs_on = "any",
   lock = "cluster",
 
   params = {
     drain = param.duration { default = "60s", help = "how long clients may finish on their own before a fast stop" },
-    erase = param.boolean { default = false, help = "the former primary may be rebuilt: what only it has is given up" },
+    erase = param.boolean { default = false, help = "the former primary may be made a standby first: what only it has is given up" },
     rebuild_only = param.boolean { default = false, help = "make the former primary a standby again and stop there" },
   },
 
@@ -38,24 +38,14 @@ return runbook {
       if pair.follows then
         say("%s follows %s already; nothing to rebuild", pair.other, pair.primary)
       else
-        say("%s is rebuilt from a base copy of %s", pair.other, pair.primary)
+        say("%s becomes a standby of %s first", pair.other, pair.primary)
       end
       return pair
     end },
 
-    step { "prepare", when = function(c) return not c.results.roles.follows end, run = function(c)
-      runbooks.run(c.results.roles.other, "configStandby", { erase = true })
+    step { "rejoin", timeout = "168h", when = function(c) return not c.results.roles.follows end, run = function(c)
+      runbooks.run(c.results.roles.other, "rejoin", {})
     end },
-
-    step { "copy", timeout = "168h", when = function(c) return not c.results.roles.follows end, run = function(c)
-      runbooks.run(c.results.roles.primary, "copyToStandby", { start = true })
-    end },
-
-    step { "catchup", undo = false, timeout = "24h", when = function(c) return not c.results.roles.follows end, run = function(c)
-      local roles = c.results.roles
-      local switched = archive.switch(roles.primary)
-      standby.follows(roles.other, { lsn = switched.lsn, timeout = "1h" })
-    end, repeatable = true },
 
     step { "switch", timeout = "6h", when = function(c) return not c.params.rebuild_only end, run = function(c)
       runbooks.run(c.node, "switchover", { drain = c.params.drain })

@@ -20,7 +20,7 @@ return runbook {
     accept_split = param.boolean { default = false, help = "promote although another node cannot be reached and may still accept writes" },
     accept_loss = param.boolean { default = false, help = "promote although a dead primary that answers has transactions which this node lacks" },
     archiving = param.boolean { default = false, help = "ship the new primary's WAL, so that the others can follow it (switchover and failover do)" },
-    handover = param.boolean { default = false, help = "part of a switchover, which has seen the primary run and has stopped it: a DR node that cannot be asked does not matter (switchover says so)" },
+    handover = param.boolean { default = false, help = "part of a switchover, which has stopped the primary, made the checks and raised the fence (switchover says so)" },
     timeout = param.duration { default = "1h", help = "how long replaying what is left may take" },
   },
 
@@ -33,18 +33,20 @@ return runbook {
       return pg_ctl.status(c.node).running or pg_ctl.may_control(c.node)
     end },
     check { "no other node accepts writes", function(c)
-      rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss, fast = c.params.fast, handover = c.params.handover })
+      rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss, fast = c.params.fast, checked = c.params.handover })
       return true
     end, again = true },
   },
 
   steps = {
-    step { "fence", leaves = left.fenced("fence"), run = function(c)
+    step { "fence", leaves = left.fenced("fence"), when = function(c) return not c.params.handover end, run = function(c)
       return rivals.fence(c.node, { accept_split = c.params.accept_split })
     end, repeatable = true },
 
     step { "archiving",
       run = function(c)
+        -- A switchover has seen to it before clients had to wait.
+        if c.params.handover and archive.active(c.node) then return { was = true } end
         return archive.set_active(c.node, { active = c.params.archiving })
       end,
       undo = function(c)
@@ -61,7 +63,7 @@ return runbook {
     -- One history from here on: whatever an old primary may still ship past
     -- this point is refused in every archive that could be told. A switchover or
     -- failover has done it already.
-    step { "cut",
+    step { "cut", when = function(c) return not c.params.handover end,
       run = function(c)
         local cut = standby.recovery_end(c.node, { fast = c.params.fast })
         return fence.raise(c.node, { timeline = cut.timeline, lsn = cut.cut, by = "triggerStandby" })

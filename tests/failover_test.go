@@ -80,7 +80,7 @@ func (s *state) relayAfterFailover() {
 
 // rebuildAtOnce: the copy names the segment that it really begins with.
 func (s *state) rebuildAtOnce() {
-	s.says(s.DB2.Must("switchback", "--erase", "--rebuild-only", "--yes"), "Starting online backup at WAL file 00000002")
+	s.says(s.DB1.Must("rejoin", "--copy", "--yes"), "Starting online backup at WAL file 00000002")
 	s.follows(s.DB1, s.DB2)
 }
 

@@ -101,7 +101,7 @@ func (s *state) callerKilled() {
 
 // killedFlushed: nobody is left to undo anything, and status says what to type.
 func (s *state) killedFlushed() {
-	s.DB2.SQL("SELECT pg_wal_replay_pause()")
+	s.pausesReplay(s.DB1)
 	s.write(s.DB1)
 	run := s.start(s.DB1, "switchover", "--drain", "0s")
 	cluster.Eventually(s, time.Minute, "the primary is flushed", func() (bool, error) {

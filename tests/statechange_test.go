@@ -24,6 +24,7 @@ func TestStateChanges(t *testing.T) {
 		chapter{"flush fails after the stop", (*state).flushFails},
 		chapter{"flush fails and nobody can be asked", (*state).flushFailsAlone},
 		chapter{"flush taken back", (*state).flushTakenBack},
+		chapter{"nodes that are not fit to change places", (*state).switchoverUnfit},
 		chapter{"switchover without proof", (*state).switchoverWithoutProof},
 		chapter{"switchover whose promotion is refused", (*state).switchoverRefused},
 		chapter{"switchover interrupted while clients drain", (*state).interruptedDrain},

@@ -10,9 +10,36 @@ import (
 
 // switchoverWithoutProof: the standby does not replay what it was sent.
 func (s *state) switchoverWithoutProof() {
-	s.DB2.SQL("SELECT pg_wal_replay_pause()")
+	s.pausesReplay(s.DB1)
 	s.write(s.DB1)
 	s.refused(s.DB1, 1, "gave up waiting for db2 to replay", "switchover", "--drain", "0s", "--replay-timeout", "3s")
+	s.DB2.SQL("SELECT pg_wal_replay_resume()")
+	s.asBefore(s.DB1, s.DB2)
+}
+
+// pausesReplay has flushPrimary on the node pause replay on the standby once the
+// primary is stopped.
+func (s *state) pausesReplay(n *cluster.Node) {
+	s.Helper()
+	s.override(n, "flushPrimary", `      say("Flushing archive WAL files to standby")`, `      psql.query(c.partner, "SELECT pg_wal_replay_pause()")
+      say("Flushing archive WAL files to standby")`)
+}
+
+// switchoverUnfit: what would go wrong is found before anything is stopped, and
+// also what has come up since the checks.
+func (s *state) switchoverUnfit() {
+	s.DB2.SQL("SELECT pg_wal_replay_pause()")
+	s.says(s.refused(s.DB1, 1, "replay is paused on db2", "switchover", "--drain", "0s"), "pg_wal_replay_resume()")
+	s.DB2.SQL("SELECT pg_wal_replay_resume()")
+	s.DB1.SQL("ALTER SYSTEM SET max_connections = 20")
+	s.says(s.refused(s.DB2, 1, "max_connections is 20 on db1 and 50 on db2", "switchover", "--drain", "0s"), "set max_connections = 50 or more on db1")
+	s.DB1.SQL("ALTER SYSTEM RESET max_connections")
+	s.refused(s.DB1, 1, "db1 is the primary already", "switchover", "--to", "db1")
+	s.refused(s.DB1, 1, "dr is not the standby of the pair", "switchover", "--to", "dr")
+	s.override(s.DB1, "flushPrimary", "      rivals.none_promoted(c.node)\n", `      psql.query(c.partner, "SELECT pg_wal_replay_pause()")
+      rivals.none_promoted(c.node)
+`)
+	s.refused(s.DB1, 1, "replay is paused on db2", "switchover", "--drain", "0s")
 	s.DB2.SQL("SELECT pg_wal_replay_resume()")
 	s.asBefore(s.DB1, s.DB2)
 }
@@ -50,7 +77,7 @@ func (s *state) interruptedDrain() {
 
 // interruptedProof: Ctrl-C after the flush, before the promotion.
 func (s *state) interruptedProof() {
-	s.DB2.SQL("SELECT pg_wal_replay_pause()")
+	s.pausesReplay(s.DB1)
 	s.write(s.DB1)
 	run := s.start(s.DB1, "switchover", "--drain", "0s")
 	cluster.Eventually(s, time.Minute, "the primary is flushed", func() (bool, error) {

@@ -228,7 +228,7 @@ func TestHints(t *testing.T) {
 		{"flushed", []NodeStatus{with(standby("db1", 9), func(n *NodeStatus) { stopped(n); n.ControlState = "shut down" }), standby("db2", 9)},
 			[]string{"db1 was stopped to change places; to go on: warmrun triggerStandby --archiving on db2; to take it back: warmrun startPrimary on db1"}},
 		{"diverged", []NodeStatus{promoted("db1", 0x10), standby("db2", 0x11), with(relay("dr"), func(n *NodeStatus) { n.ReplayedLSN = 0x11 })},
-			[]string{"db2: rebuild it: warmrun switchback --erase --rebuild-only (what only it has is given up)", "dr: rebuild it: warmrun configStandby --erase on it, then warmrun copyToDR --start on db1"}},
+			[]string{"db2: make it a standby again: warmrun rejoin on it (WAL that only it has is kept there)", "dr: rebuild it: warmrun configStandby --erase on it, then warmrun copyToDR --start on db1"}},
 		{"the DR node is the primary", []NodeStatus{with(standby("db1", 9), stopped), Unreachable(cluster.Node{Name: "db2", Role: cluster.RolePair}, errors.New("x")), onDR},
 			[]string{"to return to db1, make it follow dr first: start its server; where it then does not follow, stop it again, warmrun configStandby --erase on db1 (what only it has is given up), and warmrun copyToStandby --start on dr"}},
 		{"and has nothing to start", []NodeStatus{with(unset, func(n *NodeStatus) { n.Node = "db1" }), onDR},

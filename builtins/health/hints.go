@@ -28,6 +28,7 @@ func (c *ClusterStatus) hints(primary *NodeStatus) []string {
 			hints = append(hints, fmt.Sprintf("%s: copy the DR node or the backup anew, then remove %s", n.Node, n.LostFile))
 		}
 	}
+	hints = append(hints, c.leftBehind()...)
 	if primary == nil || primary.Role != RolePrimary {
 		return hints
 	}
@@ -39,7 +40,7 @@ func (c *ClusterStatus) hints(primary *NodeStatus) []string {
 	if primary.Place == cluster.RoleDR {
 		return append(hints, c.wayHome(*primary)...)
 	}
-	add(c.where(diverged(false)), "%s: rebuild it: warmrun switchback --erase --rebuild-only (what only it has is given up)")
+	add(c.where(diverged(false)), "%s: make it a standby again: warmrun rejoin on it (WAL that only it has is kept there)")
 	add(c.where(func(n NodeStatus) bool { return n.Diverged == "" && c.outOfReach(n) != "" }),
 		"%s: rsyncDR says what is missing; where it is nowhere any more, copy the node anew: stop its server, warmrun configStandby on it, warmrun copyToDR --start on "+string(primary.Node))
 	add(c.where(diverged(true)), "%s: rebuild it: warmrun configStandby --erase on it, then warmrun copyToDR --start on "+string(primary.Node))
@@ -50,6 +51,17 @@ func (c *ClusterStatus) hints(primary *NodeStatus) []string {
 		hints = append(hints, fmt.Sprintf("%[1]s: if that change of state was called off and nobody was promoted: warmrun lowerFence on %[1]s", primary.Node))
 	}
 	return hints
+}
+
+// leftBehind is what to do about a primary that has come back beside the one that
+// was promoted instead of it: the fence tells which of the two it is.
+func (c *ClusterStatus) leftBehind() []string {
+	fenced := c.where(func(n NodeStatus) bool { return n.Role == RolePrimary && n.Fenced != "" })
+	heirs := c.where(func(n NodeStatus) bool { return n.Role == RolePrimary && n.Fenced == "" })
+	if len(fenced) != 1 || len(heirs) != 1 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s: %s was promoted instead of it; make it a standby: warmrun rejoin on it (WAL that only it has is kept there)", fenced[0], heirs[0])}
 }
 
 // wayHome says how to return to the pair where the DR node is the primary. It

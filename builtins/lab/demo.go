@@ -218,7 +218,7 @@ func (d *demo) failover(ctx context.Context) error {
 
 func (d *demo) rebuild(ctx context.Context) error {
 	return d.change(ctx, "db1 rebuilt as a standby", "db2", []string{"db1", "dr"}, func() error {
-		return d.commands(ctx, "db2 switchback --erase --rebuild-only --yes")
+		return d.commands(ctx, "db1 rejoin --yes")
 	})
 }
 

@@ -217,6 +217,10 @@ func (s *Stream) brokenPipe() error {
 	return fmt.Errorf("write to %s on %s: %w", shorten(s.session.command), s.session.hop.target, syscall.EPIPE)
 }
 
+// Signal sends a signal to the command, named without SIG, as in TERM. sshd passes
+// it to the command's process group, but not for root.
+func (s *Stream) Signal(name string) error { return s.session.signal(name) }
+
 // CloseWrite closes the command's standard input and leaves its output open.
 // It must not be called while a Write is going on.
 func (s *Stream) CloseWrite() error {

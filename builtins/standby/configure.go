@@ -138,6 +138,7 @@ func (n Node) configureRecovery() error {
 	if err := n.delay(settings.Extra, pgctl.FeaturesOf(major)); err != nil {
 		return err
 	}
+	n.stream(&settings, major)
 	if err := n.Server.ConfigureStandby(settings); err != nil {
 		return fmt.Errorf("configure %s as a standby: %w", n.Name, err)
 	}
@@ -163,6 +164,21 @@ func (n Node) delay(extra map[string]string, features pgctl.Features) error {
 		}
 	}
 	return nil
+}
+
+// stream has the standby receive WAL from the server that it follows, too, where
+// the site wants that and the version can.
+func (n Node) stream(settings *pgctl.RecoverySettings, major pgctl.Version) {
+	features := pgctl.FeaturesOf(major)
+	if n.Upstream == nil || !features.Streaming {
+		return
+	}
+	if settings.PrimaryConninfo == "" {
+		settings.PrimaryConninfo = n.Upstream(int(major))
+	}
+	if _, set := settings.Extra["primary_slot_name"]; !set && n.Slot != "" && features.Slots {
+		settings.Extra["primary_slot_name"] = n.Slot
+	}
 }
 
 // waits reports whether a restore_command waits for the segment it is asked for

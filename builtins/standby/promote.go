@@ -118,13 +118,16 @@ func (n Node) PromotionUnderway(ctx context.Context, timeline walcore.Timeline) 
 	return "", nil
 }
 
-// poll calls done until it reports true, an error, or the time is up. The
-// description says in the error what was waited for.
+// poll calls done until it reports true, an error, or the time is up: every few
+// milliseconds at first, since clients may wait for it. The description says in the
+// error what was waited for.
 func poll(ctx context.Context, timeout time.Duration, what string, done func(context.Context) (bool, string, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
+	const longest = 100 * time.Millisecond
+	pause := 5 * time.Millisecond
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
 	seen := ""
 	for {
 		ok, now, err := done(ctx)
@@ -137,7 +140,9 @@ func poll(ctx context.Context, timeout time.Duration, what string, done func(con
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("gave up waiting for %s after %s (%s): %w", what, timeout, seen, context.Cause(ctx))
-		case <-tick.C:
+		case <-timer.C:
 		}
+		pause = min(pause*5/4, longest)
+		timer.Reset(pause)
 	}
 }

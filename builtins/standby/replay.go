@@ -81,7 +81,10 @@ type Proof struct {
 // fast stop whose restart point is the primary's checkpoint. In the second case
 // the server is started again. A server that is past the point, or on another
 // timeline, has replayed something else: that is an error, never a proof.
-func (n Node) ProveReplay(ctx context.Context, point Point, timeout time.Duration) (Proof, error) {
+//
+// seen is where the server was known to be before, on which timeline, or zero: a
+// restartpoint is then not needed to tell that it has left that one.
+func (n Node) ProveReplay(ctx context.Context, point Point, seen Opened, timeout time.Duration) (Proof, error) {
 	status, err := n.Server.Status(ctx)
 	if err != nil {
 		return Proof{}, err
@@ -104,6 +107,10 @@ func (n Node) ProveReplay(ctx context.Context, point Point, timeout time.Duratio
 	if err != nil {
 		return Proof{}, err
 	}
+	stayed, err := n.stayed(seen, point)
+	if err != nil || stayed {
+		return Proof{LSN: point.End, How: fmt.Sprintf("it says so itself, in SQL; it was at %s on timeline %d before, and knows of none that has left it", seen.LSN, seen.Timeline)}, err
+	}
 	at, err := n.Position(ctx)
 	if err == nil && (at.LSN != point.End || at.Timeline != point.Timeline) {
 		err = n.strayed(at, point)
@@ -111,9 +118,20 @@ func (n Node) ProveReplay(ctx context.Context, point Point, timeout time.Duratio
 	return Proof{LSN: at.LSN, How: "it says so itself, in SQL and in its control file"}, err
 }
 
+// stayed reports whether a server that was on the point's timeline before can
+// only be on it still: it leaves one by a history file, which it must have read
+// from its archive or pg_wal.
+func (n Node) stayed(seen Opened, point Point) (bool, error) {
+	if seen.Timeline != point.Timeline || seen.LSN == 0 || seen.LSN > point.End {
+		return false, nil
+	}
+	left, err := n.Offshoots(point.Timeline)
+	return len(left) == 0, err
+}
+
 func (n Node) strayed(at Opened, point Point) error {
 	return hint.Wrap(fmt.Errorf("%s has replayed up to %s on timeline %d, but the primary's WAL ends at %s on timeline %d: it follows something else", n.Name, at.LSN, at.Timeline, point.End, point.Timeline),
-		"it must be rebuilt from the primary: warmrun switchback --erase --rebuild-only")
+		"make it a standby of the primary again: warmrun rejoin on %s", n.Name)
 }
 
 // proveByRestart relies on the restart point that a fast stop in recovery
@@ -172,6 +190,18 @@ func (n Node) Replayed(ctx context.Context) (Opened, error) {
 		return Opened{}, err
 	}
 	return Opened{LSN: max(control.MinRecoveryPoint, control.Checkpoint), Timeline: max(control.MinRecoveryTimeline, control.Timeline)}, nil
+}
+
+// Received is how far the server has received by streaming and made durable, and
+// zero where it does not stream. A promotion replays all of it first.
+func (n Node) Received(ctx context.Context) (walcore.LSN, error) {
+	conn, hot := n.hotStandby(ctx)
+	if !hot {
+		return 0, nil
+	}
+	defer conn.Close(ctx)
+	state, err := conn.State(ctx)
+	return state.ReceiveLSN, err
 }
 
 // Progress is how far a server's control file says it is.

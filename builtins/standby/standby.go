@@ -36,6 +36,11 @@ type Node struct {
 	Trigger string
 	// Template is the site's global/recovery.conf; it need not exist.
 	Template string
+	// Upstream is primary_conninfo for a major version, "" where the node does not
+	// stream; Slot is primary_slot_name, "" for none. What the template says of
+	// either counts first.
+	Upstream func(major int) string
+	Slot     string
 	// Vars are the placeholders that the template may use.
 	Vars map[string]string
 	// LocalConf and LocalHBA are the site's saved postgresql.conf of this node

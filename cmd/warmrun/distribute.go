@@ -129,6 +129,7 @@ func distribute(ctx context.Context, s *session, name cluster.NodeName) error {
 	if dr, ok := s.site.DR(); ok {
 		options.DR = dr.Name
 	}
+	s.dropCalls(name) // they are of the program that was there before
 	var done none
 	return s.call(ctx, name, "cluster.adopt", options, &done)
 }

@@ -86,7 +86,7 @@ func operations() []operation {
 	var all []operation
 	for _, part := range [][]operation{
 		pgctlOperations(), psqlOperations(), archiveOperations(), standbyOperations(), lineageOperations(), bringBackOperations(),
-		clusterOperations(), copyOperations(), rivalOperations(), unfenceOperations(), relayOperations(), chainOperations(),
+		switchOperations(), rejoinOperations(), slotOperations(), clusterOperations(), copyOperations(), rivalOperations(), unfenceOperations(), relayOperations(), chainOperations(),
 		backupOperations(), scratchOperations(),
 		statusOperations(), sshOperations(), shellOperations(), httpOperations(), trustOperations(), runbookOperations(), runsOperations(),
 	} {

@@ -155,7 +155,7 @@ func checkArchiveCommand(ctx context.Context, s *session, _ none) (none, error) 
 		return none{}, hint.Wrap(fmt.Errorf("wal_level is minimal on %s: its WAL cannot feed a standby", s.site.Self.Name), "set wal_level = replica and restart the server")
 	case mode == "off":
 		return none{}, hint.Wrap(fmt.Errorf("archive_mode is off on %s", s.site.Self.Name), "set archive_mode = on and archive_command = '%s', and restart the server", want)
-	case !strings.Contains(command, "warmrun") && !strings.Contains(command, "archiveWALFile"):
+	case !archivesHere(command):
 		return none{}, hint.Wrap(fmt.Errorf("archive_command on %s is %q, which does not call warmrun", s.site.Self.Name, command), "set archive_command = '%s' and reload the server", want)
 	}
 	return none{}, nil

@@ -85,20 +85,22 @@ func raiseFence(ctx context.Context, s *session, promoted cluster.NodeName, o fe
 	}
 	o.Epoch++
 	o.At, o.By = time.Now().UTC(), raisedBy(o.By, promoted)
-	raised := 0
+	var open []cluster.Node
 	for _, n := range s.site.Nodes {
-		fence, reached := fences[n.Name]
-		if !reached || fencedAlready(ctx, s, n.Name, fence, o) {
-			continue
+		if fence, reached := fences[n.Name]; reached && !fencedAlready(ctx, s, n.Name, fence, o) {
+			open = append(open, n)
 		}
-		switch _, err := callOn(ctx, s, n.Name, "fence.set", o, setFence); {
-		case err == nil:
+	}
+	raised := 0
+	for i, set := range askAll(open, func(n cluster.Node) (none, error) { return callOn(ctx, s, n.Name, "fence.set", o, setFence) }) {
+		switch n := open[i]; {
+		case set.err == nil:
 			raised++
 		case n.Name == promoted:
-			err = fmt.Errorf("fence the archive on %s: %w", n.Name, err)
+			err := fmt.Errorf("fence the archive on %s: %w", n.Name, set.err)
 			return walcore.Cut{}, errors.Join(err, clearFences(ctx, s, promoted, o))
 		default:
-			warnUnfenced(ctx, s, n.Name, o, err)
+			warnUnfenced(ctx, s, n.Name, o, set.err)
 		}
 	}
 	if raised > 0 {
@@ -116,17 +118,19 @@ func raisedBy(runbook string, promoted cluster.NodeName) string {
 // readFences reads the fences of all archives that can be read.
 func readFences(ctx context.Context, s *session, promoted cluster.NodeName) (map[cluster.NodeName]walcore.Fence, error) {
 	fences := map[cluster.NodeName]walcore.Fence{}
-	for _, n := range s.site.Nodes {
-		fence, err := callOn(ctx, s, n.Name, "fence.read", none{}, readFence)
-		if err != nil && n.Name == promoted {
-			return nil, err
+	for i, read := range askAll(s.site.Nodes, func(n cluster.Node) (walcore.Fence, error) {
+		return callOn(ctx, s, n.Name, "fence.read", none{}, readFence)
+	}) {
+		name := s.site.Nodes[i].Name
+		if read.err != nil && name == promoted {
+			return nil, read.err
 		}
-		if err != nil {
-			say(ctx, s, "WARNING: the archive on %s is not fenced: %s", n.Name, oneLine(err))
-			say(ctx, s, "WAL that an old primary ships there is accepted; make sure that none runs before %s is used again", n.Name)
+		if read.err != nil {
+			say(ctx, s, "WARNING: the archive on %s is not fenced: %s", name, oneLine(read.err))
+			say(ctx, s, "WAL that an old primary ships there is accepted; make sure that none runs before %s is used again", name)
 			continue
 		}
-		fences[n.Name] = fence
+		fences[name] = read.value
 	}
 	return fences, nil
 }
@@ -177,7 +181,7 @@ func notPromoted(ctx context.Context, s *session, promoted cluster.NodeName, tim
 	}
 	if reason != "" {
 		return hint.Wrap(fmt.Errorf("the fence on timeline %d stays, it is right: %s", timeline, reason),
-			"look at: warmrun status; the old primary must become a standby of the new one, there: warmrun switchback --erase --rebuild-only")
+			"look at: warmrun status; the old primary must become a standby of the new one, there: warmrun rejoin")
 	}
 	return nil
 }

@@ -16,7 +16,9 @@ type proveOptions struct {
 	LSN        walcore.LSN      `json:"lsn"`
 	Timeline   walcore.Timeline `json:"timeline"`
 	Checkpoint walcore.LSN      `json:"checkpoint"`
-	Timeout    time.Duration    `json:"timeout"`
+	// Seen is where the standby was known to be before the primary stopped.
+	Seen    standby.Opened `json:"seen"`
+	Timeout time.Duration  `json:"timeout"`
 }
 
 type primaryOption struct {
@@ -56,7 +58,7 @@ func lineageOperations() []operation {
 func proveReplay(ctx context.Context, s *session, o proveOptions) (standby.Proof, error) {
 	point := standby.Point{Timeline: o.Timeline, Checkpoint: o.Checkpoint, End: o.LSN, Clean: o.Checkpoint != 0}
 	defer s.tellReplay(ctx, o.LSN)()
-	return s.self().ProveReplay(ctx, point, orDefault(o.Timeout, 10*time.Minute))
+	return s.self().ProveReplay(ctx, point, o.Seen, orDefault(o.Timeout, 10*time.Minute))
 }
 
 func positionHere(ctx context.Context, s *session, _ none) (standby.Opened, error) {

@@ -53,10 +53,7 @@ func pgctlOperations() []operation {
 			}),
 		onNode("pg_ctl", "reload", engine.Change, "read the configuration again",
 			func(ctx context.Context, s *session, _ none) (none, error) { return none{}, s.server().Reload(ctx) }),
-		pastReturn(onNode("pg_ctl", "promote", engine.Change, "end recovery, past the line of no return; prefer the triggerStandby runbook, which checks first",
-			func(ctx context.Context, s *session, o timeoutOption) (none, error) {
-				return none{}, s.server().Promote(ctx, orDefault(o.Timeout, time.Hour))
-			})),
+		pastReturn(onNode("pg_ctl", "promote", engine.Change, "end recovery, past the line of no return; prefer the triggerStandby runbook, which checks first", promoteServer)),
 	}
 }
 
@@ -78,7 +75,18 @@ func startServer(ctx context.Context, s *session, timeout time.Duration) (pgctl.
 	return server.Status(ctx)
 }
 
+// stopServer notes when the stop was asked for that ended the clients' sessions.
 func stopServer(ctx context.Context, s *session, o stopOptions) (none, error) {
+	asked := time.Now().UTC()
+	err := stopWith(ctx, s, o, func() { asked = time.Now().UTC() })
+	if err == nil {
+		noteMoments(s.site, func(m *moments) { m.StopAsked, m.Stopped = asked, time.Now().UTC() })
+	}
+	return none{}, err
+}
+
+// stopWith calls fast before it asks for the stop that waits for nobody.
+func stopWith(ctx context.Context, s *session, o stopOptions, fast func()) error {
 	server := s.server()
 	defer s.telling(ctx, func(ctx context.Context) string {
 		status, err := server.Status(ctx)
@@ -93,15 +101,27 @@ func stopServer(ctx context.Context, s *session, o stopOptions) (none, error) {
 		status, err := server.Status(ctx)
 		if err == nil && status.Running {
 			if err = server.Stop(ctx, pgctl.StopOptions{Mode: pgctl.ModeSmart, Timeout: o.Drain}); err == nil {
-				return none{}, nil
+				return nil
 			}
 			if ctx.Err() != nil {
-				return none{}, err
+				return err
 			}
 			say(ctx, s, "Clients are still connected after %s: stopping fast", o.Drain)
 		}
 	}
-	return none{}, server.Stop(ctx, pgctl.StopOptions{Mode: pgctl.Mode(o.Mode), Timeout: orDefault(o.Timeout, 10*time.Minute)})
+	fast()
+	return server.Stop(ctx, pgctl.StopOptions{Mode: pgctl.Mode(o.Mode), Timeout: orDefault(o.Timeout, 10*time.Minute)})
+}
+
+// promoteServer notes when it asked, and when the server was seen to accept writes.
+func promoteServer(ctx context.Context, s *session, o timeoutOption) (none, error) {
+	defer s.tellReplay(ctx, 0)()
+	asked := time.Now().UTC()
+	err := s.server().Promote(ctx, orDefault(o.Timeout, time.Hour))
+	if err == nil {
+		noteMoments(s.site, func(m *moments) { m.PromotionAsked, m.Opened = asked, time.Now().UTC() })
+	}
+	return none{}, err
 }
 
 // pgctlStatus is pg_ctl.status for our own use.

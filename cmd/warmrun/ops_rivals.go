@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/warmrun/warmrun/builtins/standby"
 	"github.com/warmrun/warmrun/engine"
@@ -28,6 +30,10 @@ type checkRivalsOptions struct {
 	Fast bool `json:"fast"`
 	// Handover: a switchover has seen the primary run, and has stopped it.
 	Handover bool `json:"handover"`
+	// Stopped is a node that the run has stopped by then; a plan cannot see it so.
+	Stopped cluster.NodeName `json:"stopped"`
+	// Checked: the run that this one is part of has just checked all this.
+	Checked bool `json:"checked"`
 }
 
 func rivalOperations() []operation {
@@ -86,17 +92,20 @@ func rivalOperations() []operation {
 // checkRivals refuses a promotion beside a node that accepts writes, and one
 // beside a node that cannot be asked unless told to accept that.
 func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o checkRivalsOptions) error {
+	if o.Checked {
+		return checkedByCaller(ctx, s)
+	}
 	if err := learnPair(ctx, s); err != nil {
 		if !o.AcceptSplit {
 			return hint.Wrap(err, "make sure that neither node of the pair runs, then repeat with --accept-split")
 		}
 		say(ctx, s, "RISK: %v. If that node still runs, it goes on accepting writes, and they will be lost.", err)
 	}
-	for _, n := range s.site.Nodes {
-		if n.Name == promoted {
-			continue
-		}
-		state, err := stateOf(ctx, s, n.Name)
+	rivals := slices.DeleteFunc(slices.Clone(s.site.Nodes), func(n cluster.Node) bool {
+		return n.Name == promoted || engine.Planning(ctx) && n.Name == o.Stopped
+	})
+	for i, look := range askAll(rivals, func(n cluster.Node) (standby.State, error) { return stateOf(ctx, s, n.Name) }) {
+		n, state, err := rivals[i], look.value, look.err
 		switch {
 		case err != nil && n.Role == cluster.RoleDR:
 			if err := unaskedDR(ctx, s, n.Name, err, o); err != nil {
@@ -121,6 +130,15 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o c
 		}
 	}
 	return nil
+}
+
+// checkedByCaller refuses to skip the check for anybody but the run that has made
+// it, a moment ago and over connections that it holds.
+func checkedByCaller(ctx context.Context, s *session) error {
+	if r := recorderOf(ctx); engine.Planning(ctx) || s.part || r != nil && r.id != s.run {
+		return nil
+	}
+	return hint.Wrap(errors.New("a handover is part of a switchover, which stops the primary and makes the checks"), "run: warmrun switchover")
 }
 
 // checkPromotedDR refuses a promotion beside a DR node that was promoted and

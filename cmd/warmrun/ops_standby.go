@@ -72,11 +72,7 @@ func standbyOperations() []operation {
 			func(_ context.Context, s *session, o triggerOptions) (triggerResult, error) {
 				return triggerResult{s.site.Self.Trigger}, s.self().WriteTrigger(o.Fast)
 			})),
-		pastReturn(onNode("standby", "promote", engine.Change, "ask the server to end recovery, past the line of no return, and wait until it accepts writes",
-			func(ctx context.Context, s *session, o timeoutOption) (none, error) {
-				defer s.tellReplay(ctx, 0)()
-				return none{}, s.server().Promote(ctx, orDefault(o.Timeout, time.Hour))
-			})),
+		pastReturn(onNode("standby", "promote", engine.Change, "ask the server to end recovery, past the line of no return, and wait until it accepts writes", promoteServer)),
 		onNode("standby", "clear_trigger", engine.Change, "remove the trigger file",
 			func(_ context.Context, s *session, _ none) (none, error) { return none{}, s.self().ClearTrigger() }),
 		onNode("standby", "opened", engine.Wait, "timeline and LSN of a promoted server that accepts writes",
@@ -100,6 +96,7 @@ func standbyOperations() []operation {
 				}
 				return shipLast(ctx, s, point, o.To)
 			}),
+		onNode("standby", "ready_to_flush", engine.Wait, "open the connection beforehand that flush ships over", readyToFlush),
 		onNode("standby", "salvage", engine.Change, "ship what the dead server had flushed and not archived",
 			func(ctx context.Context, s *session, o toOption) (flushed, error) {
 				point, err := lastPoint(ctx, s, none{})
@@ -128,7 +125,10 @@ func shipLast(ctx context.Context, s *session, point standby.Point, to cluster.N
 	if err != nil {
 		return result, err
 	}
-	client, err := s.shipTo(ctx, to)
+	client := s.takeShip(to)
+	if client == nil {
+		client, err = s.shipTo(ctx, to)
+	}
 	if err != nil {
 		return result, fmt.Errorf("reach the archive on %s: %w", to, err)
 	}
@@ -173,6 +173,12 @@ func recoveryEnd(ctx context.Context, s *session, o recoveryEndOptions) (recover
 	if err != nil {
 		return recoveryEndResult{}, err
 	}
+	received, err := s.self().Received(ctx)
+	if err != nil {
+		return recoveryEndResult{}, err
+	}
+	// Also a fast promotion replays what has been received by streaming.
+	at.LSN = max(at.LSN, received)
 	result := recoveryEndResult{LSN: at.LSN, Timeline: at.Timeline, Cut: at.LSN}
 	archive, err := walcore.OpenArchive(s.site.Self.Archive)
 	if errors.Is(err, walcore.ErrNoArchive) {

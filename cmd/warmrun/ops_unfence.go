@@ -64,7 +64,7 @@ func findLeftFence(ctx context.Context, s *session, node cluster.NodeName, accep
 			left.Cuts = append(left.Cuts, cuts...)
 		case errors.As(err, &promoted):
 			return leftFence{}, hint.Wrap(fmt.Errorf("the fence stays: %w", err),
-				"it is right: %s must become a standby of the new primary: warmrun switchback --erase --rebuild-only there", node)
+				"it is right: %s must become a standby of the new primary: warmrun rejoin there", node)
 		case n.Name != node && acceptSplit:
 			say(ctx, s, "RISK: %s cannot be asked whether it was promoted (%v). If it was, two histories go on from now.", n.Name, err)
 		default:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,6 +49,9 @@ type runInfo struct {
 	View    *runView       `json:"view,omitempty"`
 	Scripts []scriptInfo   `json:"scripts,omitempty"`
 	Events  []engine.Event `json:"events,omitempty"`
+	// Certificate is what a switchover can show for itself, for people; beside it
+	// is one in JSON.
+	Certificate string `json:"certificate,omitempty"`
 	// Next are the commands that end it.
 	Next string `json:"next,omitempty"`
 }
@@ -96,6 +100,9 @@ func (r runRecord) describe(site *cluster.Site) (runInfo, error) {
 	info := runInfo{
 		ID: r.Head.ID, Runbook: r.Head.Runbook, Args: r.Head.Args, State: string(state.State), Step: state.Step, Past: state.Past, Error: state.Error,
 		Left: state.Left, Began: r.Head.Began, User: driver.User, Node: driver.Node, PID: driver.PID, Taken: r.Taken,
+	}
+	if path := filepath.Join(runDir(site, r.Head.ID), certificateName+".txt"); isFile(path) {
+		info.Certificate = path
 	}
 	held, err := journal.Held(journalPath(site, r.Head.ID))
 	if err != nil {
@@ -231,6 +238,9 @@ func printRun(out io.Writer, info runInfo) error {
 			fmt.Fprintf(&b, "  %s  %s\n", e.At.Format("15:04:05.000"), line)
 		}
 	}
+	if info.Certificate != "" {
+		fmt.Fprintf(&b, "certificate: %s\n", info.Certificate)
+	}
 	if len(info.Left) > 0 {
 		fmt.Fprintf(&b, "not undone: %s\n", strings.Join(info.Left, ", "))
 	}
@@ -242,6 +252,11 @@ func printRun(out io.Writer, info runInfo) error {
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 func clock(at time.Time) string { return at.Format("2006-01-02 15:04:05 MST") }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,14 +21,10 @@ import (
 	"github.com/warmrun/warmrun/builtins/psql"
 	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/builtins/standby"
-	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
+	"github.com/warmrun/warmrun/walcore/ship"
 )
-
-// callProtocol is the version of what `warmrun call` speaks; nodes with
-// different versions refuse each other instead of misunderstanding.
-const callProtocol = 1
 
 // session is what one command works with: the site, the streams, and the
 // connections to other nodes, opened when first needed and kept.
@@ -68,6 +62,8 @@ type session struct {
 	mu       sync.Mutex
 	links    map[cluster.NodeName]*link
 	shipping map[cluster.NodeName]*link // for WAL, with keys of its own
+	// ready are connections to archives that were opened before they are needed.
+	ready map[cluster.NodeName]*ship.Client
 }
 
 // link is the connection to one node. It has a lock of its own, so that a node
@@ -75,13 +71,16 @@ type session struct {
 type link struct {
 	mu     sync.Mutex
 	client *remote.Client // nil: not connected
+	// calls are processes there that wait for a request; the session's lock
+	// guards them.
+	calls []*heldCall
 	// refused: the node does not let the key in that WAL is shipped with.
 	refused bool
 }
 
 func newSession(site *cluster.Site, out, errOut io.Writer) *session {
 	return &session{site: site, out: out, err: errOut, connectTimeout: 15 * time.Second,
-		links: map[cluster.NodeName]*link{}, shipping: map[cluster.NodeName]*link{}}
+		links: map[cluster.NodeName]*link{}, shipping: map[cluster.NodeName]*link{}, ready: map[cluster.NodeName]*ship.Client{}}
 }
 
 // drive makes this process the one that drives a run from now on.
@@ -92,12 +91,13 @@ func (s *session) joins(run, driver string) { s.run, s.driver, s.part = run, dri
 
 // Close ends every connection.
 func (s *session) Close() error {
+	ready := s.closeReady()
 	s.mu.Lock()
 	links := slices.Collect(maps.Values(s.links))
 	links = slices.AppendSeq(links, maps.Values(s.shipping))
 	s.links, s.shipping = map[cluster.NodeName]*link{}, map[cluster.NodeName]*link{}
 	s.mu.Unlock()
-	var errs []error
+	errs := []error{ready}
 	for _, l := range links {
 		errs = append(errs, l.close())
 	}
@@ -141,6 +141,7 @@ func (s *session) client(ctx context.Context, name cluster.NodeName) (*remote.Cl
 
 // forget closes the connection to a node, so that the next use opens a new one.
 func (s *session) forget(name cluster.NodeName) {
+	s.dropCalls(name)
 	_ = s.link(name).close() // it is broken already
 }
 
@@ -193,93 +194,6 @@ func (s *session) archiveCommand() string {
 	return remote.Quote(append(words, "archive")...) + " %p %f"
 }
 
-// callRequest and callReply are what goes over the wire to `warmrun call`.
-type callRequest struct {
-	Protocol int             `json:"protocol"`
-	Version  string          `json:"version"`
-	Run      string          `json:"run,omitempty"`
-	Driver   string          `json:"driver,omitempty"`
-	Args     json.RawMessage `json:"args"`
-}
-
-type callReply struct {
-	Result json.RawMessage `json:"result,omitempty"`
-	Error  string          `json:"error,omitempty"`
-	Hint   string          `json:"hint,omitempty"`
-	Code   int             `json:"code,omitempty"`
-	// NotBegun: it was refused before it had changed anything.
-	NotBegun bool `json:"not_begun,omitempty"`
-}
-
-// call runs one operation on another node and decodes its result.
-func (s *session) call(ctx context.Context, name cluster.NodeName, op string, args, result any) error {
-	node, err := s.site.Node(name)
-	if err != nil {
-		return err
-	}
-	client, err := s.client(ctx, name)
-	if err != nil {
-		return fmt.Errorf("reach %s: %w", name, err)
-	}
-	raw, err := json.Marshal(args)
-	if err != nil {
-		return err
-	}
-	request, err := json.Marshal(callRequest{Protocol: callProtocol, Version: version, Run: s.run, Driver: s.driver, Args: raw})
-	if err != nil {
-		return err
-	}
-	var out bytes.Buffer
-	live := &callOutput{rest: s.live(ctx), soFar: func(text string) { s.soFar(ctx, text) }}
-	runErr := client.Run(ctx, s.command(node, "call", op), remote.Streams{In: bytes.NewReader(request), Out: &out, Err: live})
-	if err := live.end(); err != nil {
-		return err
-	}
-	var reply callReply
-	if err := json.Unmarshal(out.Bytes(), &reply); err != nil {
-		if runErr != nil {
-			return s.explainCall(node, op, runErr)
-		}
-		return fmt.Errorf("%s on %s answered what cannot be understood: %w", op, name, err)
-	}
-	if reply.Error != "" {
-		err := error(&remoteError{message: reply.Error, code: reply.Code})
-		if reply.Hint != "" {
-			err = hint.Wrap(err, "%s", reply.Hint)
-		}
-		if reply.NotBegun {
-			err = engine.NotBegun(err)
-		}
-		return err
-	}
-	return json.Unmarshal(reply.Result, result)
-}
-
-// errNotInstalled marks the error of a node that answers without having the
-// program; it adds nothing to the text.
-var errNotInstalled = errors.New("")
-
-// explainCall says why a node gave no answer at all: mostly because the
-// program is not there yet.
-func (s *session) explainCall(node cluster.Node, op string, err error) error {
-	var exit *remote.ExitError
-	if !errors.As(err, &exit) {
-		s.forget(node.Name)
-		return fmt.Errorf("%s on %s: %w", op, node.Name, err)
-	}
-	if notInstalled(err) {
-		return hint.Wrap(fmt.Errorf("%s has no working %s%w", node.Name, node.Binary(), errNotInstalled), "run: warmrun distrib")
-	}
-	return fmt.Errorf("%s on %s: %w", op, node.Name, err)
-}
-
-// notInstalled reports whether a command failed because the program is not on
-// the node or cannot be executed there.
-func notInstalled(err error) bool {
-	var exit *remote.ExitError
-	return errors.As(err, &exit) && (exit.Status == 126 || exit.Status == 127)
-}
-
 // server is this node's PostgreSQL server.
 func (s *session) server() pgctl.Server {
 	n := s.site.Self
@@ -297,6 +211,7 @@ func (s *session) self() standby.Node {
 		LogFile:   s.site.Local("server.log"), Delay: time.Duration(n.Delay),
 		SQL: func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, n.Name) },
 	}
+	self.Upstream, self.Slot = s.site.Upstream, s.site.SlotOf(n.Name)
 	self.Vars = map[string]string{
 		"home": n.Home, "archive": n.Archive, "trigger": n.Trigger, "pgdata": n.PGData,
 		"warmrun": strings.Join([]string{remote.Quote(n.Binary()), "--home", remote.Quote(n.Home)}, " "),

@@ -58,6 +58,7 @@ end
 
 function basecopy.start(target)
   return step { "start", undo = false, when = function(c) return c.params.start end, run = function(c)
+    standby.slot(c.node, { standby = target(c) })
     pg_ctl.start(target(c))
     say("Standby server on %s started", target(c))
   end, repeatable = true }

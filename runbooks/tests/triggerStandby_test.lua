@@ -28,6 +28,9 @@ return test {
 
   case { "fast", params = { fast = true }, calls = { "rivals.check db1 {fast=true, nothing_left=true}", "standby.recovery_end db1 {fast=true}", "standby.trigger db1 {fast=true}" } },
 
+  case { "part of a switchover", params = { archiving = true, handover = true }, answers = { ["archive.active"] = true }, calls = { "rivals.check db1 {checked=true, nothing_left=true}", "standby.trigger db1" },
+    never = { "rivals.fence", "fence.raise", "archive.set_active" } },
+
   -- Nothing was changed.
   case { "no standby", answers = { ["standby.promotable"] = fails "db1 is a primary" }, fails = "db1 is a primary", never = { "rivals.fence" } },
   case { "it cannot be started", answers = { ["pg_ctl.status"] = { running = false }, ["pg_ctl.may_control"] = false }, fails = "its server runs, or can be started", never = { "rivals.fence" } },

@@ -96,6 +96,22 @@ function lsn(text) end
 ---@field accept_split? boolean
 ---@field undo? boolean
 
+---@class (exact) certified
+---@field path string
+---@field text string
+
+---@class (exact) certifyOptions
+---@field old? string
+---@field new? string
+---@field point? point
+---@field proof? proof
+---@field cut? cut
+---@field timeline? integer
+---@field fork? lsn
+---@field follows? lsn
+---@field old_hash? string
+---@field new_hash? string
+
 ---@class (exact) chain
 ---@field first string
 ---@field last string
@@ -122,6 +138,8 @@ function lsn(text) end
 ---@field nothing_left? boolean
 ---@field fast? boolean
 ---@field handover? boolean
+---@field stopped? string
+---@field checked? boolean
 
 ---@class (exact) completeBackupOptions
 ---@field id? string
@@ -308,6 +326,30 @@ function lsn(text) end
 ---@field path string
 ---@field detail? string
 
+---@class (exact) fitOptions
+---@field standby? string
+---@field max_lag? integer
+
+---@class (exact) fitness
+---@field node string
+---@field program string
+---@field major number
+---@field sql boolean
+---@field now string
+---@field shared table<string, integer>
+---@field shared_next table<string, integer>
+---@field archive_mode string
+---@field archive_command string
+---@field archive_library string
+---@field wal_level string
+---@field prepared integer
+---@field backups integer
+---@field logical_slots integer
+---@field lsn lsn
+---@field paused boolean
+---@field segment_size integer
+---@field free table<string, integer>
+
 ---@class (exact) flushed
 ---@field timeline integer
 ---@field checkpoint lsn
@@ -358,6 +400,19 @@ function lsn(text) end
 ---@field time string
 ---@field xid? integer
 ---@field name? string
+---@class (exact) keepWALOptions
+---@field timeline? integer
+---@field fork? lsn
+---@field end_lsn? lsn
+
+---@class (exact) keptWAL
+---@field path string
+---@field files integer
+
+---@class (exact) lastBytes
+---@field segment? string
+---@field end_lsn? lsn
+---@field archive? boolean
 
 ---@class (exact) leftFence
 ---@field timeline integer
@@ -374,6 +429,11 @@ function lsn(text) end
 ---@class (exact) logicalSlot
 ---@field name string
 ---@field failover boolean
+---@class (exact) lineage
+---@field lsn lsn
+---@field timeline integer
+---@field system_identifier string
+---@field history historyEntry[]
 
 ---@class (exact) lossOptions
 ---@field salvaged? salvaged
@@ -406,6 +466,12 @@ function lsn(text) end
 ---@field exclusive? boolean
 ---@field timeline? integer
 ---@field backup? string
+---@class (exact) moments
+---@field stop_asked? string
+---@field stopped? string
+---@field promotion_asked? string
+---@field opened? string
+---@field now string
 
 ---@class (exact) node
 ---@field name string
@@ -415,6 +481,7 @@ function lsn(text) end
 ---@field pgdata string
 ---@field config_file? string
 ---@field bin_dir? string
+---@field stream_host? string
 ---@field user? string
 ---@field database? string
 ---@field home string
@@ -567,6 +634,7 @@ function lsn(text) end
 ---@field lsn? lsn
 ---@field timeline? integer
 ---@field checkpoint? lsn
+---@field seen? opened
 ---@field timeout? duration
 
 ---@class (exact) pullOptions
@@ -663,6 +731,20 @@ function lsn(text) end
 ---@field summary summary
 ---@field tablespaces tablespace[]
 
+---@class (exact) return
+---@field way string
+---@field why string
+---@field running boolean
+---@field writes boolean
+---@field end_lsn lsn
+---@field timeline integer
+---@field fork lsn
+---@field diverged boolean
+---@field empty boolean
+
+---@class (exact) returnsOptions
+---@field primary? lineage
+
 ---@class (exact) runCopy
 ---@field lines? string
 ---@field held? boolean
@@ -721,6 +803,9 @@ function lsn(text) end
 ---@field bin_dir? string
 ---@field begun string
 ---@field stays boolean
+---@class (exact) segmentHash
+---@field sha256 string
+---@field path string
 
 ---@class (exact) setActiveOptions
 ---@field active? boolean
@@ -728,6 +813,10 @@ function lsn(text) end
 ---@class (exact) setActiveResult
 ---@field was boolean
 ---@field lsn lsn
+
+---@class (exact) slotOptions
+---@field standby? string
+---@field drop? boolean
 
 ---@class (exact) ssh
 ---@field user? string
@@ -787,6 +876,10 @@ function lsn(text) end
 ---@field received integer
 ---@field total_size integer
 ---@field elapsed number
+
+---@class (exact) superseding
+---@field node string
+---@field lineage lineage
 
 ---@class (exact) switchResult
 ---@field lsn lsn
@@ -1243,6 +1336,11 @@ function cluster.partner(node) end
 ---@return formerPair
 function cluster.primary_and_other() end
 
+---the primary whose history has left the node's behind (read)
+---@param node string
+---@return superseding
+function cluster.superseding(node) end
+
 ---copying directories between nodes, and base copies
 copy = {}
 
@@ -1501,6 +1599,12 @@ function runbooks.run(node, name, params) end
 ---the runs of runbooks that a node knows
 runs = {}
 
+---write the certificate of a switchover into the run's directory (change)
+---@param node string
+---@param options? certifyOptions
+---@return certified
+function runs.certify(node, options) end
+
 ---what a plan rests on at the node: its part, timeline, system identifier, and the site's own runbooks there (read)
 ---@param node string
 ---@return nodeFacts
@@ -1633,6 +1737,17 @@ function standby.configure(node, options) end
 ---@return descent
 function standby.descends(node, options) end
 
+---that a primary and its standby can change places: versions, settings, backups, prepared transactions, lag, room, clocks (read)
+---@param node string
+---@param options? fitOptions
+---@return boolean
+function standby.fit(node, options) end
+
+---what a change of places wants to know of the node beyond its control file (read)
+---@param node string
+---@return fitness
+function standby.fitness(node) end
+
 ---ship the cleanly stopped server's WAL through its shutdown checkpoint (change)
 ---@param node string
 ---@param options? toOption
@@ -1656,16 +1771,38 @@ function standby.follows_primary(node, options) end
 ---@return fork
 function standby.forked(node, options) end
 
+---the SHA-256 of a segment up to an LSN, in the node's pg_wal or archive (wait)
+---@param node string
+---@param options? lastBytes
+---@return segmentHash
+function standby.hash_end(node, options) end
+
 ---where the shutdown checkpoint of another server ends, if this archive has it (read)
 ---@param node string
 ---@param options? stopOptionsOf
 ---@return lsn
 function standby.holds_stop(node, options) end
 
+---copy WAL that only this node has to local/kept, with its marks (change)
+---@param node string
+---@param options? keepWALOptions
+---@return keptWAL
+function standby.keep_wal(node, options) end
+
 ---where the WAL of the stopped server ends (read)
 ---@param node string
 ---@return point
 function standby.last_point(node) end
+
+---the history that the running primary writes (read)
+---@param node string
+---@return lineage
+function standby.lineage(node) end
+
+---when the node's server was last stopped and promoted by this program, and its clock (wait)
+---@param node string
+---@return moments
+function standby.moments(node) end
 
 ---the timelines that left another one, by what the node has of them (read)
 ---@param node string
@@ -1714,6 +1851,11 @@ function standby.promote(node, options) end
 ---@return proof
 function standby.prove_replay(node, options) end
 
+---open the connection beforehand that flush ships over (wait)
+---@param node string
+---@param options? toOption
+function standby.ready_to_flush(node, options) end
+
 ---where a promotion of the node would open it (wait)
 ---@param node string
 ---@param options? recoveryEndOptions
@@ -1731,6 +1873,17 @@ function standby.replay_archive(node, options) end
 ---@return opened
 function standby.replayed(node) end
 
+---what it takes to make the node follow a primary: nothing, a start, pg_rewind or a copy (read)
+---@param node string
+---@param options? returnsOptions
+---@return return
+function standby.returns(node, options) end
+
+---pg_rewind the stopped server to a primary, with its own configuration and archive left as they are (change)
+---@param node string
+---@param options? primaryOption
+function standby.rewind(node, options) end
+
 ---ship what the dead server had flushed and not archived (change)
 ---@param node string
 ---@param options? toOption
@@ -1741,6 +1894,11 @@ function standby.salvage(node, options) end
 ---@param node string
 ---@return point
 function standby.shutdown_point(node) end
+
+---make or drop the replication slot of another node on this one's server, where the site has slots (change)
+---@param node string
+---@param options? slotOptions
+function standby.slot(node, options) end
 
 ---remove the signal file, ship WAL again and start as a primary; bring_back checks first (change)
 ---@param node string

@@ -61,6 +61,8 @@ type Options struct {
 	Machines bool
 	// SegmentSize is that of the WAL in megabytes; 0 means 16.
 	SegmentSize int
+	// Streaming has the standbys stream, too, with slots in the pair.
+	Streaming bool
 	// SSHD are lines for every node's sshd_config, before all others.
 	SSHD []string
 }
@@ -81,6 +83,7 @@ type Cluster struct {
 	key      string // the private key that opens every node
 	binary   string // the program, as it was built
 	segments int    // their size in megabytes
+	stream   bool
 	network  *network
 }
 
@@ -105,7 +108,7 @@ type Node struct {
 // that cannot be done.
 func New(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, layout: o.Layout, settings: o.Settings, tags: o.Tags, sshd: o.SSHD, segments: o.SegmentSize}
+	c := &Cluster{t: t, layout: o.Layout, settings: o.Settings, tags: o.Tags, sshd: o.SSHD, segments: o.SegmentSize, stream: o.Streaming}
 	c.account = testAccount(t)
 	c.pgBin, c.version = findServer(t, o.PGBin)
 	c.root = c.makeRoot()

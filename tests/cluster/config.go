@@ -93,9 +93,15 @@ func (c *Cluster) clusterTOML() string {
 	c.write(known, c.knownHosts())
 	var b strings.Builder
 	b.WriteString("[cluster]\nname = 'test'\n")
+	if c.stream {
+		fmt.Fprintf(&b, "[streaming]\nenabled = true\nslots = true\nuser = '%s'\n", c.account.name)
+	}
 	for _, n := range c.Nodes() {
 		fmt.Fprintf(&b, "\n[[node]]\nname = '%s'\nrole = '%s'\nhost = '%s'\nport = %d\npgdata = '%s'\nhome = '%s'\nbin_dir = '%s'\n",
 			n.Name, n.Role, n.Address, n.Port, n.PGData, n.Home, c.pgBin)
+		if c.stream {
+			fmt.Fprintf(&b, "stream_host = '%s'\n", n.SocketDir)
+		}
 		fmt.Fprintf(&b, "[node.ssh]\nuser = '%s'\nport = %d\nidentity_file = '%s'\nknown_hosts = '%s'\n",
 			c.account.name, n.sshd.Port, c.key, known)
 	}

@@ -12,8 +12,12 @@ return test {
     ["pg_ctl.status"] = { running = true },
     ["pg_ctl.may_control"] = true,
     ["standby.follows_primary"] = { ok = true },
-    ["standby.shutdown_point"] = { timeline = 1, checkpoint = lsn("0/C000028"), end_lsn = lsn("0/C0000A0") },
-    ["standby.prove_replay"] = { how = "its server says so" },
+    ["standby.shutdown_point"] = { timeline = 1, checkpoint = lsn("0/C000028"), end_lsn = lsn("0/C0000A0"), segment = "00000001000000000000000C" },
+    ["archive.set_active"] = { was = false },
+    ["standby.position"] = { timeline = 1, lsn = lsn("0/B000000") },
+    ["standby.hash_end"] = { sha256 = "abcd" },
+    ["runs.certify"] = { path = "/srv/certificate.txt" },
+    ["standby.prove_replay"] = { lsn = lsn("0/C0000A0"), how = "its server says so" },
     ["fence.raise"] = { timeline = 1, lsn = lsn("0/C0000A0") },
     ["standby.opened"] = { timeline = 2, lsn = lsn("0/C000110") },
     ["standby.forked"] = { parent = 1, lsn = lsn("0/C0000A0") },
@@ -43,7 +47,7 @@ return test {
   case { "the primary has another one", params = { address = "192.0.2.10/24" }, answers = { ["shell.read"] = "" }, fails = "db1 does not have 192.0.2.10/24 on eth0", never = { "runbooks.run" } },
   case { "no address is given", fails = "switchover needs --address", never = { "runbooks.run" } },
 
-  case { "it is put back", params = { address = "192.0.2.10/24" }, fails = "stands at 0/B0", undone = { "take the address away", "flush" },
+  case { "it is put back", params = { address = "192.0.2.10/24" }, fails = "stands at 0/B0", undone = { "take the address away", "flush", "ready" },
     answers = { ["standby.prove_replay"] = fails "stands at 0/B0", ["shell.read"] = each { "2: eth0 inet 192.0.2.10/24", "" } },
     expect = function(run)
       local last

@@ -1,0 +1,127 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/warmrun/warmrun/tests/cluster"
+	"github.com/warmrun/warmrun/walcore"
+)
+
+// TestRejoin: an old primary comes back, and one command makes it a standby, by no
+// more than it takes.
+func TestRejoin(t *testing.T) {
+	t.Parallel()
+	s := &state{T: t, Cluster: cluster.New(t, cluster.Options{Settings: []string{"wal_log_hints = on"}})}
+	s.prepare()
+	s.inTurn(
+		chapter{"nothing but a start", (*state).rejoinStarts},
+		chapter{"it follows already", (*state).rejoinFollows},
+		chapter{"it has gone on writing", (*state).rejoinRewinds},
+		chapter{"it was killed while it wrote", (*state).rejoinCrashed},
+		chapter{"a copy", (*state).rejoinCopies},
+		chapter{"nobody to follow", (*state).rejoinRefused},
+	)
+}
+
+// rejoinStarts: the primary is killed, and all that it had written is fetched
+// before the promotion.
+func (s *state) rejoinStarts() {
+	s.write(s.DB1)
+	s.DB1.KillServer()
+	before := identity(s.T, s.DB1)
+	s.says(s.DB2.Must("failover", "--yes"), "Nothing is lost")
+	s.write(s.DB2)
+	s.says(s.DB1.Must("rejoin", "--yes"), "it needs neither a rewind nor a copy", "db1 follows db2 on timeline 2")
+	if !os.SameFile(before, identity(s.T, s.DB1)) {
+		s.Error("the data directory was made anew")
+	}
+	s.asBefore(s.DB2, s.DB1)
+}
+
+func (s *state) rejoinFollows() {
+	s.says(s.DB1.Must("rejoin", "--yes"), "db1 is in recovery")
+	s.asBefore(s.DB2, s.DB1)
+}
+
+// rejoinRewinds: the host of the primary was gone, the other node was promoted, and
+// the old primary comes back and goes on. What it writes is acknowledged nowhere.
+func (s *state) rejoinRewinds() {
+	segment := s.returnsWriting()
+	s.DB2.SQL("SELECT pg_switch_wal()")
+	cluster.Eventually(s, time.Minute, "the server log of db2 says why nothing is archived", func() (bool, error) {
+		return strings.Contains(s.DB2.LogTail(60), "fenced"), nil
+	})
+	s.says(s.DB1.Must("status"), "warmrun rejoin on it")
+	s.says(s.DB2.Run("rejoin", "--plan"), "pg_rewind")
+	s.refused(s.DB2, 1, "asks a question", "rejoin") // there is no terminal
+	said := s.DB2.Must("rejoin", "--yes")
+	s.says(said, "db2 accepts writes beside db1: it is stopped first", "has WAL of its own", "pg_rewind takes that back", "that only db2 has are kept in ")
+	s.checkKept(s.DB2, said.Stdout, segment)
+	s.asBefore(s.DB1, s.DB2)
+	if got := s.DB2.SQL("SHOW port"); got != fmt.Sprint(s.DB2.Port) {
+		s.Errorf("db2 has port %s, want its own, %d", got, s.DB2.Port)
+	}
+}
+
+// returnsWriting has db2, the primary, vanish and come back writable beside db1. It
+// returns the segment that db2 writes to then.
+func (s *state) returnsWriting() walcore.SegmentName {
+	s.Helper()
+	s.write(s.DB2)
+	s.follows(s.DB1, s.DB2)
+	s.DB2.Cut()
+	s.says(s.DB1.Must("failover", "--accept-split", "--yes"), "RISK: db2 cannot be reached")
+	s.write(s.DB1)
+	s.DB2.Uncut()
+	s.DB2.StartServer()
+	s.DB2.SQL("CREATE TABLE split AS SELECT generate_series(1, 1000)")
+	return walcore.SegmentName(s.DB2.SQL("SELECT pg_walfile_name(pg_current_wal_lsn())"))
+}
+
+// checkKept: the segment is where rejoin said, with its mark, byte for byte what
+// the server wrote.
+func (s *state) checkKept(n *cluster.Node, said string, segment walcore.SegmentName) {
+	s.Helper()
+	_, path, _ := strings.Cut(said, "are kept in ")
+	path, _, _ = strings.Cut(path, "\n")
+	if info, err := os.Stat(n.Path(filepath.Join(path, string(segment)))); err != nil || info.Size() != 16<<20 {
+		s.Errorf("%s is not kept in %s: %v", segment, path, err)
+	}
+	marks, err := filepath.Glob(n.Path(filepath.Join(path, "archive_status", "*.ready")))
+	if err != nil || len(marks) == 0 {
+		s.Errorf("no .ready marks are kept in %s: %v", path, err)
+	}
+}
+
+// rejoinCrashed: as before, the other way around, and the old primary's server is
+// killed.
+func (s *state) rejoinCrashed() {
+	s.DB1, s.DB2 = s.DB2, s.DB1
+	defer func() { s.DB1, s.DB2 = s.DB2, s.DB1 }()
+	s.write(s.DB2)
+	s.follows(s.DB1, s.DB2)
+	s.DB2.Cut()
+	s.DB1.Must("failover", "--accept-split", "--yes")
+	s.write(s.DB1)
+	s.DB2.Uncut()
+	s.DB2.StartServer()
+	s.DB2.SQL("CREATE TABLE split AS SELECT generate_series(1, 1000)")
+	s.DB2.KillServer()
+	s.says(s.DB2.Must("rejoin", "--yes"), "pg_rewind takes that back")
+	s.asBefore(s.DB1, s.DB2)
+}
+
+func (s *state) rejoinCopies() {
+	s.says(s.DB1.Must("rejoin", "--copy", "--yes"), "Starting online backup")
+	s.asBefore(s.DB2, s.DB1)
+}
+
+func (s *state) rejoinRefused() {
+	s.refused(s.DB2, 1, "no other node that answers is a primary which db2 could follow", "rejoin")
+	s.asBefore(s.DB2, s.DB1)
+}

@@ -1,0 +1,103 @@
+package tests
+
+import (
+	"testing"
+
+	"github.com/warmrun/warmrun/tests/cluster"
+)
+
+// TestRestarts: servers and the whole site are stopped and started in the right
+// order, and what does not fit the state of a node is refused with the reason.
+func TestRestarts(t *testing.T) {
+	t.Parallel()
+	newState(t).inTurn(
+		chapter{"all servers run", (*state).forbiddenUp},
+		chapter{"the standby", (*state).standbyRestarted},
+		chapter{"the primary", (*state).primaryRestarted},
+		chapter{"the site", (*state).siteRestarted},
+	)
+}
+
+// forbidden is a command that a node's state does not allow.
+type forbidden struct {
+	node    *cluster.Node
+	command []string
+	reason  string
+}
+
+func (s *state) forbid(all ...forbidden) {
+	s.Helper()
+	for _, f := range all {
+		s.refused(f.node, 1, f.reason, f.command...)
+	}
+}
+
+// forbiddenUp is the state table with the primary up and archiving, the standby and
+// the DR node up and in recovery: every transition that is none from there.
+func (s *state) forbiddenUp() {
+	s.forbid(
+		forbidden{s.DB1, []string{"stopStandby"}, "db1 is a primary"},
+		forbidden{s.DB1, []string{"startStandby"}, "db1 is a primary"},
+		forbidden{s.DB1, []string{"configStandby"}, "a primary server is running on db1"},
+		forbidden{s.DB1, []string{"triggerStandby"}, "triggerStandby runs on the standby, and db1 is a primary"},
+		forbidden{s.DB1, []string{"failover", "--yes"}, "failover runs on the standby, and db1 is a primary"},
+		forbidden{s.DB1, []string{"rejoin"}, "no other node that answers is a primary"},
+		forbidden{s.DB1, []string{"copyToStandby"}, "a standby server is running on db2"},
+		forbidden{s.DB1, []string{"copyToDR"}, "a standby server is running on dr"},
+		forbidden{s.DB2, []string{"restartPrimary"}, "restartPrimary runs on the primary, and db2 is a standby"},
+		forbidden{s.DB2, []string{"flushPrimary"}, "flushPrimary runs on the primary, and db2 is a standby"},
+		forbidden{s.DB2, []string{"configStandby"}, "a standby server is running on db2"},
+		forbidden{s.DB2, []string{"triggerStandby"}, "db1 is running and accepts writes"},
+		forbidden{s.DB2, []string{"triggerStandby", "--handover"}, "a handover is part of a switchover"},
+		forbidden{s.DB2, []string{"failover", "--yes"}, "db1 is running and accepts writes"},
+		forbidden{s.DB2, []string{"startPrimary"}, "db2 was not stopped as a primary"},
+		forbidden{s.DB2, []string{"copyToStandby"}, "copyToStandby runs on the primary, and db2 is a standby"},
+		forbidden{s.DR, []string{"triggerStandby"}, "db1 is running and accepts writes"},
+		forbidden{s.DR, []string{"failover", "--yes"}, "db1 is running and accepts writes"},
+		forbidden{s.DR, []string{"restartPrimary"}, "restartPrimary runs on the primary, and dr is a standby"},
+	)
+	s.asBefore(s.DB1, s.DB2)
+}
+
+func (s *state) standbyRestarted() {
+	s.says(s.DB2.Must("stopStandby"), "its archive still takes what is shipped")
+	s.forbid(
+		forbidden{s.DB2, []string{"stopStandby"}, "db2 is a stopped standby"},
+		forbidden{s.DB1, []string{"switchover", "--drain", "0s"}, "the standby db2 is not running"},
+		forbidden{s.DB1, []string{"stopSite"}, "the standby db2 is not running"},
+	)
+	s.write(s.DB1)
+	s.says(s.DB2.Must("startStandby"), "db2 follows db1 on timeline 1")
+	s.asBefore(s.DB1, s.DB2)
+	s.DR.Must("stopStandby")
+	s.write(s.DB1)
+	s.DR.StartServer()
+}
+
+func (s *state) primaryRestarted() {
+	s.write(s.DB1)
+	s.DB1.SQL("ALTER SYSTEM SET wal_buffers = '2MB'")
+	s.says(s.DB1.Must("restartPrimary", "--drain", "0s"), "db1 accepts writes on timeline 1")
+	if got := s.DB1.SQL("SHOW wal_buffers"); got != "2MB" {
+		s.Errorf("wal_buffers is %s, want 2MB", got)
+	}
+	s.asBefore(s.DB1, s.DB2)
+}
+
+func (s *state) siteRestarted() {
+	s.write(s.DB1)
+	s.says(s.DB2.Must("stopSite", "--drain", "0s"), "db2 has replayed everything up to")
+	for _, n := range s.Nodes() {
+		if status, err := n.Server().StatusNow(); err != nil || status.Running {
+			s.Errorf("%s runs: %v, %v", n.Name, status.Running, err)
+		}
+	}
+	s.forbid(
+		forbidden{s.DB1, []string{"switchover", "--drain", "0s"}, "no node of the pair is a running primary"},
+		forbidden{s.DB1, []string{"startStandby"}, "db1 is a stopped primary"},
+		forbidden{s.DB2, []string{"startStandby"}, "no other node that answers is a primary"},
+		forbidden{s.DB2, []string{"rejoin"}, "no other node that answers is a primary"},
+	)
+	s.says(s.DR.Must("startSite"), "Standby server on db2 started", "Standby server on dr started", "db1 accepts writes on timeline 1", "db2 follows db1")
+	s.asBefore(s.DB1, s.DB2)
+}
