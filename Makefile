@@ -8,9 +8,9 @@ GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w -X m
 # itself needs.
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-BENCH_PARTS := archive delivered restore wake commit memory cleanup base delta delay files resume runbook
+BENCH_PARTS := archive delivered restore wake commit memory cleanup base delta delay files resume runbook switchover
 
-.PHONY: help build demo test unit kills copy-kills matrix types lint bench $(BENCH_PARTS:%=bench-%) install-demo install-test install-bench clean
+.PHONY: help build demo test unit kills switchovers copy-kills matrix types lint bench $(BENCH_PARTS:%=bench-%) install-demo install-test install-bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,15 +30,18 @@ unit: ## the tests that come back within a minute or two, without the whole clus
 kills: ## a thousand processes that die while WAL is shipped, and no row lost
 	KILLS=1000 go test -count=1 -timeout 80m -v -run TestProcessesKilled ./tests
 
+switchovers: install-test ## a hundred switchovers and a hundred failovers under load, and twenty hosts lost
+	SWITCHOVERS=100 FAILOVERS=100 HOSTS_LOST=20 go test -count=1 -timeout 170m -v -run 'TestSwitchovers$$|TestFailoversUnderLoad$$|TestHostsLost$$' ./tests
+
 matrix: install-test ## base copies, restoring, points in time and pg_control on PostgreSQL 10 to 18, which are fetched
 	go test -tags matrix -count=1 -timeout 60m -run Matrix ./walcore ./builtins/basebackup ./tests
 
-bench: install-bench ## WAL shipping, restoring and copying beside rsync, pgbackrest, pg_basebackup and cp; BENCH=-quick for few rounds; one part: bench-archive, bench-delivered, bench-restore, bench-wake, bench-commit, bench-memory, bench-cleanup, bench-base, bench-delta, bench-delay, bench-files, bench-resume, bench-runbook
+bench: install-bench ## WAL shipping, restoring and copying beside rsync, pgbackrest, pg_basebackup and cp; BENCH=-quick for few rounds; one part: bench-archive, bench-delivered, bench-restore, bench-wake, bench-commit, bench-memory, bench-cleanup, bench-base, bench-delta, bench-delay, bench-files, bench-resume, bench-runbook, bench-switchover
 	go run ./tests/bench $(BENCH)
 
 # One part alone: make bench-archive, bench-delivered, bench-restore, bench-wake,
 # bench-commit, bench-memory, bench-cleanup, and for copies bench-base,
-# bench-delta, bench-delay (as root), bench-files, bench-resume; bench-runbook.
+# bench-delta, bench-delay (as root), bench-files, bench-resume; bench-runbook; bench-switchover.
 $(BENCH_PARTS:%=bench-%): bench-%: install-bench
 	go run ./tests/bench -part $* $(BENCH)
 

@@ -71,6 +71,19 @@ look_bench() {
 	for program in zstd lz4; do
 		system_program $program || need $program $program "unpacks archived segments, to compare them with their source ($program)"
 	done
+	look_repmgr
+}
+
+# repmgr is packaged for each version of the server; where there is no package the
+# bench leaves it out, and says so.
+look_repmgr() {
+	if server_program repmgr || [ "$(family)" != debian ]; then return 0; fi
+	for dir in /usr/lib/postgresql/*/bin; do
+		version=$(basename "$(dirname "$dir")")
+	done
+	if [ -n "$(apt-cache policy "postgresql-$version-repmgr" 2>/dev/null)" ]; then
+		need "postgresql-$version-repmgr" "" "to compare with: switchovers of a streaming pair"
+	fi
 }
 
 look_test() {

@@ -1,7 +1,8 @@
 // Command bench measures shipping and restoring WAL, and copying, side by side
 // with what else does that: rsync over ssh as 2warm runs it, rsync with the best
 // settings that it has, pgbackrest, pg_basebackup, cp, and pg_standby where an
-// older PostgreSQL has it. Also what a step of a runbook costs.
+// older PostgreSQL has it. Also what a step of a runbook costs, and how
+// long clients cannot write while primary and standby change places, beside repmgr.
 //
 //	go run ./tests/bench [-part archive,restore] [-quick] [-json FILE]
 //
@@ -57,6 +58,7 @@ func parts() []part {
 		{"wake", "from durable in the archive to restored", wakePart},
 		{"commit", "from commit to visible on the hot standby", commitPart},
 		{"memory", "peak memory of agent, shipper, restore and copies", memoryPart},
+		{"switchover", "the gap that writing clients see, and failover: repmgr", switchoverPart},
 		{"runbook", "a step with its journal, and loading runbooks", runbookPart},
 		{"cleanup", "restore with %r in an archive of 200,000 segments", cleanupPart},
 		{"base", "a first base copy: rsync, pgbackrest, pg_basebackup", basePart},
