@@ -81,8 +81,11 @@ return runbook {
       standby.replay_archive(c.node, { timeout = c.params.replay_timeout })
     end },
 
+    -- Nobody else may have come up while WAL was fetched and replayed. What
+    -- triggerStandby would do besides is done.
     step { "promote", timeout = "24h", run = function(c)
-      runbooks.run(c.node, "triggerStandby", { archiving = true, fast = c.params.fast, accept_split = c.params.accept_split })
+      rivals.check(c.node, { accept_split = c.params.accept_split, fast = c.params.fast })
+      runbooks.run(c.node, "triggerStandby", { archiving = true, fast = c.params.fast, handover = true })
     end },
 
     step { "advice", run = function(c)

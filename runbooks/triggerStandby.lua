@@ -20,7 +20,7 @@ return runbook {
     accept_split = param.boolean { default = false, help = "promote although another node cannot be reached and may still accept writes" },
     accept_loss = param.boolean { default = false, help = "promote although a dead primary that answers has transactions which this node lacks" },
     archiving = param.boolean { default = false, help = "ship the new primary's WAL, so that the others can follow it (switchover and failover do)" },
-    handover = param.boolean { default = false, help = "part of a switchover, which has stopped the primary, made the checks and raised the fence (switchover says so)" },
+    handover = param.boolean { default = false, help = "part of a switchover or failover, which has made the checks and raised the fence (they say so)" },
     timeout = param.duration { default = "1h", help = "how long replaying what is left may take" },
   },
 

@@ -28,6 +28,24 @@ func TestRejoin(t *testing.T) {
 	)
 }
 
+// TestRejoin2warm: the archive lies in the data directory, and pg_rewind would make
+// it the other node's.
+func TestRejoin2warm(t *testing.T) {
+	t.Parallel()
+	s := &state{T: t, Cluster: cluster.New(t, cluster.Options{Layout: cluster.TwoWarm, Settings: []string{"wal_log_hints = on"}})}
+	s.prepare()
+	s.inTurn(
+		chapter{"nothing but a start", (*state).rejoinStarts},
+		chapter{"it has gone on writing", func(s *state) {
+			before := s.listed(s.DB2)
+			s.rejoinRewinds()
+			if after := s.listed(s.DB2); !strings.HasPrefix(after, strings.Fields(before)[0]) || s.DB2.Exists(s.DB2.PGData+".archive-aside") {
+				s.Errorf("the archive of db2 held %s and holds %s", before, after)
+			}
+		}},
+	)
+}
+
 // rejoinStarts: the primary is killed, and all that it had written is fetched
 // before the promotion.
 func (s *state) rejoinStarts() {

@@ -48,7 +48,7 @@ func (s *state) forbiddenUp() {
 		forbidden{s.DB2, []string{"flushPrimary"}, "flushPrimary runs on the primary, and db2 is a standby"},
 		forbidden{s.DB2, []string{"configStandby"}, "a standby server is running on db2"},
 		forbidden{s.DB2, []string{"triggerStandby"}, "db1 is running and accepts writes"},
-		forbidden{s.DB2, []string{"triggerStandby", "--handover"}, "a handover is part of a switchover"},
+		forbidden{s.DB2, []string{"triggerStandby", "--handover"}, "a handover is part of a switchover or failover"},
 		forbidden{s.DB2, []string{"failover", "--yes"}, "db1 is running and accepts writes"},
 		forbidden{s.DB2, []string{"startPrimary"}, "db2 was not stopped as a primary"},
 		forbidden{s.DB2, []string{"copyToStandby"}, "copyToStandby runs on the primary, and db2 is a standby"},

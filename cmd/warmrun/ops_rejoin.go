@@ -163,7 +163,7 @@ func rewind(ctx context.Context, s *session, o primaryOption) (report none, err 
 // fetchForRewind puts a segment back into pg_wal that the server has removed: from
 // this node's archive, or from that of the primary, to which it was shipped.
 func fetchForRewind(ctx context.Context, s *session, primary cluster.NodeName, name walcore.SegmentName) error {
-	own, err := s.ownArchive()
+	own, err := s.archiveNow()
 	if err != nil {
 		return err
 	}
@@ -183,6 +183,19 @@ func fetchForRewind(ctx context.Context, s *session, primary cluster.NodeName, n
 		_, err := io.Copy(w, in)
 		return err
 	})
+}
+
+// archiveNow is this node's archive, also while it is set aside.
+func (s *session) archiveNow() (*walcore.Archive, error) {
+	path := asideOf(s.site.Self)
+	if path == "" {
+		return s.ownArchive()
+	}
+	archive, err := walcore.OpenArchive(path)
+	if err != nil {
+		return nil, err
+	}
+	return archive.Storing(s.site.Archiving.Compress), nil
 }
 
 // fetchFile gets one file from the archive on another node into the one here.

@@ -138,7 +138,7 @@ func checkedByCaller(ctx context.Context, s *session) error {
 	if r := recorderOf(ctx); engine.Planning(ctx) || s.part || r != nil && r.id != s.run {
 		return nil
 	}
-	return hint.Wrap(errors.New("a handover is part of a switchover, which stops the primary and makes the checks"), "run: warmrun switchover")
+	return hint.Wrap(errors.New("a handover is part of a switchover or failover, which makes the checks"), "run: warmrun switchover, or warmrun failover where the primary is dead")
 }
 
 // checkPromotedDR refuses a promotion beside a DR node that was promoted and

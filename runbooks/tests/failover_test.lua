@@ -15,7 +15,7 @@ return test {
 
   case { "the primary's host is alive", sweep = true,
     calls = { "rivals.fence db1", "rivals.salvage db1", "rivals.collect db1", "rivals.loss db1", "fence.raise db1 {by=failover, lsn=0/C0000A0, timeline=1}",
-      "standby.replay_archive db1", "runbooks.run db1 triggerStandby" },
+      "standby.replay_archive db1", "rivals.check db1", "runbooks.run db1 triggerStandby {archiving=true, fast=false, handover=true}" },
     says = { "nothing is lost", "warmrun rejoin on it", "db2 waits for its WAL" },
     expect = function(run) assert(run.asked[1] == "Promote db1?", "it did not ask") end },
 
@@ -33,6 +33,8 @@ return test {
   case { "the fence cannot be raised", answers = { ["fence.raise"] = fails "no archive took it" }, fails = "no archive", undone = { "fence" }, never = { "fence.lower", "runbooks.run" } },
   case { "the archive is not replayed", answers = { ["standby.replay_archive"] = fails "stuck at 0/B0" }, fails = "stuck", undone = { "fence" },
     calls = { "fence.lower db1 {by=failover, lsn=0/C0000A0, timeline=1}" }, never = { "runbooks.run" } },
+  case { "another node comes up while WAL is fetched", answers = { ["rivals.check"] = each { {}, fails "db2 accepts writes" } }, fails = "db2 accepts writes", undone = { "fence" }, passed = false,
+    never = { "runbooks.run" } },
   case { "refused by triggerStandby", answers = { ["runbooks.run"] = fails { "db2 came back", begun = false } }, fails = "db2 came back", undone = { "fence" }, passed = false },
   case { "lost in the promotion", answers = { ["runbooks.run"] = no_return(fails "not within 1h") }, fails = "not within 1h", passed = true, never = { "fence.lower" } },
 }
