@@ -80,6 +80,16 @@ func (s Server) Rewind(ctx context.Context, from RewindSource, fetch func(contex
 	if err := s.Rewindable(); err != nil {
 		return "", fmt.Errorf("rewind %s: %w", s.PGData, err)
 	}
+	status, err := s.StatusNow()
+	if err == nil && status.Running {
+		err = errors.New("its server runs")
+	}
+	if err == nil {
+		err = s.clearStalePID(status) // or the single-user backend would not start
+	}
+	if err != nil {
+		return "", fmt.Errorf("rewind %s: %w", s.PGData, err)
+	}
 	kept, err := s.topLevelConf()
 	if err != nil {
 		return "", err
