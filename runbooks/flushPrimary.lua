@@ -98,10 +98,11 @@ return runbook {
     },
 
     -- From here no service manager can bring this node back as a second
-    -- primary: it would start as a standby.
+    -- primary: it would start as a standby. One that had died by itself is not
+    -- fenced: it must recover first, as the primary that it was.
     step { "fence",
       run = function(c)
-        standby.configure(c.node, { fence = true })
+        standby.configure(c.node, { fence = true, clean = true })
         archive.set_active(c.node, { active = false })
       end,
       undo = function(c) archive.set_active(c.node, { active = true }) end,

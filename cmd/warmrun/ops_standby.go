@@ -21,6 +21,9 @@ type eraseOption struct {
 type configureOptions struct {
 	// Fence leaves the rest of the configuration alone.
 	Fence bool `json:"fence"`
+	// Clean refuses a primary that was not shut down cleanly: what it has not
+	// shipped is wanted of it, and nobody can ship that before it has recovered.
+	Clean bool `json:"clean"`
 }
 
 type triggerOptions struct {
@@ -61,10 +64,7 @@ func standbyOperations() []operation {
 			}),
 		onNode("standby", "configure", engine.Change, "make the stopped server able to start only as a standby",
 			func(ctx context.Context, s *session, o configureOptions) (none, error) {
-				if o.Fence {
-					return none{}, s.self().Fence(ctx)
-				}
-				return none{}, s.self().Configure(ctx)
+				return none{}, configureHere(ctx, s, o)
 			}),
 		onNode("standby", "promotable", engine.Read, "that the node is a standby",
 			func(ctx context.Context, s *session, _ none) (none, error) { return none{}, s.self().Promotable(ctx) }),
@@ -231,4 +231,16 @@ func replayArchive(ctx context.Context, s *session, o timeoutOption) (standby.Pr
 
 func lastPoint(ctx context.Context, s *session, _ none) (standby.Point, error) {
 	return s.self().LastPoint(ctx)
+}
+
+func configureHere(ctx context.Context, s *session, o configureOptions) error {
+	if o.Clean {
+		if _, err := s.self().ShutdownPoint(ctx); err != nil {
+			return engine.NotBegun(err)
+		}
+	}
+	if o.Fence {
+		return s.self().Fence(ctx)
+	}
+	return s.self().Configure(ctx)
 }

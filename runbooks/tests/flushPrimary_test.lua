@@ -19,7 +19,7 @@ return test {
 
   case { "the whole way", params = { drain = "2s" }, sweep = true,
     calls = { "copy.logs db1 {to=db2}", "psql.exec db1 CHECKPOINT", "archive.switch db1", "archive.drain db1", "rivals.none_promoted db1", "standby.fit db1 {max_lag=67108864, standby=db2}", "standby.ready_to_flush db1 {to=db2}", "pg_ctl.stop db1 {drain=2s, timeout=10m0s}",
-      "standby.configure db1 {fence=true}", "archive.set_active db1", "standby.flush db1 {to=db2}", "relay.try db2 {to=dr}" },
+      "standby.configure db1 {clean=true, fence=true}", "archive.set_active db1", "standby.flush db1 {to=db2}", "relay.try db2 {to=dr}" },
     says = { "through the shutdown checkpoint, up to 0/C0000A0", "warmrun triggerStandby --archiving on db2" },
     plan = { "the outage begins: clients cannot write from here", "clients cannot write from step stop on",
       "stop: 3 clients are connected and have 2s to finish; then a fast stop, of at most 10m", "stop the server on db1: no new connections, clients have 2s to finish" } },
@@ -44,6 +44,8 @@ return test {
   -- After it: the primary comes back.
   case { "the stop fails", answers = { ["pg_ctl.stop"] = fails "did not stop in 10m" }, fails = "did not stop", undone = { "stop" },
     calls = { "pg_ctl.stop", "standby.bring_back db1 {partner=db2, undo=true}" }, never = { "standby.configure" } },
+  case { "the server had died", answers = { ["standby.configure"] = fails { "was not shut down cleanly", begun = false } }, fails = "was not shut down cleanly", undone = { "stop" },
+    calls = { "pg_ctl.stop", "standby.bring_back db1 {partner=db2, undo=true}" }, never = { "archive.set_active", "standby.flush" } },
   case { "the stop was refused", answers = { ["pg_ctl.stop"] = fails { "no permission", begun = false } }, fails = "no permission", undone = {}, never = { "standby.bring_back" } },
   case { "the signal file cannot be written", answers = { ["standby.configure"] = fails "no space left" }, fails = "no space left", undone = { "fence", "stop" },
     calls = { "archive.set_active db1 {active=true}", "standby.bring_back db1" } },

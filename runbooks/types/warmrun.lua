@@ -154,6 +154,7 @@ function lsn(text) end
 
 ---@class (exact) configureOptions
 ---@field fence? boolean
+---@field clean? boolean
 
 ---@class (exact) controlFile
 ---@field system_identifier string
