@@ -57,18 +57,11 @@ func Demo(ctx context.Context, o DemoOptions) (err error) {
 		o.Out = io.Discard
 	}
 	d := &demo{screen: &screen{out: o.Out, terminal: o.Terminal, verbose: o.Verbose, unicode: o.Unicode, color: o.Color}}
-	// A terminal that is closed ends the demo like Ctrl-C, and output that
-	// nobody reads any more ("| head") does not end it at all: either way there
-	// are servers to stop.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+	ctx, stop := Outlive(ctx)
 	defer stop()
-	broken := make(chan os.Signal, 1)
-	signal.Notify(broken, syscall.SIGPIPE)
-	defer signal.Stop(broken)
 	if o.Dir == "" {
-		sweep(ctx)
 		// One of its own: somebody's lab may be up.
-		o.Dir = filepath.Join(os.TempDir(), demoPrefix+strconv.Itoa(os.Getpid()))
+		o.Dir = OwnDir(ctx, demoPrefix)
 	}
 	start := time.Now()
 	if err := d.up(ctx, o.Options); err != nil {
@@ -91,14 +84,30 @@ func Demo(ctx context.Context, o DemoOptions) (err error) {
 	return err
 }
 
+// Outlive is for a process that has servers to stop: a terminal that is closed
+// ends its ctx, as Ctrl-C does, and output that nobody reads any more ("| head")
+// does not end it at all. stop ends that.
+func Outlive(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGHUP)
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	return ctx, func() {
+		signal.Stop(broken)
+		cancel()
+	}
+}
+
 // demoPrefix begins the name of a demo's directory; its process id ends it.
 const demoPrefix = "warmrun-demo-"
 
-// sweep removes what a demo that was killed has left behind.
-func sweep(ctx context.Context) {
-	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), demoPrefix+"*"))
+// OwnDir is the directory for a lab that goes with this process: a prefix and its
+// process id. What processes that were killed have left under that prefix is
+// removed first.
+func OwnDir(ctx context.Context, prefix string) string {
+	own := filepath.Join(os.TempDir(), prefix+strconv.Itoa(os.Getpid()))
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
 	if err != nil {
-		return // the pattern is well formed
+		return own // the pattern is well formed
 	}
 	for _, dir := range dirs {
 		s, err := readState(dir)
@@ -110,6 +119,7 @@ func sweep(ctx context.Context) {
 			_ = remove(ctx, s)
 		}
 	}
+	return own
 }
 
 func (d *demo) up(ctx context.Context, o Options) error {

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// TestSweep: what a killed demo left goes, a demo that runs and directories
+// TestOwnDir: what a killed demo left goes, a demo that runs and directories
 // that are no lab's stay.
-func TestSweep(t *testing.T) {
+func TestOwnDir(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	dir := func(name string) string { return filepath.Join(os.TempDir(), demoPrefix+name) }
 	for _, name := range []string{"running", "dead", "else"} {
@@ -34,7 +34,7 @@ func TestSweep(t *testing.T) {
 	if err := os.WriteFile(stateFile(dir("dead")), []byte(strings.Replace(string(data), `"start": `, `"start": 1`, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sweep(t.Context())
+	OwnDir(t.Context(), demoPrefix)
 	for name, stays := range map[string]bool{"running": true, "dead": false, "else": true} {
 		_, err := os.Stat(dir(name))
 		if got := !errors.Is(err, fs.ErrNotExist); got != stays {

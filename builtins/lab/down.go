@@ -43,6 +43,14 @@ func (l *Lab) Cut(ctx context.Context, name string) error {
 	return l.Kill(ctx, name)
 }
 
+// DropConnections breaks all ssh connections to all nodes, as a network does that
+// goes away for a moment: new ones are accepted at once.
+func (l *Lab) DropConnections() {
+	for _, server := range l.servers {
+		server.Drop()
+	}
+}
+
 // Kill ends a node's server as a crash does: SIGKILL to the postmaster, whose
 // children then go by themselves. It returns when none of them is left and the
 // server can be started again.

@@ -31,6 +31,7 @@ import (
 	"github.com/warmrun/warmrun/builtins/lab/orphans"
 	"github.com/warmrun/warmrun/builtins/lab/sshserver"
 	"github.com/warmrun/warmrun/builtins/pgctl"
+	"github.com/warmrun/warmrun/builtins/psql"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
@@ -215,11 +216,11 @@ func (l *Lab) startPrimary(ctx context.Context) error {
 	if err := installConfiguration(n); err != nil {
 		return err
 	}
-	return l.startServer(ctx, n)
+	return l.StartServer(ctx, n)
 }
 
-// startServer starts a node's server and waits until it is ready.
-func (l *Lab) startServer(ctx context.Context, n Node) error {
+// StartServer starts a node's server and waits until it is ready.
+func (l *Lab) StartServer(ctx context.Context, n Node) error {
 	l.say("%s: starting the server", n.Name)
 	startup := filepath.Join(n.Dir, "log", "startup.log")
 	err := l.program(ctx, n, "pg_ctl", "-D", n.PGData, "-l", startup, "-w", "-t", "60", "start")
@@ -251,6 +252,11 @@ func (l *Lab) Node(name string) (Node, error) {
 		}
 	}
 	return Node{}, hint.Wrap(fmt.Errorf("the lab has no node %q", name), "its nodes are db1, db2 and dr")
+}
+
+// Target is how the lab itself reaches a node's server: by its socket.
+func (l *Lab) Target(n Node) psql.Target {
+	return psql.Target{SocketDir: n.SocketDir, Port: n.Port, User: l.User, Database: "postgres", ApplicationName: "warmrun lab"}
 }
 
 // Command prepares `warmrun ARGS` on a node, as somebody types it who is

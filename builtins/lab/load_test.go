@@ -39,7 +39,7 @@ func TestLoadAcrossACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	atCrash := book.Snapshot().Acknowledged.Len()
-	if err := l.startServer(t.Context(), l.Nodes[0]); err != nil {
+	if err := l.StartServer(t.Context(), l.Nodes[0]); err != nil {
 		t.Fatal(err)
 	}
 	waitRows(t, book, atCrash+500)

@@ -11,14 +11,12 @@ import (
 	"github.com/warmrun/warmrun/builtins/psql"
 )
 
-// target is how the lab itself reaches a node's server: by its socket.
 func (d *demo) target(name string) psql.Target {
-	for _, n := range d.lab.Nodes {
-		if n.Name == name {
-			return psql.Target{SocketDir: n.SocketDir, Port: n.Port, User: d.lab.User, Database: "postgres", ApplicationName: "warmrun lab"}
-		}
+	n, err := d.lab.Node(name)
+	if err != nil {
+		return psql.Target{}
 	}
-	return psql.Target{}
+	return d.lab.Target(n)
 }
 
 func value(ctx context.Context, target psql.Target, sql string) (string, error) {

@@ -43,12 +43,15 @@ type Server struct {
 	listener net.Listener
 	stop     context.CancelFunc
 	done     sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool // that are open
 }
 
 // Start serves the listener until ctx ends or Close is called.
 func Start(ctx context.Context, listener net.Listener, config Config) *Server {
 	ctx, stop := context.WithCancel(ctx)
-	s := &Server{config: config, listener: listener, stop: stop}
+	s := &Server{config: config, listener: listener, stop: stop, conns: map[net.Conn]bool{}}
 	s.done.Go(func() {
 		<-ctx.Done()
 		// What it says of a listener that is closed already helps nobody.
@@ -68,6 +71,28 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 func (s *Server) Close() {
 	s.stop()
 	s.done.Wait()
+}
+
+// Drop breaks the connections that are open, like Close, and goes on serving. It
+// does not wait for what their commands come to.
+func (s *Server) Drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.conns {
+		_ = conn.Close() // the other side sees it, and nobody else asks
+	}
+}
+
+// track notes a connection as open until forget is called.
+func (s *Server) track(conn net.Conn) (forget func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[conn] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.conns, conn)
+	}
 }
 
 func (s *Server) accept(ctx context.Context) {
@@ -94,6 +119,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
 	defer cancel()
+	defer s.track(conn)()
 	sessions.Go(func() {
 		<-ctx.Done()
 		_ = conn.Close()

@@ -1,0 +1,78 @@
+package lab
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/warmrun/warmrun/builtins/lab/ledger"
+)
+
+// TestKeptAndRestored: what is changed after a lab was kept is as it was then.
+func TestKeptAndRestored(t *testing.T) {
+	l, err := Up(t.Context(), Options{Dir: newDir(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	db1 := l.Nodes[0]
+	target := l.Target(db1)
+	if err := ledger.CreateTable(t.Context(), target); err != nil {
+		t.Fatal(err)
+	}
+	link, file := filepath.Join(db1.Home, "link"), filepath.Join(db1.Home, "file")
+	if err := os.Symlink("one", link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := l.Keep(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if db1.Running() {
+		t.Error("the server runs while it is kept")
+	}
+	for range 2 {
+		if err := l.Restore(t.Context(), kept); err != nil {
+			t.Fatal(err)
+		}
+		if rows, err := ledger.Rows(t.Context(), target); err != nil || rows.Len() != 0 {
+			t.Errorf("there are %d rows, %v; want none", rows.Len(), err)
+		}
+		if got, err := os.Readlink(link); got != "one" {
+			t.Errorf("the link leads to %q, %v; want one", got, err)
+		}
+		if got, err := os.ReadFile(file); string(got) != "one" {
+			t.Errorf("the file holds %q, %v; want one", got, err)
+		}
+		if _, err := os.Lstat(filepath.Join(db1.Home, "more")); err == nil {
+			t.Error("what was made later is still there")
+		}
+		spoil(t, l, db1, link, file)
+	}
+}
+
+// spoil changes the node in every way that there is.
+func spoil(t *testing.T, l *Lab, n Node, link, file string) {
+	t.Helper()
+	if _, err := value(t.Context(), l.Target(n), "INSERT INTO "+ledger.Table+" (id, filler) VALUES (1, 'x') RETURNING id::text"); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		os.Remove(link), os.Mkdir(link, 0o700), os.WriteFile(filepath.Join(link, "x"), nil, 0o600),
+		os.WriteFile(file, []byte("two"), 0o600),
+		os.MkdirAll(filepath.Join(n.Home, "more", "and more"), 0o700),
+		l.Kill(t.Context(), n.Name),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
