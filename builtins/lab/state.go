@@ -43,10 +43,12 @@ type Process struct {
 
 func stateFile(dir string) string { return filepath.Join(dir, "lab.json") }
 
-// Holds reports whether a home is that of a node of a lab.
-func Holds(home string) bool {
-	_, err := os.Stat(stateFile(filepath.Dir(filepath.Dir(filepath.Clean(home)))))
-	return err == nil
+// Of is the directory of the lab that a home is part of, if it is one of a lab's
+// nodes.
+func Of(home string) (dir string, ok bool) {
+	dir = filepath.Dir(filepath.Dir(filepath.Clean(home)))
+	_, err := os.Stat(stateFile(dir))
+	return dir, err == nil
 }
 
 func (l *Lab) writeState(state string) error {

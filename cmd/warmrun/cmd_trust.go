@@ -51,7 +51,7 @@ func (c *trustCommand) Run(ctx context.Context, p *process, g *globals) error {
 		return err
 	}
 	defer s.Close()
-	if lab.Holds(s.site.Home) {
+	if _, ok := lab.Of(s.site.Home); ok {
 		return hint.Wrap(errors.New("the ssh servers of a lab take the lab's own key and read no authorized_keys: trust can do nothing here"), "try it on nodes with an sshd of their own")
 	}
 	nodes, err := c.nodes(s.site)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/warmrun/warmrun/builtins/lab"
+	"github.com/warmrun/warmrun/builtins/lab/boundary"
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/engine/journal"
 	"github.com/warmrun/warmrun/runbooks"
@@ -195,12 +197,24 @@ func (r *recorder) observe(e engine.Event) error {
 		return err
 	}
 	fault.At(fault.BeforeEvent(string(e.Kind), e.Step))
+	r.pass(e, true)
 	if err := r.write(runEntry{Event: line}); err != nil {
 		return err
 	}
 	fault.At(fault.AfterEvent(string(e.Kind), e.Step))
+	r.pass(e, false)
 	r.ended = e.Kind == engine.RunEnded
 	return nil
+}
+
+// pass lets a rehearsal hold the run, where the node is one of a lab.
+func (r *recorder) pass(e engine.Event, before bool) {
+	site := r.s.site
+	if dir, ok := lab.Of(site.Home); ok {
+		boundary.Pass(dir, boundary.Moment{
+			Node: string(site.Self.Name), Runbook: r.book.Name, Step: e.Step, Event: string(e.Kind), Outcome: string(e.Outcome), Before: before,
+		})
+	}
 }
 
 // endAt writes that the run has ended before it did anything.
