@@ -10,7 +10,7 @@ STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 BENCH_PARTS := archive delivered restore wake commit memory cleanup base delta delay files resume runbook switchover
 
-.PHONY: help build demo test unit kills switchovers copy-kills matrix types lint bench $(BENCH_PARTS:%=bench-%) install-demo install-test install-bench clean
+.PHONY: help build demo test unit kills switchovers copy-kills crash-matrix matrix types lint bench $(BENCH_PARTS:%=bench-%) install-demo install-test install-bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ kills: ## a thousand processes that die while WAL is shipped, and no row lost
 
 switchovers: install-test ## a hundred switchovers and a hundred failovers under load, and twenty hosts lost
 	SWITCHOVERS=100 FAILOVERS=100 HOSTS_LOST=20 go test -count=1 -timeout 170m -v -run 'TestSwitchovers$$|TestFailoversUnderLoad$$|TestHostsLost$$' ./tests
+
+crash-matrix: install-test ## every shipped runbook, killed at every boundary of its steps and gone on with
+	CRASH_MATRIX=all go test -count=1 -timeout 300m -v -run TestCrashMatrix ./tests
 
 matrix: install-test ## base copies, restoring, points in time and pg_control on PostgreSQL 10 to 18, which are fetched
 	go test -tags matrix -count=1 -timeout 60m -run Matrix ./walcore ./builtins/basebackup ./tests

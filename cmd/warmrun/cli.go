@@ -53,6 +53,7 @@ type grammar struct {
 	Verify     verifyCopyCommand `cmd:"" name:"verifyCopy" group:"Commands:" help:"Compare a base copy with its backup manifest, before its first start."`
 	Backups    backupsCommand    `cmd:"" group:"Commands:" help:"List, show, verify and remove the base copies that this node keeps."`
 	Env        envCommand        `cmd:"" group:"Commands:" help:"Print the environment and the settings in use."`
+	Rehearse   rehearseCommand   `cmd:"" group:"Commands:" help:"Run a runbook on a throw-away cluster while a client writes; with --crash kill things at every boundary of its steps."`
 	Lab        labCommand        `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
 	Shipper    shipperCommand    `cmd:"" group:"Commands:" help:"Show or end the process that keeps the connections which WAL is shipped over."`
 	Runbook    runbookCommands   `cmd:"" group:"Commands:" help:"Look at the runbooks, change the site's own, and find mistakes in them."`
@@ -83,7 +84,7 @@ func (p *process) dispatch(ctx context.Context) error {
 	g := globalsOf(p.args)
 	word := firstWord(p.args)
 	var books []*engine.Runbook
-	if !isNative(word) {
+	if !isNative(word) || word == rehearseWord {
 		if err := becomeOwner(p.surroundings(g)); err != nil {
 			return err
 		}
@@ -92,7 +93,7 @@ func (p *process) dispatch(ctx context.Context) error {
 			return err
 		}
 		defer s.Close()
-		if books, err = p.booksFor(ctx, s, word); err != nil {
+		if books, err = p.booksFor(ctx, s, rehearsedOr(word, p.args)); err != nil {
 			return err
 		}
 	}
@@ -127,6 +128,11 @@ func (p *process) newParser(ctx context.Context, fixed *grammar, books []*engine
 // parseAndRun runs the command.
 func (p *process) parseAndRun(ctx context.Context, books []*engine.Runbook) error {
 	var fixed grammar
+	if firstWord(p.args) == rehearseWord {
+		if err := fixed.Rehearse.add(books); err != nil {
+			return err
+		}
+	}
 	parser, flags, err := p.newParser(ctx, &fixed, books)
 	if err != nil {
 		return err

@@ -179,7 +179,7 @@ func (t *completer) positional(name string) []string {
 	switch {
 	case name == "node":
 		return t.nodes()
-	case t.node.Parent != nil && t.node.Parent.Name == "runbook" && name != "file" && name != "dir":
+	case name == "runbook" || t.node.Parent != nil && t.node.Parent.Name == "runbook" && name != "file" && name != "dir":
 		names, _ := runbookNames(t.s.site) // without them there is nothing to offer
 		return names
 	case name == "shell":

@@ -39,6 +39,11 @@ func flagsOf(book *engine.Runbook) reflect.Type {
 		{Name: "JSON", Type: reflect.TypeFor[bool](), Tag: `help:"Print JSON: an object a line for what happens, the last of them how it ended. With --plan: the plan."`},
 		{Name: "Words", Type: reflect.TypeFor[[]string](), Tag: reflect.StructTag(fmt.Sprintf(`arg:"" optional:"" name:"word" help:%q`, wordsHelp(book)))},
 	}
+	return reflect.StructOf(append(fields, paramFields(book)...))
+}
+
+// paramFields are the flags of its parameters: Param0 for the first one.
+func paramFields(book *engine.Runbook) (fields []reflect.StructField) {
 	for i, param := range book.Params {
 		kind := reflect.TypeFor[*string]()
 		tag := fmt.Sprintf(`name:%q help:%q placeholder:%q`, param.Flag(), paramHelp(param), placeholder(param))
@@ -51,7 +56,7 @@ func flagsOf(book *engine.Runbook) reflect.Type {
 		}
 		fields = append(fields, reflect.StructField{Name: fmt.Sprintf("Param%d", i), Type: kind, Tag: reflect.StructTag(tag)})
 	}
-	return reflect.StructOf(fields)
+	return fields
 }
 
 // wordsHelp says which bare words a runbook takes, as 2warm's scripts did.
