@@ -57,11 +57,15 @@ function basecopy.configure(target)
 end
 
 function basecopy.start(target)
-  return step { "start", undo = false, when = function(c) return c.params.start end, run = function(c)
-    standby.slot(c.node, { standby = target(c) })
-    pg_ctl.start(target(c))
-    say("Standby server on %s started", target(c))
-  end, repeatable = true }
+  return step { "start", when = function(c) return c.params.start end,
+    run = function(c)
+      standby.slot(c.node, { standby = target(c) })
+      pg_ctl.start(target(c))
+      say("Standby server on %s started", target(c))
+    end,
+    -- A copy that was called off gets no more WAL: its server would wait for ever.
+    undo = function(c) pg_ctl.stop(target(c)) end,
+    repeatable = true }
 end
 
 function basecopy.params()

@@ -21,6 +21,8 @@ return test {
 
   case { "on a standby", answers = { ["psql.in_recovery"] = true }, fails = "db1 is in recovery", never = { "archive.set_active" } },
 
+  case { "the server there does not come up", params = { start = true }, answers = { ["pg_ctl.start"] = fails "no space left" }, fails = "no space left",
+    undone = { "start", "archiving" }, calls = { "pg_ctl.stop db2", "archive.set_active db1" } },
   case { "the server there could not be started", params = { start = true }, answers = { ["pg_ctl.may_control"] = false },
     fails = "the server on the other side can be started", never = { "archive.set_active" } },
 
