@@ -62,6 +62,7 @@ function lsn(text) end
 ---@field at string
 ---@field label? string
 ---@field missing? string
+
 ---@class (exact) backupIDOption
 ---@field id? string
 
@@ -244,6 +245,7 @@ function lsn(text) end
 ---@field path string
 ---@field free integer
 ---@field size integer
+
 ---@class (exact) drill
 ---@field at string
 ---@field ok boolean
@@ -261,6 +263,11 @@ function lsn(text) end
 
 ---@class (exact) eraseOption
 ---@field erase? boolean
+
+---@class (exact) examined
+---@field failures string[]
+---@field queries integer
+---@field amcheck string
 
 ---@class (exact) facts
 ---@field began string
@@ -306,10 +313,6 @@ function lsn(text) end
 ---@field log? string
 ---@field links? link[]
 ---@field unfinished_runs? string[]
----@class (exact) examined
----@field failures string[]
----@field queries integer
----@field amcheck string
 
 ---@class (exact) fence
 ---@field epoch integer
@@ -390,9 +393,18 @@ function lsn(text) end
 ---@field ["end"] lsn
 ---@field reason string
 
+---@class (exact) keepWALOptions
+---@field timeline? integer
+---@field fork? lsn
+---@field end_lsn? lsn
+
 ---@class (exact) kept
 ---@field good integer
 ---@field newest? string
+
+---@class (exact) keptWAL
+---@field path string
+---@field files integer
 
 ---@class (exact) landmark
 ---@field kind string
@@ -401,14 +413,6 @@ function lsn(text) end
 ---@field time string
 ---@field xid? integer
 ---@field name? string
----@class (exact) keepWALOptions
----@field timeline? integer
----@field fork? lsn
----@field end_lsn? lsn
-
----@class (exact) keptWAL
----@field path string
----@field files integer
 
 ---@class (exact) lastBytes
 ---@field segment? string
@@ -418,6 +422,12 @@ function lsn(text) end
 ---@class (exact) leftFence
 ---@field timeline integer
 ---@field cuts nodeCut[]
+
+---@class (exact) lineage
+---@field lsn lsn
+---@field timeline integer
+---@field system_identifier string
+---@field history historyEntry[]
 
 ---@class (exact) link
 ---@field to string
@@ -430,11 +440,6 @@ function lsn(text) end
 ---@class (exact) logicalSlot
 ---@field name string
 ---@field failover boolean
----@class (exact) lineage
----@field lsn lsn
----@field timeline integer
----@field system_identifier string
----@field history historyEntry[]
 
 ---@class (exact) lossOptions
 ---@field salvaged? salvaged
@@ -467,6 +472,7 @@ function lsn(text) end
 ---@field exclusive? boolean
 ---@field timeline? integer
 ---@field backup? string
+
 ---@class (exact) moments
 ---@field stop_asked? string
 ---@field stopped? string
@@ -561,7 +567,6 @@ function lsn(text) end
 ---@field advice? string
 ---@field facts? facts
 ---@field delay? string
----@field replay_paused? boolean
 ---@field base_copies? kept
 ---@field drill? drill
 ---@field lag_bytes? integer
@@ -791,6 +796,10 @@ function lsn(text) end
 ---@field text string
 ---@field seconds number
 
+---@class (exact) segmentHash
+---@field sha256 string
+---@field path string
+
 ---@class (exact) server
 ---@field id string
 ---@field dir string
@@ -804,9 +813,6 @@ function lsn(text) end
 ---@field bin_dir? string
 ---@field begun string
 ---@field stays boolean
----@class (exact) segmentHash
----@field sha256 string
----@field path string
 
 ---@class (exact) setActiveOptions
 ---@field active? boolean
@@ -831,6 +837,7 @@ function lsn(text) end
 ---@field segment_size integer
 ---@field epoch integer
 ---@field created string
+
 ---@class (exact) startScratchOptions
 ---@field dir? string
 ---@field timeout? duration
