@@ -28,6 +28,9 @@ func copyRange(to, from *os.File, offset, end int64) error {
 // nextData finds the next stretch of data of a file in a range. It is empty,
 // at the range's end, where only a hole is left.
 func nextData(f *os.File, offset, end int64) (data, hole int64, err error) {
+	if !knowsHoles(f) {
+		return offset, end, nil
+	}
 	fd := int(f.Fd())
 	data, err = unix.Seek(fd, offset, unix.SEEK_DATA)
 	switch {
@@ -46,6 +49,21 @@ func nextData(f *os.File, offset, end int64) (data, hole int64, err error) {
 		err = checkLength(f, end)
 	}
 	return data, min(hole, end), err
+}
+
+// knowsHoles reports whether the file system can be believed when it says where a
+// file has holes. OpenZFS before 2.2.2 took data for one that was on its way to
+// the disk, as what a running server writes always is.
+func knowsHoles(f *os.File) bool {
+	var stat unix.Statfs_t
+	if unix.Fstatfs(int(f.Fd()), &stat) != nil {
+		return false
+	}
+	switch int64(stat.Type) {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+		return true
+	}
+	return false
 }
 
 // checkLength tells a hole at the end of a file from a file that has become

@@ -207,6 +207,9 @@ func (s *sender) read(o *outgoing, buf []byte, offset int64) error {
 // inHole reports whether a stretch of a file is in a hole. A file system that
 // cannot tell has none (lseek(2)).
 func inHole(f *os.File, offset, n int64) bool {
+	if !knowsHoles(f) {
+		return false
+	}
 	data, err := unix.Seek(int(f.Fd()), offset, unix.SEEK_DATA)
 	if errors.Is(err, unix.ENXIO) { // no more data up to the end, or beyond it
 		return true
