@@ -95,6 +95,9 @@ return runbook {
       run = function(c)
         local lineage = cluster.superseding(c.node).lineage
         if lineage.timeline > 1 then archive.wait(c.node, { history = lineage.timeline, timeout = "5m" }) end
+        -- What it wrote itself it has shipped elsewhere: one by one, as the server
+        -- asks for them, segments would take long to come back.
+        archive.pull(c.node, { from = c.results.look.primary, lenient = true })
         standby.slot(c.results.look.primary, { standby = c.node })
         pg_ctl.start(c.node)
       end,

@@ -23,7 +23,7 @@ return test {
   },
 
   case { "all it has is on the primary's history", sweep = true,
-    calls = { "standby.configure db1 {fence=true}", "archive.set_active db1", "archive.wait db1 {history=2, timeout=5m0s}", "standby.slot db2 {standby=db1}", "pg_ctl.start db1",
+    calls = { "standby.configure db1 {fence=true}", "archive.set_active db1", "archive.wait db1 {history=2, timeout=5m0s}", "archive.pull db1 {from=db2, lenient=true}", "standby.slot db2 {standby=db1}", "pg_ctl.start db1",
       "archive.switch db2", "standby.follows db1 {lsn=0/E000000, timeout=10m0s}", "standby.slot db1 {drop=true, standby=db2}" },
     never = { "pg_ctl.stop", "standby.keep_wal", "standby.rewind", "runbooks.run" },
     says = { "db1 needs: start", "db1 follows db2 on timeline 2" } },
