@@ -185,7 +185,7 @@ func PgStandby(ctx context.Context, o PgStandbyOptions, env RestoreRequest) erro
 	request := o.request(env)
 	var removed []string
 	if o.Debug {
-		o.describe(out, env.PGData)
+		o.describe(ctx, out, env)
 		request.Removed = func(path string) { removed = append(removed, path) }
 		request.TimedOut = func() { fmt.Fprintf(out, "Timed out after %d seconds: fast failover\n", int(o.MaxWait.Seconds())) }
 		request.Idle = func() { fmt.Fprintln(out, "WAL file not present yet."+o.checking()) }
@@ -235,7 +235,7 @@ func (o PgStandbyOptions) checking() string {
 }
 
 // describe prints the block that pg_standby -d puts before its work.
-func (o PgStandbyOptions) describe(out io.Writer, pgdata string) {
+func (o PgStandbyOptions) describe(ctx context.Context, out io.Writer, env RestoreRequest) {
 	trigger, plural, limit := o.Trigger, "s", "forever"
 	if trigger == "" {
 		trigger = "<not set>"
@@ -247,7 +247,7 @@ func (o PgStandbyOptions) describe(out io.Writer, pgdata string) {
 		limit = "seconds"
 	}
 	keep := "No cleanup required"
-	if name, found := o.oldestKept(pgdata); found {
+	if name, found := o.oldestKept(ctx, env); found {
 		keep = string(name) + " and later"
 	}
 	path := filepath.Join(o.Archive, string(o.Next))
@@ -274,26 +274,28 @@ func (o PgStandbyOptions) conclude(out io.Writer, err error) {
 	}
 }
 
-// oldestKept is the segment below which cleanup may remove; false when it
-// removes nothing.
-func (o PgStandbyOptions) oldestKept(pgdata string) (SegmentName, bool) {
+// oldestKept is the segment below which cleanup may remove, for the server, the
+// relay and the kept backups; false when it removes nothing.
+func (o PgStandbyOptions) oldestKept(ctx context.Context, env RestoreRequest) (SegmentName, bool) {
 	if o.Next.Kind() != KindSegment {
 		return "", false
 	}
 	size := DefaultSegmentSize
-	if control, err := ReadControlFile(pgdata); err == nil && control.SegmentSize.Valid() {
+	if control, err := ReadControlFile(env.PGData); err == nil && control.SegmentSize.Valid() {
 		size = control.SegmentSize
 	} else if info, err := os.Stat(filepath.Join(o.Archive, string(o.Next))); err == nil && info.Size() <= 1<<30 && SegmentSize(info.Size()).Valid() {
 		size = SegmentSize(info.Size())
 	} else if header, err := (&Archive{dir: o.Archive}).headerOf(o.Next); err == nil {
 		size = header.SegmentSize
 	}
-	r := restoring{RestoreRequest: o.request(RestoreRequest{}), segment: size}
-	position, known := r.oldestNeeded()
-	if !known {
+	r := restoring{RestoreRequest: o.request(env), segment: size}
+	r.Now = time.Now
+	r.state.Cleaned.BackupsListed = r.Now() // those that are noted will do
+	position, known, err := r.cleanupLimit(ctx)
+	if err != nil || !known {
 		return "", false
 	}
-	if o.Restart != "" {
+	if o.Restart != "" && position == o.Restart.Segment().Position() {
 		return o.Restart.Segment(), true
 	}
 	return SegmentName(o.Next.Timeline().String() + position), true

@@ -113,6 +113,32 @@ removing "%s"
 	}
 }
 
+// The relay keeps what it lacks, and -d says so.
+func TestPgStandbyAndTheRelay(t *testing.T) {
+	for _, tt := range []struct{ args, mark, said, left string }{
+		{"-d %s " + string(redo(5)) + " pg_wal/RECOVERYXLOG " + string(redo(3)), "", "No cleanup required\n", "1/1 1/2 1/3 1/4 1/5"},
+		{"-d -k 1 %s " + string(redo(5)) + " pg_wal/RECOVERYXLOG", "", "No cleanup required\n", "1/1 1/2 1/3 1/4 1/5"},
+		{"-d %s " + string(redo(5)) + " pg_wal/RECOVERYXLOG " + string(redo(3)), string(redo(1)), string(redo(2)) + " and later\n", "1/2 1/3 1/4 1/5"},
+		{"-d -k 1 %s " + string(redo(5)) + " pg_wal/RECOVERYXLOG", string(redo(1)), string(redo(2)) + " and later\n", "1/2 1/3 1/4 1/5"},
+		{"-d -k 1 %s " + string(redo(5)) + " pg_wal/RECOVERYXLOG", string(redo(5)), string(redo(4)) + " and later\n", "1/4 1/5"},
+	} {
+		s := newRestoreSite(t, "standby.signal")
+		s.fill(5)
+		if tt.mark != "" {
+			if err := (&Archive{dir: s.archive}).SetWatermark(SegmentName(tt.mark)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o, err := ParsePgStandby(strings.Fields(fmt.Sprintf(tt.args, s.archive)))
+		if err == nil {
+			err = PgStandby(context.Background(), o, RestoreRequest{PGData: s.pgdata, HasRelay: true, Out: &s.out})
+		}
+		if want := "Keep archive history   : " + tt.said; err != nil || !strings.Contains(s.out.String(), want) || s.left() != tt.left {
+			t.Errorf("%s, relayed up to %q: got %v, left %s, said\n%s\nwant %s and %q", tt.args, tt.mark, err, s.left(), s.out.String(), tt.left, want)
+		}
+	}
+}
+
 func TestPgStandbyAnswers(t *testing.T) {
 	tests := []struct {
 		what    string

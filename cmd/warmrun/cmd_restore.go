@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
@@ -109,7 +110,7 @@ type restoreCommand struct {
 	Path string `arg:"" name:"%p" help:"Where to put it, relative to the data directory."`
 	Redo string `arg:"" name:"%r" optional:"" help:"Name of the oldest file that a restart needs; older segments are removed from the archive."`
 
-	From    string        `help:"Restore from this directory instead; no site is needed." placeholder:"DIR"`
+	From    string        `help:"Restore from this directory instead; no site is needed, but where it is the site's own archive, what the relay and kept backups need stays." placeholder:"DIR"`
 	Wait    bool          `help:"Wait for a segment that is not there yet (servers before 9.5 need it)."`
 	Poll    time.Duration `help:"With --wait, how often to look where the file system does not tell." default:"1s"`
 	MaxWait time.Duration `help:"With --wait, give up after this long (0: never)." default:"0s"`
@@ -124,7 +125,8 @@ func (c *restoreCommand) Run(ctx context.Context, p *process, g *globals) error 
 		return hint.Wrap(err, "restore_command must be 'warmrun restore %%f %%p %%r'")
 	}
 	request, err := p.restoreRequest(g, c.From)
-	if err != nil {
+	var unread unreadSite
+	if err != nil && !errors.As(err, &unread) {
 		return err
 	}
 	request.Name, request.Target = name, c.Path
@@ -132,13 +134,17 @@ func (c *restoreCommand) Run(ctx context.Context, p *process, g *globals) error 
 		if request.Redo, err = walcore.ParseFileName(c.Redo); err != nil {
 			return hint.Wrap(err, "the third argument is %%r, the name of a segment")
 		}
-		request.Cleanup = true
+		request.Cleanup = unread.error == nil
 	}
 	request.Wait, request.Poll, request.MaxWait = c.Wait, c.Poll, c.MaxWait
 	if c.Trigger != "" {
 		request.Trigger = c.Trigger
 	}
-	return walcore.Restore(ctx, request)
+	err = walcore.Restore(ctx, request)
+	if err == nil && c.Redo != "" && !request.Cleanup {
+		p.keptAll(request, unread)
+	}
+	return err
 }
 
 // restoreRequest fills in what the site says. The server runs the command in
@@ -152,18 +158,60 @@ func (p *process) restoreRequest(g *globals, from string) (walcore.RestoreReques
 	if g.PGData != "" {
 		request.PGData = g.PGData
 	}
-	if from != "" {
-		return request, nil
-	}
 	s, err := p.session(*g)
-	if err != nil {
+	switch {
+	case err == nil && (from == "" || sameDir(from, s.site.Self.Archive)):
+		if from == "" {
+			request.Archive, request.Trigger = s.site.Self.Archive, s.site.Self.Trigger
+		}
+		request.HasRelay = s.relays()
+		request.KeepBackups, request.MaxSize = s.site.Archiving.KeepBackups, int64(s.site.Archiving.MaxSize)
+		request.Fetch = s.startFetch
+		return request, nil
+	case err == nil || errors.Is(err, cluster.ErrNoHome) && from != "":
+		request.HasRelay = hasRelay(from)
+		return request, nil
+	case from == "" || g.Home != "" || os.Getenv("WARMRUN_HOME") != "":
 		return walcore.RestoreRequest{}, err
 	}
-	request.Archive, request.Trigger = s.site.Self.Archive, s.site.Self.Trigger
-	request.HasRelay = s.relays()
-	request.KeepBackups, request.MaxSize = s.site.Archiving.KeepBackups, int64(s.site.Archiving.MaxSize)
-	request.Fetch = s.startFetch
-	return request, nil
+	return request, unreadSite{err}
+}
+
+// unreadSite is why the home beside the data directory cannot be read. A
+// restore from a directory that was named needs none, but what must be kept
+// there is not known.
+type unreadSite struct{ error }
+
+func (e unreadSite) Unwrap() error { return e.error }
+
+// keptAll says why no old segment was removed.
+func (p *process) keptAll(request walcore.RestoreRequest, why error) {
+	if request.Name.Kind() != walcore.KindSegment {
+		return
+	}
+	message, next := describe(why)
+	fmt.Fprintf(p.err, "warmrun: old segments in %s are kept, because what must stay there is not known: %s\n", request.Archive, message)
+	if next != "" {
+		fmt.Fprintf(p.err, "%s%s\n", hintMark, next)
+	}
+}
+
+// sameDir reports whether two paths lead to the same directory.
+func sameDir(a, b string) bool {
+	first, errFirst := os.Stat(a)
+	second, errSecond := os.Stat(b)
+	return errFirst == nil && errSecond == nil && os.SameFile(first, second)
+}
+
+// hasRelay reports whether an archive of no known site is relayed: it then has
+// a watermark. One that cannot be read counts.
+func hasRelay(dir string) bool {
+	archive, err := walcore.OpenArchive(dir)
+	if err != nil {
+		return false // the restore says so
+	}
+	_, found, err := archive.Watermark()
+	return found || err != nil
 }
 
 // pgStandbyCommand is pg_standby, with its own arguments.
@@ -186,8 +234,13 @@ func (c *pgStandbyCommand) Run(ctx context.Context, p *process, g *globals) erro
 		return err
 	}
 	request, err := p.restoreRequest(g, options.Archive)
-	if err != nil {
+	var unread unreadSite
+	if err != nil && !errors.As(err, &unread) {
 		return err
+	}
+	cleans := options.Restart != "" || options.KeepFiles > 0
+	if unread.error != nil {
+		options.Restart, options.KeepFiles = "", 0
 	}
 	// These were pg_standby's way to be told to fail over at once.
 	failover := make(chan struct{})
@@ -202,5 +255,10 @@ func (c *pgStandbyCommand) Run(ctx context.Context, p *process, g *globals) erro
 		}
 	}()
 	request.Failover = failover
-	return walcore.PgStandby(ctx, options, request)
+	err = walcore.PgStandby(ctx, options, request)
+	if err == nil && cleans && unread.error != nil {
+		request.Name, request.Archive = options.Next, options.Archive
+		p.keptAll(request, unread)
+	}
+	return err
 }

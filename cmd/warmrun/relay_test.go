@@ -4,47 +4,168 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/warmrun/warmrun/walcore"
 )
 
-// The standby keeps what the relay has not taken yet; the DR node relays to
-// nobody, and keeps nothing for it.
+// The standby keeps what the relay has not taken yet, whichever command serves
+// its server and wherever that is told the archive; the DR node relays to
+// nobody, and keeps nothing for it. %a is the archive, %l a link to it, %h the
+// home, and the last segment of four is asked for.
 func TestCleanupKeepsForTheRelayOnly(t *testing.T) {
-	for node, want := range map[string]bool{"db2": true, "dr": false} {
-		dir := t.TempDir()
-		home, data := filepath.Join(dir, "warmrun"), filepath.Join(dir, "data")
-		writeFiles(t, map[string]string{
-			filepath.Join(home, "global", "cluster.toml"): fmt.Sprintf("[[node]]\nname = 'db1'\npgdata = '/none'\n[[node]]\nname = 'db2'\npgdata = '%s'\n[[node]]\nname = 'dr'\nrole = 'dr'\npgdata = '%s'\n", data, data),
-			filepath.Join(home, "local", "node"):          node + "\n",
-			filepath.Join(data, "PG_VERSION"):             "15\n",
-			filepath.Join(data, "standby.signal"):         "",
-			filepath.Join(data, "pg_wal", "x"):            "",
-		})
-		first := filepath.Join(home, "archive", "000000010000000000000001")
-		for number := byte(1); number <= 4; number++ {
-			writeFiles(t, map[string]string{first[:len(first)-1] + fmt.Sprint(number): walSegment(number)})
+	const asked, redo = " 000000010000000000000004 pg_wal/RECOVERYXLOG", " 000000010000000000000003"
+	tests := []struct {
+		what, line, node, mark, want string
+	}{
+		{"the site's restore", "--home %h restore" + asked + redo, "db2", "", "1 2 3 4"},
+		{"on the DR node", "--home %h restore" + asked + redo, "dr", "", "3 4"},
+		{"--from and --home", "--home %h restore --from %a" + asked + redo, "db2", "", "1 2 3 4"},
+		{"--from, the home beside the data directory", "restore --from %a" + asked + redo, "db2", "", "1 2 3 4"},
+		{"--from on the DR node", "restore --from %a" + asked + redo, "dr", "", "3 4"},
+		{"--from through a link", "restore --from %l" + asked + redo, "db2", "", "1 2 3 4"},
+		{"--from and a watermark", "restore --from %a" + asked + redo, "db2", "000000010000000000000001", "2 3 4"},
+		{"pg_standby", "pg_standby %a" + asked + redo, "db2", "", "1 2 3 4"},
+		{"pg_standby -k", "pg_standby -k 1 %a" + asked, "db2", "", "1 2 3 4"},
+		{"pg_standby -k and a watermark", "pg_standby -k 1 %a" + asked, "db2", "000000010000000000000001", "2 3 4"},
+		{"pg_standby on the DR node", "pg_standby %a" + asked + redo, "dr", "", "3 4"},
+		{"pg_standby -k on the DR node", "pg_standby -k 1 %a" + asked, "dr", "", "3 4"},
+		{"pg_standby, no home", "pg_standby %a" + asked + redo, "", "", "3 4"},
+		{"pg_standby, no home but a watermark", "pg_standby %a" + asked + redo, "", "000000010000000000000001", "2 3 4"},
+		{"--from, no home but a watermark", "restore --from %a" + asked + redo, "", "000000010000000000000001", "2 3 4"},
+		{"--from, a home that says nothing", "restore --from %a" + asked + redo, "db9", "", "1 2 3 4"},
+		{"pg_standby, a home that says nothing", "pg_standby -k 1 %a" + asked, "db9", "", "1 2 3 4"},
+	}
+	for _, tt := range tests {
+		s := newServedSite(t, tt.node, "")
+		if tt.mark != "" {
+			archive, err := walcore.OpenArchive(s.archive)
+			if err == nil {
+				err = archive.SetWatermark(walcore.SegmentName(tt.mark))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
-		program, err := exec.LookPath("warmrun")
-		if err != nil {
-			t.Fatal(err)
+		out, code := s.run(tt.line)
+		if code != 0 {
+			t.Errorf("%s: exits with %d\n%s", tt.what, code, out)
 		}
-		cmd := exec.Command(program, "--home", home, "restore", "000000010000000000000004", "pg_wal/RECOVERYXLOG", "000000010000000000000003")
-		cmd.Dir, cmd.Env = data, append(os.Environ(), "PGDATA=", "WARMRUN_HOME=")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("restore on %s: %v\n%s", node, err, out)
-		}
-		_, err = os.Stat(first)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
-		}
-		if kept := err == nil; kept != want {
-			t.Errorf("on %s the oldest segment is kept: %v, want %v", node, kept, want)
+		if got := s.left(); got != tt.want {
+			t.Errorf("%s: left %s, want %s\n%s", tt.what, got, tt.want, out)
 		}
 	}
+}
+
+// The same of the WAL of kept backups. Without any backup all WAL stays.
+func TestCleanupKeepsForBackups(t *testing.T) {
+	for _, line := range []string{
+		"pg_standby %a 000000010000000000000004 pg_wal/RECOVERYXLOG 000000010000000000000003",
+		"pg_standby -k 1 %a 000000010000000000000004 pg_wal/RECOVERYXLOG",
+		"restore --from %a 000000010000000000000004 pg_wal/RECOVERYXLOG 000000010000000000000003",
+	} {
+		s := newServedSite(t, "dr", "[archive]\nkeep_backups = 1\n")
+		out, code := s.run(line)
+		if got := s.left(); code != 0 || got != "1 2 3 4" {
+			t.Errorf("%s: exits with %d and left %s, want 0 and 1 2 3 4\n%s", line, code, got, out)
+		}
+	}
+}
+
+// A home that is named and cannot be read may hold what must be kept: nothing
+// is served, nothing is removed, and no exit code opens the database.
+func TestRestoreFromWithABadHome(t *testing.T) {
+	const asked = " 000000010000000000000004 pg_wal/RECOVERYXLOG 000000010000000000000003"
+	for _, tt := range []struct {
+		line, signal string
+		want         int
+	}{
+		{"--home %h.none restore --from %a" + asked, "standby.signal", 4},
+		{"--home %h.none restore --from %a" + asked, "recovery.signal", 126},
+		{"--home %h restore --from %a" + asked, "standby.signal", 4},
+		{"--home %h.none pg_standby %a" + asked, "standby.signal", 2},
+		{"--home %h.none pg_standby %a" + asked, "recovery.signal", 126},
+	} {
+		s := newServedSite(t, "db9", "")
+		if err := os.Rename(filepath.Join(s.data, "standby.signal"), filepath.Join(s.data, tt.signal)); err != nil {
+			t.Fatal(err)
+		}
+		out, code := s.run(tt.line)
+		if got := s.left(); code != tt.want || got != "1 2 3 4" {
+			t.Errorf("%s with %s: exits with %d and left %s, want %d and 1 2 3 4\n%s", tt.line, tt.signal, code, got, tt.want, out)
+		}
+	}
+}
+
+// servedSite is a standby's data directory, its archive with four segments and
+// the home beside it.
+type servedSite struct {
+	*testing.T
+	home, data, archive string
+}
+
+// newServedSite is seen from one node of db1, db2 and dr; from none there is no
+// home, and from an unknown one it cannot be read.
+func newServedSite(t *testing.T, node, more string) servedSite {
+	t.Helper()
+	dir := t.TempDir()
+	s := servedSite{t, filepath.Join(dir, "warmrun"), filepath.Join(dir, "data"), filepath.Join(dir, "archive")}
+	files := map[string]string{
+		filepath.Join(s.data, "PG_VERSION"):     "15\n",
+		filepath.Join(s.data, "standby.signal"): "",
+		filepath.Join(s.data, "pg_wal", "x"):    "",
+	}
+	if node != "" {
+		files[filepath.Join(s.home, "local", "node")] = node + "\n"
+		files[filepath.Join(s.home, "global", "cluster.toml")] = fmt.Sprintf(
+			"[[node]]\nname = 'db1'\npgdata = '/none'\n[[node]]\nname = 'db2'\npgdata = '%[1]s'\narchive = '%[2]s'\n"+
+				"[[node]]\nname = 'dr'\nrole = 'dr'\npgdata = '%[1]s'\narchive = '%[2]s'\n%[3]s", s.data, s.archive, more)
+	}
+	for number := byte(1); number <= 4; number++ {
+		files[filepath.Join(s.archive, fmt.Sprintf("00000001000000000000000%d", number))] = walSegment(number)
+	}
+	writeFiles(t, files)
+	if err := os.Symlink(s.archive, s.archive+".link"); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// run is the program as the server starts it: what it says, and its exit code.
+func (s servedSite) run(line string) (string, int) {
+	s.Helper()
+	program, err := exec.LookPath("warmrun")
+	if err != nil {
+		s.Fatal(err)
+	}
+	cmd := exec.Command(program, strings.Fields(strings.NewReplacer("%h", s.home, "%a", s.archive, "%l", s.archive+".link").Replace(line))...)
+	cmd.Dir, cmd.Env = s.data, append(os.Environ(), "PGDATA=", "WARMRUN_HOME=")
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		s.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// left is the segments that are still in the archive.
+func (s servedSite) left() string {
+	s.Helper()
+	entries, err := os.ReadDir(s.archive)
+	if err != nil {
+		s.Fatal(err)
+	}
+	var left []string
+	for _, entry := range entries {
+		if name, err := walcore.ParseSegmentName(entry.Name()); err == nil {
+			left = append(left, string(name[23:]))
+		}
+	}
+	return strings.Join(left, " ")
 }
 
 // walSegment is a whole segment of 1 MB with nothing but the header of its
