@@ -98,7 +98,9 @@ type Require string
 // The archive policies of cluster.toml.
 const (
 	// RequireStandby: the standby must have it. With the standby down the DR
-	// node gets it too, but the call fails and pg_wal is the queue.
+	// node gets it too, but the call fails and pg_wal is the queue. Where the DR
+	// node is the primary, its standby is the first node of the pair, and the
+	// other one gets what that cannot take.
 	RequireStandby Require = "standby"
 	// RequireAll: every destination must have it.
 	RequireAll Require = "all"

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -67,7 +68,8 @@ type ArchiveRequest struct {
 // means that the server may forget the file: it is durable where the policy
 // says, or archiving is not active and the file is no history file.
 //
-// The standby comes first. With the standby down the DR node gets the file,
+// The standby comes first: the first node of the pair that is not this one.
+// With the standby down the other nodes get the file,
 // and unless any one destination is enough, the call still fails: pg_wal is
 // the queue of the standby. A destination that refuses the file, because a
 // fence or other content stands against it, fails the call whatever the
@@ -146,7 +148,10 @@ func (r ArchiveRequest) keep(ctx context.Context) error {
 }
 
 // stages are the destinations to try at once, and those to try when that was
-// not enough.
+// not enough. The DR node as the primary has two destinations in the pair: the
+// first is its standby, as in Site.Partner, and the other one its relay. It
+// must not need both, or it could not archive after a loss of both hosts until
+// the second is back.
 func (r ArchiveRequest) stages() (first, spare []Destination, err error) {
 	if len(r.Destinations) == 0 {
 		return nil, nil, hint.Wrap(fmt.Errorf("archiving is active on this node, but there is no other node to ship %s to", r.Name),
@@ -159,15 +164,13 @@ func (r ArchiveRequest) stages() (first, spare []Destination, err error) {
 	default:
 		return nil, nil, fmt.Errorf("unknown archive policy %q (want %q, %q or %q)", r.Require, cluster.RequireStandby, cluster.RequireAll, cluster.RequireAny)
 	}
-	for _, d := range r.Destinations {
-		if d.Role == cluster.RoleDR {
-			spare = append(spare, d)
-		} else {
+	standby := max(0, slices.IndexFunc(r.Destinations, func(d Destination) bool { return d.Role != cluster.RoleDR }))
+	for i, d := range r.Destinations {
+		if i == standby {
 			first = append(first, d)
+		} else {
+			spare = append(spare, d)
 		}
-	}
-	if len(first) == 0 {
-		return spare, nil, nil
 	}
 	return first, spare, nil
 }

@@ -29,7 +29,7 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	s := &site{T: t, own: newArchive(t), archives: map[cluster.NodeName]*walcore.Archive{}, down: map[cluster.NodeName]bool{}, walDir: t.TempDir()}
-	for _, name := range []cluster.NodeName{"db2", "dr1"} {
+	for _, name := range []cluster.NodeName{"db1", "db2", "dr1"} {
 		s.archives[name] = newArchive(t)
 	}
 	return s
@@ -84,6 +84,15 @@ func TestArchivePolicy(t *testing.T) {
 		{cluster.RequireAny, "db2 dr1", "", true, "db2"},
 		{cluster.RequireAny, "db2 dr1", "db2", true, "dr1"},
 		{cluster.RequireAny, "db2 dr1", "db2 dr1", false, ""},
+		// The DR node is the primary: the first node of the pair is its standby.
+		{"", "db1 db2", "", true, "db1"},
+		{cluster.RequireStandby, "db1 db2", "db2", true, "db1"},
+		{cluster.RequireStandby, "db1 db2", "db1", false, "db2"},
+		{cluster.RequireStandby, "db1 db2", "db1 db2", false, ""},
+		{cluster.RequireAll, "db1 db2", "", true, "db1 db2"},
+		{cluster.RequireAll, "db1 db2", "db2", false, "db1"},
+		{cluster.RequireAny, "db1 db2", "db1", true, "db2"},
+		{cluster.RequireAny, "db1 db2", "db2", true, "db1"},
 		{"most", "db2", "", false, ""},
 		{"", "", "", false, ""},
 	}
