@@ -19,7 +19,7 @@ import (
 type PgStandbyOptions struct {
 	Debug      bool          // -d: say what is done
 	KeepFiles  int           // -k: segments to keep before the one restored; 0 keeps all
-	MaxRetries int           // -r: how often a failed copy is tried again
+	MaxRetries int           // -r: how often a failed copy is tried again, outside standby mode
 	Sleep      time.Duration // -s: time between two looks at the archive
 	Trigger    string        // -t: trigger file, "" for none
 	MaxWait    time.Duration // -w: give up after this long; 0 waits for ever
@@ -48,7 +48,8 @@ Options:
                      many before the one restored (0 keeps all)
   -l, -m             accepted and ignored: files are never linked or moved
   -r MAXRETRIES      how often to try a failed copy again, after a growing
-                     wait (default=3)
+                     wait (default=3); not in standby mode, where the server
+                     itself asks again and cannot be promoted meanwhile
   -s SLEEPTIME       seconds between looks at the archive where the file system
                      does not tell of changes (min=1, max=60, default=5)
   -t TRIGGERFILE     trigger file that starts a failover: empty or "smart"
@@ -191,7 +192,8 @@ func PgStandby(ctx context.Context, o PgStandbyOptions, env RestoreRequest) erro
 		request.Idle = func() { fmt.Fprintln(out, "WAL file not present yet."+o.checking()) }
 	}
 	err := Restore(ctx, request)
-	// In standby mode the server itself tries again.
+	// In standby mode the server itself tries again, and a pause in here would
+	// keep it from noticing its trigger.
 	kind, _ := DetectRecovery(realPath(env.PGData))
 	for try := 0; try < o.MaxRetries && kind != RecoveryStandby && isPassing(err); try++ {
 		timer := time.NewTimer(time.Duration(try) * o.Sleep)

@@ -112,7 +112,7 @@ type restoreCommand struct {
 
 	From    string        `help:"Restore from this directory instead; no site is needed, but where it is the site's own archive, what the relay and kept backups need stays." placeholder:"DIR"`
 	Wait    bool          `help:"Wait for a segment that is not there yet (servers before 9.5 need it)."`
-	Poll    time.Duration `help:"With --wait, how often to look where the file system does not tell." default:"1s"`
+	Poll    time.Duration `help:"With --wait, how often to look where the file system does not tell (0: every second)." default:"0s"`
 	MaxWait time.Duration `help:"With --wait, give up after this long (0: never)." default:"0s"`
 	Trigger string        `help:"The trigger file (default: what the site says)." placeholder:"FILE"`
 }
@@ -123,6 +123,9 @@ func (c *restoreCommand) Run(ctx context.Context, p *process, g *globals) error 
 	name, err := walcore.ParseFileName(c.Name)
 	if err != nil {
 		return hint.Wrap(err, "restore_command must be 'warmrun restore %%f %%p %%r'")
+	}
+	if !c.Wait && (c.Poll != 0 || c.MaxWait != 0) {
+		return usageError{hint.Wrap(errors.New("--poll and --max-wait say how to wait, and nothing says to wait"), "give --wait with them, or leave them out")}
 	}
 	request, err := p.restoreRequest(g, c.From)
 	var unread unreadSite

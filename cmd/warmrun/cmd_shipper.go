@@ -97,7 +97,7 @@ type shipperStatusCommand struct {
 	JSON bool `name:"json" help:"Print it for programs."`
 }
 
-// Run exits with 3 where no shipper runs.
+// Run exits with 3 where no shipper runs; for programs it says [] then.
 func (c *shipperStatusCommand) Run(ctx context.Context, p *process, g *globals) error {
 	places, err := p.shippers(*g)
 	if err != nil {
@@ -117,7 +117,9 @@ func (c *shipperStatusCommand) Run(ctx context.Context, p *process, g *globals) 
 	if c.JSON {
 		encoder := json.NewEncoder(p.out)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(running)
+		if err := encoder.Encode(running); err != nil || len(running) > 0 {
+			return err
+		}
 	}
 	if len(running) == 0 {
 		return hint.Wrap(ship.ErrNoShipper, "the server's next archive call starts one, when archiving is active")

@@ -29,7 +29,7 @@ func direct(args []string) (runner, globals, bool) {
 		given, ok := flags.read(words[1:], false)
 		return c, g, ok && assign(given, 2, &c.Path, &c.Name)
 	case "restore":
-		c := &restoreCommand{Poll: time.Second}
+		c := &restoreCommand{}
 		flags := before.with("--from", &c.From).with("--trigger", &c.Trigger)
 		flags.bools = map[string]*bool{"--wait": &c.Wait}
 		flags.durations = map[string]*time.Duration{"--poll": &c.Poll, "--max-wait": &c.MaxWait}

@@ -23,6 +23,7 @@ func TestDirectMeansTheSame(t *testing.T) {
 		{"restore --home H F --pgdata /d P R", true},
 		{"restore --wait F P", true},
 		{"restore F P R --wait --poll 250ms --max-wait=3m --trigger /t", true},
+		{"restore --max-wait 3m F P", true},
 		{"restore --from /a F P", true},
 		{"restore --from=/a --from /b F P", true},
 		{"archive P F", true},

@@ -101,6 +101,43 @@ func TestRestoreFromWithABadHome(t *testing.T) {
 	}
 }
 
+// How to wait is of no use without a wait: a mistake that opens no database.
+func TestRestoreWaitsOnlyWhenTold(t *testing.T) {
+	const asked = " 000000010000000000000004 pg_wal/RECOVERYXLOG"
+	for _, tt := range []struct {
+		line, signal string
+		want         int
+		said         string
+	}{
+		{"restore --poll 2s --from %a" + asked, "standby.signal", 4, "hint: give --wait with them"},
+		{"restore --max-wait 1m --from %a" + asked, "recovery.signal", 126, "hint: give --wait with them"},
+		{"restore --max-wait=1m --from=%a --trigger=t --" + asked, "standby.signal", 4, "hint: give --wait with them"},
+		{"restore --wait --poll 2s --max-wait 1m --from %a" + asked, "standby.signal", 0, ""},
+	} {
+		s := newServedSite(t, "", "")
+		if err := os.Rename(filepath.Join(s.data, "standby.signal"), filepath.Join(s.data, tt.signal)); err != nil {
+			t.Fatal(err)
+		}
+		if out, code := s.run(tt.line); code != tt.want || !strings.Contains(out, tt.said) {
+			t.Errorf("%s with %s: exits with %d, want %d and %q\n%s", tt.line, tt.signal, code, tt.want, tt.said, out)
+		}
+	}
+}
+
+// Programs are told the same: 3 where no shipper runs.
+func TestShipperStatusOfNone(t *testing.T) {
+	s := newServedSite(t, "db2", "")
+	for _, line := range []string{"--home %h shipper status", "--home %h shipper status --json"} {
+		out, code := s.run(line)
+		if code != 3 || !strings.Contains(out, "hint: the server's next archive call starts one") {
+			t.Errorf("%s: exits with %d, want 3 and a hint\n%s", line, code, out)
+		}
+		if json := strings.HasSuffix(line, "--json"); json != strings.HasPrefix(out, "[]\n") {
+			t.Errorf("%s: says %q", line, out)
+		}
+	}
+}
+
 // servedSite is a standby's data directory, its archive with four segments and
 // the home beside it.
 type servedSite struct {
