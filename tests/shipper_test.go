@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,6 +24,7 @@ func TestShipperAroundTheServer(t *testing.T) {
 		{"/tmp is full", s.tmpFull},
 		{"a call below flock starts it", s.lockedCall},
 		{"a second server on the machine", s.secondServer},
+		{"sshd's process for the connection is killed", s.sessionKilled},
 		{"the data directory moves", s.dataMoved},
 	})
 }
@@ -101,6 +103,48 @@ func (*shipping) secondServer(s *shipping) {
 	s.allThere()
 	second.run("pg_ctl -D %s -m fast -w stop", second.data)
 	s.DB1.Must("--home", second.home, "shipper", "stop")
+}
+
+// sessionKilled: what sshd runs for the connection dies while a segment is on
+// its way. The agent below it ends, and WAL flows over another connection.
+func (*shipping) sessionKilled(s *shipping) {
+	s.segment(s.DB2)
+	agents := commandsOf(s.DB2, "agent")
+	s.signal(syscall.SIGSTOP, agents...)
+	s.DB1.SQL(muchWAL)
+	cluster.Eventually(s, time.Minute, "a segment is on its way", func() (bool, error) { return len(s.onTheWay()) > 0, nil })
+	cut := s.onTheWay()
+	for _, agent := range agents {
+		s.signal(syscall.SIGKILL, s.sshdOf(agent))
+	}
+	s.signal(syscall.SIGCONT, agents...)
+	for _, name := range cut {
+		s.archived(s.DB2, name.Segment())
+	}
+	for _, agent := range agents {
+		cluster.Eventually(s, time.Minute, fmt.Sprintf("agent %d has ended", agent), func() (bool, error) {
+			return !slices.Contains(commandsOf(s.DB2, "agent"), agent), nil
+		})
+	}
+	s.allThere()
+}
+
+// sshdOf is the sshd process that a process was started by.
+func (s *shipping) sshdOf(pid int) int {
+	s.Helper()
+	for pid > 1 {
+		stat := readFile(s.T, fmt.Sprintf("/proc/%d/stat", pid))
+		name, rest, _ := strings.Cut(stat, ") ")
+		if strings.Contains(name, "(sshd") {
+			return pid
+		}
+		var letter string
+		if _, err := fmt.Sscan(rest, &letter, &pid); err != nil {
+			s.Fatalf("%q: %v", stat, err)
+		}
+	}
+	s.Fatal("the agent was not started by sshd")
+	return 0
 }
 
 // another is a second server on db1.
