@@ -19,6 +19,8 @@ import (
 type helperOptions struct {
 	Archive string
 	Wait    bool
+	// PgStandby answers as pg_standby, which always waits.
+	PgStandby bool
 }
 
 // TestRestoreHelper is the restore_command of the servers in these tests; run
@@ -41,17 +43,31 @@ func TestRestoreHelper(*testing.T) {
 	fmt.Fprintln(os.Stderr, "restore helper was asked for", flag.Arg(0))
 	ctx, stop := catchSignals()
 	defer stop() // not before: until the end no SIGQUIT may exit with 2
-	err = Restore(ctx, RestoreRequest{
-		Name: FileName(flag.Arg(0)), Target: flag.Arg(1), Redo: FileName(flag.Arg(2)),
-		PGData: ".", Archive: o.Archive, Trigger: "trigger", Wait: o.Wait, Cleanup: true, Out: os.Stderr,
-	})
+	exit := RestoreExit
+	if o.PgStandby {
+		exit = PgStandbyExit
+		err = pgStandbyHelper(ctx, o.Archive)
+	} else {
+		err = Restore(ctx, RestoreRequest{
+			Name: FileName(flag.Arg(0)), Target: flag.Arg(1), Redo: FileName(flag.Arg(2)),
+			PGData: ".", Archive: o.Archive, Trigger: "trigger", Wait: o.Wait, Cleanup: true, Out: os.Stderr,
+		})
+	}
 	if errors.Is(err, ErrTerminated) {
 		dieBySIGTERM()
 	}
 	if err != nil && !errors.Is(err, ErrNotThere) {
 		fmt.Fprintf(os.Stderr, "restore helper: error: %v\nrestore helper: hint: %s\n", err, hint.Of(err))
 	}
-	os.Exit(RestoreExit(err, kind))
+	os.Exit(exit(err, kind))
+}
+
+func pgStandbyHelper(ctx context.Context, archive string) error {
+	options, err := ParsePgStandby(append([]string{"-d", "-s", "1", "-t", "trigger", archive}, flag.Args()...))
+	if err != nil {
+		return err
+	}
+	return PgStandby(ctx, options, RestoreRequest{PGData: ".", Out: os.Stderr})
 }
 
 // catchSignals is a context that ends with the first signal by which a server

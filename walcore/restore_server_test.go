@@ -48,10 +48,15 @@ type restoreFixture struct {
 func (f *restoreFixture) recovering(t *testing.T, name string, standby, wait bool) *node {
 	t.Helper()
 	n := f.p.add(t, name, f.base)
-	n.configure("archive_mode = off\n")
-	n.recover(standby, helperOptions{n.archive, wait})
-	n.ship(f.primary, f.segments[:len(f.segments)-1]...)
+	f.prepare(n, standby, helperOptions{Archive: n.archive, Wait: wait})
 	return n
+}
+
+func (f *restoreFixture) prepare(n *node, standby bool, o helperOptions) {
+	n.t.Helper()
+	n.configure("archive_mode = off\n")
+	n.recover(standby, o)
+	n.ship(f.primary, f.segments[:len(f.segments)-1]...)
 }
 
 func (f *restoreFixture) last() string { return f.segments[len(f.segments)-1] }
@@ -205,21 +210,30 @@ func (f *restoreFixture) size(t *testing.T) SegmentSize {
 }
 
 // testFollow shows that a standby that waits for WAL of the old timeline finds
-// the new one.
+// the new one, also where pg_standby is its restore_command.
 func (f *restoreFixture) testFollow(t *testing.T, promoted *node) {
-	n := f.recovering(t, "following", true, true)
-	n.ship(f.primary, f.last())
-	n.start()
-	n.until(countRows, "3")
-	n.wants(SegmentName(f.last()).Next(f.size(t)), true)
+	old := f.p.add(t, "pg_standby", f.base)
+	f.prepare(old, true, helperOptions{Archive: old.archive, Wait: true, PgStandby: true})
+	followers := []*node{f.recovering(t, "following", true, true), old}
+	for _, n := range followers {
+		n.ship(f.primary, f.last())
+		n.start()
+		n.until(countRows, "3")
+		n.wants(SegmentName(f.last()).Next(f.size(t)), true)
+	}
 	promoted.configure(fmt.Sprintf("archive_mode = on\narchive_command = 'cp %%p %[1]s/%%f.tmp && mv %[1]s/%%f.tmp %[1]s/%%f'\n", promoted.archive))
 	promoted.stop()
 	promoted.start()
 	names := promoted.produce(1)
-	n.run(t, "cp", filepath.Join(promoted.data, "pg_wal", "00000002.history"), promoted.archive)
-	n.ship(promoted, append([]string{"00000002.history"}, names...)...)
-	n.until(countRows, "4")
-	n.noneOf("PANIC")
+	promoted.run(t, "cp", filepath.Join(promoted.data, "pg_wal", "00000002.history"), promoted.archive)
+	for _, n := range followers {
+		n.ship(promoted, append([]string{"00000002.history"}, names...)...)
+		n.until(countRows, "4")
+		n.noneOf("PANIC")
+	}
+	if said := "running restore        : OK"; !strings.Contains(old.logged(), said) {
+		t.Errorf("%q is not in the log of the server whose restore_command is pg_standby:\n%s", said, old.logged())
+	}
 }
 
 func (f *restoreFixture) testStandbyWithoutArchive(t *testing.T) {
