@@ -145,7 +145,10 @@ func TestCheckVerdicts(t *testing.T) {
 		{Critical, "gaps", "timeline 2", none, func(n *NodeStatus) { n.Facts.WantHistory = 2 }},
 		{Critical, "archive", "/w/archive is not there", none, func(n *NodeStatus) { n.ArchiveMissing = "/w/archive" }},
 		{Warning, "backup", "9 d 0 h", none, func(n *NodeStatus) { n.Facts.Backup.At = noon.Add(-9 * 24 * time.Hour) }},
-		{Critical, "backup", "recovered past", none, func(n *NodeStatus) { n.Facts.Backup.Missing = "000000010000000000000004"; n.Facts.Backup.At = noon }},
+		{Critical, "backup", "recovered past", none, func(n *NodeStatus) {
+			n.Facts.KeepBackups, n.Facts.Backup.Missing = 1, "000000010000000000000004"
+		}},
+		{OK, "backup", "its WAL is not kept", none, func(n *NodeStatus) { n.Facts.Backup.Missing = "000000010000000000000004" }},
 		{Warning, "backup", "no archive knows", func(n *NodeStatus) { n.Facts.Backup = nil }, func(n *NodeStatus) { n.Facts.Backup = nil }},
 		{OK, "copy", "as its manifest says", none, func(n *NodeStatus) { n.Facts.CopyState = CopyWhole }},
 		{Critical, "copy", "3 findings", none, func(n *NodeStatus) { n.Facts.CopyState, n.Facts.CopyWrong = CopyDamaged, "3 findings" }},

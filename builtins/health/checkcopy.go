@@ -22,13 +22,17 @@ func (j *judge) backups() {
 		return
 	}
 	age := at.At.Sub(newest.At)
+	whole := "all WAL since is in the archive"
+	if at.Facts.KeepBackups == 0 && newest.Missing != "" {
+		whole = "its WAL is not kept (archive.keep_backups is 0)"
+	}
 	switch {
-	case newest.Missing != "":
+	case at.Facts.KeepBackups > 0 && newest.Missing != "":
 		j.add(Critical, at, "backup", "make another base copy: warmrun copyToDR on the primary", "the base copy of %s cannot be recovered past %s, which is missing in the archive", clock(newest.At), newest.Missing)
 	case j.BackupAge > 0 && age > j.BackupAge:
 		j.add(Warning, at, "backup", "warmrun copyToDR on the primary", "the last base copy is %s old", duration(age))
 	default:
-		j.add(OK, at, "backup", "", "the last base copy is %s old, and all WAL since is in the archive", duration(age))
+		j.add(OK, at, "backup", "", "the last base copy is %s old, and %s", duration(age), whole)
 	}
 }
 

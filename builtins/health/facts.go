@@ -43,7 +43,9 @@ type Facts struct {
 	WantHistory walcore.Timeline    `json:"want_history,omitempty"`
 	// LastFileAt is when the newest file came into the archive.
 	LastFileAt time.Time `json:"last_file_at,omitzero"`
-	Backup     *Backup   `json:"last_backup,omitempty"`
+	// KeepBackups is how many base copies keep their WAL here.
+	KeepBackups int     `json:"keep_backups,omitempty"`
+	Backup      *Backup `json:"last_backup,omitempty"`
 	// FreshCopy: the data directory is a base copy with its manifest, from which
 	// no server was started yet. CopyState is what came of comparing the two,
 	// where that was asked for: empty is not compared.
@@ -161,6 +163,8 @@ type Examination struct {
 	Links func(context.Context) []Link
 	// Unfinished are the runs on this node that somebody has to bring to an end.
 	Unfinished func() ([]string, error)
+	// KeepBackups is archive.keep_backups of the site.
+	KeepBackups int
 	// LogFile is where a server prints before its own logging begins.
 	LogFile string
 }
@@ -171,7 +175,7 @@ func (l *look) examine(ctx context.Context) {
 	if x == nil {
 		return
 	}
-	l.n.Facts = &Facts{Began: l.n.At, ArchiveCommand: x.ArchiveCommand, RestoreCommand: x.RestoreCommand, Settings: map[string]string{}}
+	l.n.Facts = &Facts{Began: l.n.At, ArchiveCommand: x.ArchiveCommand, RestoreCommand: x.RestoreCommand, KeepBackups: x.KeepBackups, Settings: map[string]string{}}
 	links := make(chan []Link, 1)
 	go func() { links <- x.Links(ctx) }()
 	open, err := x.Unfinished()

@@ -81,7 +81,7 @@ func TestWhyCauses(t *testing.T) {
 		{CauseRestoreCommand, "restore_command on db2 does not call warmrun", "restore_command = '/w/bin/warmrun", "restore_command = 'cp x'", none, func(n *NodeStatus) { n.Facts.Settings["restore_command"] = "cp x" }, nil},
 		{CauseRestoreCommand, "restore_command fails on db2", "mount it", "its server's log says: cannot read", none, func(n *NodeStatus) { n.Facts.Said, n.Facts.SaidHint = "cannot read", "mount it" }, nil},
 		{CauseHistoryMissing, "00000002.history, the history of timeline 2, is missing", "must be copied anew", "", none, func(n *NodeStatus) { n.Facts.WantHistory = 2 }, nil},
-		{CauseHistoryMissing, "00000002.history, the history of timeline 2, is missing", "on db2: warmrun fetch 000000010000000000000006 brings", "it is in the archive on db1", none, func(n *NodeStatus) { n.Facts.WantHistory = 2 }, []string{ArchiveOn("db1")}},
+		{CauseHistoryMissing, "00000002.history, the history of timeline 2, is missing", "on db2: warmrun fetch 00000002.history", "it is in the archive on db1", none, func(n *NodeStatus) { n.Facts.WantHistory = 2 }, []string{ArchiveOn("db1")}},
 		{CauseSegmentMissing, string(seven) + " is missing in the archive on db2", "copyToStandby --start on db1", "no archive and no pg_wal", ahead, waiting, nil},
 		{CauseSegmentMissing, string(seven) + " is missing in the archive on db2", "on db2: warmrun fetch " + string(seven), "it is in pg_wal on db1", ahead, waiting, []string{PGWALOn("db1")}},
 		{CauseArchiveNotServed, "db2 does not restore " + string(seven), "warmrun wal show " + string(seven), "it waits for", ahead, waiting, []string{ArchiveOn("db2")}},

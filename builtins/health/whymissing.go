@@ -114,9 +114,8 @@ func (d *doctor) historyMissing(n NodeStatus) {
 	name := n.Facts.WantHistory.HistoryName()
 	at := d.places[name]
 	next := fmt.Sprintf("look for %s in backups of the archive and of pg_wal; without it %s must be copied anew", name, n.Node)
-	if len(at) > 0 && n.LastReceived != "" {
-		// A search brings the histories, too, whatever it is for.
-		next = fmt.Sprintf("on %s: warmrun fetch %s brings the histories that are missing as well", n.Node, n.LastReceived)
+	if len(at) > 0 {
+		next = fmt.Sprintf("on %s: warmrun fetch %s", n.Node, name)
 	}
 	d.add(CauseHistoryMissing, n, next, fmt.Sprintf("%s, the history of timeline %d, is missing in the archive on %s", name, uint32(n.Facts.WantHistory), n.Node), placesText(at))
 }

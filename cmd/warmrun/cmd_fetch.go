@@ -110,6 +110,10 @@ func (w *walSearch) from(ctx context.Context, node cluster.NodeName) (err error)
 		return err
 	}
 	defer w.client.Close()
+	if w.name.Kind() == walcore.KindHistory {
+		_, err = w.fetch(ctx, w.name)
+		return err
+	}
 	found, err := w.archived(ctx)
 	if err == nil && !found {
 		found, err = w.unarchived(ctx)

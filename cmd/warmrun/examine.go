@@ -62,7 +62,7 @@ func statusRequest(s *session) health.Request {
 func examineHere(ctx context.Context, s *session, _ none) (health.NodeStatus, error) {
 	request := statusRequest(s)
 	request.Examine = &health.Examination{
-		ArchiveCommand: s.archiveCommand(), LogFile: s.site.Local("server.log"),
+		ArchiveCommand: s.archiveCommand(), LogFile: s.site.Local("server.log"), KeepBackups: s.site.Archiving.KeepBackups,
 		SQLIn: func(ctx context.Context, database string) (*psql.Conn, error) {
 			return s.sqlIn(ctx, s.site.Self.Name, database)
 		},

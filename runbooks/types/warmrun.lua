@@ -285,6 +285,7 @@ function lsn(text) end
 ---@field gaps_from? string
 ---@field want_history? integer
 ---@field last_file_at? string
+---@field keep_backups? integer
 ---@field last_backup? backup
 ---@field fresh_copy? boolean
 ---@field copy_state? string
