@@ -225,6 +225,7 @@ stds.warmrun = {
     standby = { fields = {
       "bring_back",
       "clear_trigger",
+      "clear_wal",
       "configure",
       "descends",
       "fit",

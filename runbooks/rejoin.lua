@@ -99,6 +99,7 @@ return runbook {
         -- asks for them, segments would take long to come back.
         archive.pull(c.node, { from = c.results.look.primary, lenient = true })
         standby.slot(c.results.look.primary, { standby = c.node })
+        standby.clear_wal(c.node, { primary = lineage })
         pg_ctl.start(c.node)
       end,
       repeatable = true,

@@ -54,6 +54,13 @@ func rejoinOperations() []operation {
 			}
 		}),
 		onNode("standby", "keep_wal", engine.Change, "copy WAL that only this node has to local/kept, with its marks", keepWAL),
+		onNode("standby", "clear_wal", engine.Change, "take segments that the primary's history has nothing of out of the stopped node's pg_wal; those with WAL are copied to local/kept first",
+			func(_ context.Context, s *session, o returnsOptions) (keptWAL, error) {
+				kept := keptWAL{Path: s.site.Local("kept", cmp.Or(s.run, "wal"))}
+				var err error
+				kept.Files, err = s.self().ClearWAL(o.Primary, kept.Path)
+				return kept, err
+			}),
 		onNode("standby", "rewind", engine.Change, "pg_rewind the stopped server to a primary, with its own configuration and archive left as they are", rewind),
 	}
 }

@@ -49,6 +49,7 @@ func planWords() map[string]string {
 		"standby.hash_end":       "read the last segment up to {end_lsn|its end} on {node}",
 		"standby.moments":        "read when the server on {node} was stopped and promoted",
 		"standby.keep_wal":       "copy WAL that only {node} has to local/kept there",
+		"standby.clear_wal":      "take segments that are not on the primary's history out of pg_wal on {node}; WAL in them goes to local/kept first",
 		"standby.rewind":         "run pg_rewind on {node}, from {primary}",
 		"standby.slot":           "{drop?drop:make} the replication slot of {standby} on {node}, where the site has slots",
 		"standby.salvage":        "ship what {node} had flushed and not archived to {to}",

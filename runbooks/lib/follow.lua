@@ -23,6 +23,7 @@ function follow.rejoin(old, new, point)
   end
   archive.wait(old, { history = now.timeline, timeout = "5m" })
   standby.slot(new, { standby = old })
+  standby.clear_wal(old, { primary = standby.lineage(new) })
   pg_ctl.start(old)
   local switched = archive.switch(new)
   standby.follows(old, { lsn = switched.lsn, timeout = "10m" })

@@ -23,7 +23,7 @@ return test {
   },
 
   case { "all it has is on the primary's history", sweep = true,
-    calls = { "standby.configure db1 {fence=true}", "archive.set_active db1", "archive.wait db1 {history=2, timeout=5m0s}", "archive.pull db1 {from=db2, lenient=true}", "standby.slot db2 {standby=db1}", "pg_ctl.start db1",
+    calls = { "standby.configure db1 {fence=true}", "archive.set_active db1", "archive.wait db1 {history=2, timeout=5m0s}", "archive.pull db1 {from=db2, lenient=true}", "standby.slot db2 {standby=db1}", "standby.clear_wal db1", "pg_ctl.start db1",
       "archive.switch db2", "standby.follows db1 {lsn=0/E000000, timeout=10m0s}", "standby.slot db1 {drop=true, standby=db2}" },
     never = { "pg_ctl.stop", "standby.keep_wal", "standby.rewind", "runbooks.run" },
     says = { "db1 needs: start", "db1 follows db2 on timeline 2" } },
@@ -57,6 +57,7 @@ return test {
   case { "pg_rewind fails", answers = { ["standby.returns"] = way("rewind", own), ["standby.rewind"] = fails "could not find common ancestor" }, fails = "common ancestor", hint = "warmrun rejoin --copy", never = { "pg_ctl.start" } },
   case { "the copy fails", answers = { ["standby.returns"] = way("copy", own), ["runbooks.run"] = function(_, name) if name == "copyToStandby" then return fails "the disk is full" end return "" end }, fails = "the disk is full", never = { "standby.follows" } },
   case { "the history does not arrive", answers = { ["archive.wait"] = fails "did not arrive" }, fails = "did not arrive", never = { "pg_ctl.start" } },
+  case { "WAL that nobody else has cannot be put aside", answers = { ["standby.clear_wal"] = fails "no space left" }, fails = "no space left", never = { "pg_ctl.start" } },
   case { "it does not start", answers = { ["pg_ctl.start"] = fails "no server came up" }, fails = "no server came up", never = { "standby.follows" } },
   case { "it does not follow", answers = { ["standby.follows"] = fails "not within 10m" }, fails = "not within 10m", hint = "warmrun rejoin --copy" },
 }

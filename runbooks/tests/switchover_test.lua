@@ -19,6 +19,7 @@ return test {
     ["runs.certify"] = { path = "/srv/runs/1/certificate.txt" },
     ["fence.raise"] = { timeline = 1, lsn = lsn("0/C0000A0") },
     ["standby.opened"] = { timeline = 2, lsn = lsn("0/C000110") },
+    ["standby.lineage"] = { timeline = 2, lsn = lsn("0/D000110"), system_identifier = "7", history = { { timeline = 1, ["end"] = lsn("0/C0000A0"), reason = "" } } },
     ["standby.forked"] = { parent = 1, lsn = lsn("0/C0000A0") },
     ["archive.wait"] = {},
     ["archive.switch"] = { lsn = lsn("0/D000000") },
@@ -30,7 +31,7 @@ return test {
     calls = { "archive.set_active db2 {active=true}", "runbooks.run db1 flushPrimary {drain=10s, max_backlog=16, max_lag=67108864, relay=false}", "standby.shutdown_point db1",
       "standby.prove_replay db2 {checkpoint=0/C000028, lsn=0/C0000A0, seen={lsn=0/B000000, timeline=1}, timeline=1, timeout=10m0s}", "fence.raise db2 {by=switchover, lsn=0/C0000A0, timeline=1}",
       "rivals.check db2 {handover=true, stopped=db1}", "runbooks.run db2 triggerStandby {archiving=true, handover=true}",
-      "standby.hash_end db1 {end_lsn=0/C0000A0, segment=00000001000000000000000C}", "standby.hash_end db2 {archive=true, end_lsn=0/C0000A0, segment=00000001000000000000000C}", "archive.wait db1 {history=2, timeout=5m0s}", "pg_ctl.start db1", "archive.switch db2",
+      "standby.hash_end db1 {end_lsn=0/C0000A0, segment=00000001000000000000000C}", "standby.hash_end db2 {archive=true, end_lsn=0/C0000A0, segment=00000001000000000000000C}", "archive.wait db1 {history=2, timeout=5m0s}", "standby.clear_wal db1", "pg_ctl.start db1", "archive.switch db2",
       "standby.follows db1 {lsn=0/D000000, timeout=10m0s}", "relay.try db1 {to=dr}", "runs.certify db1" },
     says = { "The certificate is /srv/runs/1/certificate.txt", "db1 is the primary and db2 the standby", "db1 follows db2 on timeline 2, without a rewind or a new copy" } },
 

@@ -1735,6 +1735,12 @@ function standby.bring_back(node, options) end
 ---@param node string
 function standby.clear_trigger(node) end
 
+---take segments that the primary's history has nothing of out of the stopped node's pg_wal; those with WAL are copied to local/kept first (change)
+---@param node string
+---@param options? returnsOptions
+---@return keptWAL
+function standby.clear_wal(node, options) end
+
 ---make the stopped server able to start only as a standby (change)
 ---@param node string
 ---@param options? configureOptions
