@@ -67,6 +67,22 @@ func (m machine) clusterLog(c debianCluster) string {
 	return m.at("var/log/postgresql", "postgresql-"+c.version+"-"+c.name+".log")
 }
 
+// settle waits until the logging collector has written what the server has said: it
+// outlives the server for a moment, and nothing tells when it has written all.
+func (l serverLog) settle() {
+	const quiet, most = 200 * time.Millisecond, 3 * time.Second
+	if l.dir == "" {
+		return
+	}
+	said, since := l.collected(), time.Now()
+	for began := time.Now(); time.Since(began) < most && (said == "" || time.Since(since) < quiet); {
+		time.Sleep(10 * time.Millisecond)
+		if now := l.collected(); now != said {
+			said, since = now, time.Now()
+		}
+	}
+}
+
 // tail is the end of what the server has logged since, ready to follow an
 // error: empty, or a line break and indented lines.
 func (l serverLog) tail() string {

@@ -91,11 +91,12 @@ func (s Server) Start(ctx context.Context, o StartOptions) error {
 // there are some, else in those of its starter, which knows little.
 func (s Server) explainFailure(err error, log serverLog) error {
 	var starter *commandError
-	tail := log.tail()
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &starter) && strings.Contains(tail, "\n"):
+	}
+	log.settle()
+	tail := log.tail()
+	if errors.As(err, &starter) && strings.Contains(tail, "\n") {
 		return fmt.Errorf("start the server in %s: it did not come up%s", s.PGData, tail)
 	}
 	return fmt.Errorf("start the server in %s: %w%s", s.PGData, err, tail)
