@@ -57,7 +57,7 @@ type grammar struct {
 	Lab        labCommand        `cmd:"" group:"Commands:" help:"A throw-away cluster of real servers on this machine."`
 	Shipper    shipperCommand    `cmd:"" group:"Commands:" help:"Show or end the process that keeps the connections which WAL is shipped over."`
 	Runbook    runbookCommands   `cmd:"" group:"Commands:" help:"Look at the runbooks, change the site's own, and find mistakes in them."`
-	Trust      trustCommand      `cmd:"" group:"Commands:" help:"Make a key that may ship WAL to another node and do nothing else, and let it in there."`
+	Trust      trustCommand      `cmd:"" group:"Commands:" help:"Make a key that may ship WAL to another node, and let it in there."`
 	Completion completionCommand `cmd:"" group:"Commands:" help:"Print what bash or zsh needs to complete commands, flags, nodes and runbooks."`
 	Version    versionCommand    `cmd:"" group:"Commands:" help:"Print the version."`
 
