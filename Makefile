@@ -18,7 +18,7 @@ help: ## list these targets
 build: ## build the static binary bin/warmrun
 	$(GOBUILD) -o bin/warmrun ./cmd/warmrun
 
-demo: install-demo build ## a whole cluster's life in under two minutes, on this machine
+demo: install-demo build ## a whole cluster's life in under a minute, on this machine
 	bin/warmrun lab demo
 
 test: install-test lint ## everything: lint, unit and script tests, whole clusters on real servers

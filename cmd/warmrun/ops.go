@@ -115,7 +115,7 @@ func modules(s *session) []engine.Module {
 		"shell":    "commands on any node, this one too",
 		"http":     "telling other systems",
 		"cron":     "what runs by itself",
-		"trust":    "keys that may ship WAL and do nothing else",
+		"trust":    "keys that may ship WAL",
 		"runs":     "the runs of runbooks that a node knows",
 		"runbooks": "other runbooks, here or on another node",
 	}

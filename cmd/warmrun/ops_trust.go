@@ -37,7 +37,7 @@ type trustPlace struct {
 func trustOperations() []operation {
 	return []operation{
 		onNode("trust", "look", engine.Read, "whether a key may ship to the node, and where that is written", trustLook),
-		onNode("trust", "add", engine.Change, "let a key ship to the node, and do nothing else",
+		onNode("trust", "add", engine.Change, "let a key ship WAL to the node",
 			func(ctx context.Context, s *session, o trustOptions) (trustPlace, error) {
 				return trustEdit(ctx, s, o, trust.Line.Add)
 			}),

@@ -80,7 +80,7 @@ func planWords() map[string]string {
 		"relay.run":              "relay the archive of {node} to {to} and check it for gaps",
 		"relay.push":             "relay the archive of {node} to {to}",
 		"relay.try":              "relay the archive of {node} to {to}, if it can be reached",
-		"trust.add":              "let the key of {comment} ship WAL to {node}, and do nothing else",
+		"trust.add":              "let the key of {comment} ship WAL to {node}",
 		"trust.remove":           "no longer let in the key of {comment} on {node}",
 		"trust.remove_others":    "no longer let in the keys of {comment} on {node} that were replaced",
 		"rivals.fence":           "see that a stopped old primary can start only as a standby",

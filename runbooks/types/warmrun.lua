@@ -1955,10 +1955,10 @@ function status.local(node) end
 ---@return table<string, string[]>
 function status.locate(node, options) end
 
----keys that may ship WAL and do nothing else
+---keys that may ship WAL
 trust = {}
 
----let a key ship to the node, and do nothing else (change)
+---let a key ship WAL to the node (change)
 ---@param node string
 ---@param options? trustOptions
 ---@return trustPlace
