@@ -85,7 +85,7 @@ func (s *state) followedByProgram() {
 	}
 	s.asBefore(s.DB2, s.DB1)
 	output := filepath.Join(s.DB2.Home, "local", "runs", id, "output")
-	if text := s.DB2.Exec("cat", output).Stdout; !strings.Contains(text, "==> flush  [2/7]") || !strings.Contains(text, "    ==> stop  [4/8]") {
+	if text := s.DB2.Exec("cat", output).Stdout; !strings.Contains(text, "\n==> flush  [") || !strings.Contains(text, "\n    ==> stop  [") {
 		s.Errorf("%s has\n%s\nwant what is printed without --json", output, text)
 	}
 }

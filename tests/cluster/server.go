@@ -134,10 +134,19 @@ func (n *Node) cut(ctx context.Context) error {
 	return n.killAll(ctx)
 }
 
-// Uncut brings the node's ssh server back, as a reboot does. The PostgreSQL
-// server is not started.
+// Uncut brings the node's ssh server back, as a reboot does, after which /run is
+// empty: a lock file of a socket there that was left would stop a server from
+// starting if its number has another process by now. The PostgreSQL server is not
+// started.
 func (n *Node) Uncut() {
 	n.c.t.Helper()
+	left, err := filepath.Glob(filepath.Join(n.Path(n.SocketDir), ".s.PGSQL.*"))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
 	n.RestoreAll()
 	n.makePlace()
 	n.startSSH(n.sshd.Port)
