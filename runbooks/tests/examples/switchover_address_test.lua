@@ -20,6 +20,7 @@ return test {
     ["standby.prove_replay"] = { lsn = lsn("0/C0000A0"), how = "its server says so" },
     ["fence.raise"] = { timeline = 1, lsn = lsn("0/C0000A0") },
     ["standby.opened"] = { timeline = 2, lsn = lsn("0/C000110") },
+    ["standby.lineage"] = { timeline = 2, lsn = lsn("0/D000110"), system_identifier = "7", history = {} },
     ["standby.forked"] = { parent = 1, lsn = lsn("0/C0000A0") },
     ["archive.wait"] = {},
     ["archive.switch"] = { lsn = lsn("0/D000000") },
