@@ -49,7 +49,7 @@ var rules = []rule{
 	{part: "builtins/psql", ours: []string{"=walcore", "walcore/cluster", "walcore/atomicfile"}, third: []string{xSys, "github.com/jackc/pgx/v5"}},
 	{part: "builtins/pgctl", ours: []string{"=walcore", "walcore/cluster", "walcore/atomicfile"}, third: []string{xSys}},
 	{part: "builtins/basebackup", ours: []string{"walcore", "builtins/filesync", "builtins/psql", "builtins/pgctl", "builtins/remote"}},
-	{part: "builtins/backups", ours: []string{"walcore", "builtins/basebackup"}},
+	{part: "builtins/backups", ours: []string{"walcore", "builtins/basebackup", "builtins/filesync"}},
 	{part: "builtins/scratch", ours: []string{"walcore", "builtins/backups", "builtins/psql", "builtins/pgctl"}},
 	{part: "builtins/health", ours: []string{"walcore", "builtins/filesync", "builtins/psql", "builtins/pgctl", "builtins/remote"}},
 	{part: "builtins/standby", ours: []string{"walcore", "builtins/psql", "builtins/pgctl"}},

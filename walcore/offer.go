@@ -45,7 +45,8 @@ func (a *Archive) Offer(ctx context.Context, o Offer) (identical bool, err error
 	if _, _, err := p.cut(); err != nil {
 		return false, err
 	}
-	return false, a.checkSpace(o.Name, o.Size)
+	_, err = a.checkSpace(o.Name, o.Size)
+	return false, err
 }
 
 // Knows reports whether there is a file of that name and size, whatever is in

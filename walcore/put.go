@@ -130,6 +130,7 @@ type put struct {
 	same    bool        // stored holds the bytes that were offered
 	tmp     *os.File    // what was offered, where it is not the same
 	named   bool        // tmp has got the final name
+	ahead   int64       // how much space to allocate for tmp before it is known to be needed
 	header  PageHeader
 
 	form  packed.Form // of tmp

@@ -40,17 +40,7 @@ func (p *put) receive(ctx context.Context) error {
 	} else if err := p.begin(); err != nil {
 		return err
 	}
-	return copySparse(p.tmp, p.ahead(), func() ([]byte, error) { return in.piece(buf) })
-}
-
-// ahead is how much space to allocate before it is known to be needed: none
-// where that might be the last, because the server may write to the same disk.
-func (p *put) ahead() int64 {
-	const puts = 16 // more than there are at once
-	if free, known := p.archive.free(); !known || free < puts*uint64(p.Size) {
-		return 0
-	}
-	return p.Size
+	return copySparse(p.tmp, p.ahead, func() ([]byte, error) { return in.piece(buf) })
 }
 
 func (p *put) openStored() error {
@@ -123,8 +113,14 @@ func (p *put) begin() error {
 		return err
 	}
 	p.archive.sweep(time.Now())
-	if err := p.archive.checkSpace(p.Name, p.Size); err != nil {
+	free, err := p.archive.checkSpace(p.Name, p.Size)
+	if err != nil {
 		return err
+	}
+	// None where that might be the last: the server may write to the same disk.
+	const puts = 16 // more than there are at once
+	if free >= puts*uint64(p.Size) {
+		p.ahead = p.Size
 	}
 	if err := p.Step("write"); err != nil {
 		return err

@@ -80,13 +80,14 @@ func (e *SpaceError) Hinted() error {
 const stateRoom = 64 << 10
 
 // checkSpace looks for room before anything is written. What cannot be told,
-// as on file systems that report no sizes, counts as enough.
-func (a *Archive) checkSpace(name FileName, size int64) error {
+// as on file systems that report no sizes, counts as enough. free is what there
+// is, 0 where that cannot be told.
+func (a *Archive) checkSpace(name FileName, size int64) (free uint64, err error) {
 	free, known := a.free()
 	if !known || free >= uint64(size)+stateRoom {
-		return nil
+		return free, nil
 	}
-	return a.spaceError(name, size)
+	return free, a.spaceError(name, size)
 }
 
 // explainSpace turns the kernel's refusal to write into a SpaceError.

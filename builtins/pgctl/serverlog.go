@@ -69,18 +69,20 @@ func (m machine) clusterLog(c debianCluster) string {
 
 // settle waits until the logging collector has written what the server has said: it
 // outlives the server for a moment, and nothing tells when it has written all.
-func (l serverLog) settle() {
+func (l serverLog) settle(ctx context.Context) {
 	const quiet, most = 200 * time.Millisecond, 3 * time.Second
 	if l.dir == "" {
 		return
 	}
-	said, since := l.collected(), time.Now()
-	for began := time.Now(); time.Since(began) < most && (said == "" || time.Since(since) < quiet); {
-		time.Sleep(10 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	said, since := "", time.Now()
+	_ = poll(ctx, func() (bool, error) { // what there is by then has to do
 		if now := l.collected(); now != said {
 			said, since = now, time.Now()
 		}
-	}
+		return said != "" && time.Since(since) >= quiet, nil
+	})
 }
 
 // tail is the end of what the server has logged since, ready to follow an

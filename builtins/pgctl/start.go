@@ -84,17 +84,17 @@ func (s Server) Start(ctx context.Context, o StartOptions) error {
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return s.stillStarting(o, log)
 	}
-	return s.explainFailure(err, log)
+	return s.explainFailure(ctx, err, log)
 }
 
 // explainFailure says why a start failed: in the server's own words where
 // there are some, else in those of its starter, which knows little.
-func (s Server) explainFailure(err error, log serverLog) error {
+func (s Server) explainFailure(ctx context.Context, err error, log serverLog) error {
 	var starter *commandError
 	if err == nil {
 		return nil
 	}
-	log.settle()
+	log.settle(ctx)
 	tail := log.tail()
 	if errors.As(err, &starter) && strings.Contains(tail, "\n") {
 		return fmt.Errorf("start the server in %s: it did not come up%s", s.PGData, tail)
