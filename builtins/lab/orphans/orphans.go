@@ -1,4 +1,4 @@
-// Package orphans buries servers that have died.
+// Package orphans buries servers and shippers that have died.
 //
 // A server that pg_ctl starts belongs to the first process of the system, which
 // reaps it when it dies. The first process of a container often does so late or
@@ -13,69 +13,112 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // setChildSubreaper is PR_SET_CHILD_SUBREAPER of <linux/prctl.h>.
 const setChildSubreaper = 36
 
-// Adopt makes this process the parent of every orphan among its descendants,
-// and reaps the PostgreSQL processes among them as soon as they die. It never
-// touches a child that this process has started itself, as long as that is not
-// a postgres. stop ends the reaping; it returns when no more is done.
+// patience is how long a dead child that leads a session may be somebody else's
+// to wait for. Who has started one collects it at once.
+const patience = 10 * time.Second
+
+// Adopt makes this process the parent of every orphan among its descendants, and
+// reaps those that die: the PostgreSQL processes at once, and the leaders of a
+// session, as a shipper is one, when nobody has waited for them in 10 seconds.
+// It never touches another child, as long as none that this process has started
+// itself is called postgres. stop ends the reaping; it returns when no more is done.
 func Adopt(ctx context.Context) (stop func(), err error) {
+	return adopt(ctx, patience)
+}
+
+func adopt(ctx context.Context, patience time.Duration) (stop func(), err error) {
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, setChildSubreaper, 1, 0); errno != 0 {
 		return nil, fmt.Errorf("become the reaper of orphans: %w", errno)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, syscall.SIGCHLD)
+	again := time.NewTicker(patience)
+	dead := map[int]time.Time{}
 	var done sync.WaitGroup
 	done.Go(func() {
 		defer signal.Stop(died)
+		defer again.Stop()
 		for {
-			reap()
+			dead = reap(dead, patience)
 			select {
 			case <-ctx.Done():
 				return
 			case <-died:
+			case <-again.C:
 			}
 		}
 	})
 	return func() { cancel(); done.Wait() }, nil
 }
 
-// reap collects the dead servers among our children.
-func reap() {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		return // the pattern is well formed
+// reap collects the dead among our children that are ours to collect. It returns
+// the session leaders that it leaves, each with the time it was first seen dead.
+func reap(dead map[int]time.Time, patience time.Duration) map[int]time.Time {
+	left := map[int]time.Time{}
+	for _, pid := range children() {
+		state, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err != nil {
+			continue // collected meanwhile
+		}
+		// pid (comm) state ppid pgrp session ... (proc(5))
+		_, rest, _ := strings.Cut(string(state), " (")
+		end := strings.LastIndex(rest, ") ")
+		if end < 0 {
+			continue
+		}
+		fields := strings.Fields(rest[end+2:])
+		if len(fields) < 4 || fields[0] != "Z" {
+			continue
+		}
+		switch since, seen := dead[pid]; {
+		case rest[:end] == "postgres", seen && time.Since(since) >= patience:
+			collect(pid)
+		case fields[3] != strconv.Itoa(pid): // leads no session
+		case seen:
+			left[pid] = since
+		default:
+			left[pid] = time.Now()
+		}
 	}
-	self := strconv.Itoa(os.Getpid())
-	for _, path := range stats {
-		data, err := os.ReadFile(path)
+	return left
+}
+
+// children are the processes that have one of our threads as their parent. One
+// that is missing because another has just ended is seen at the next look (proc(5)).
+func children() (pids []int) {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return nil // no /proc, no orphans to be found
+	}
+	for _, t := range threads {
+		list, err := os.ReadFile("/proc/self/task/" + t.Name() + "/children")
 		if err != nil {
-			continue // gone meanwhile
+			continue // the thread has ended
 		}
-		// pid (comm) state ppid ... (proc(5))
-		pid, rest, ok := strings.Cut(string(data), " (postgres) ")
-		fields := strings.Fields(rest)
-		if !ok || len(fields) < 2 || fields[0] != "Z" || fields[1] != self {
-			continue
-		}
-		number, err := strconv.Atoi(pid)
-		if err != nil {
-			continue
-		}
-		for {
-			_, err := syscall.Wait4(number, nil, syscall.WNOHANG, nil)
-			if !errors.Is(err, syscall.EINTR) {
-				break
+		for pid := range strings.FieldsSeq(string(list)) {
+			if n, err := strconv.Atoi(pid); err == nil {
+				pids = append(pids, n)
 			}
+		}
+	}
+	return pids
+}
+
+func collect(pid int) {
+	for {
+		if _, err := syscall.Wait4(pid, nil, syscall.WNOHANG, nil); !errors.Is(err, syscall.EINTR) {
+			return
 		}
 	}
 }

@@ -13,10 +13,11 @@ import (
 	"time"
 )
 
-// TestReapsDeadServers kills an orphan called postgres and one of another name:
-// the first must vanish, the second is nobody's business here.
-func TestReapsDeadServers(t *testing.T) {
-	stop, err := Adopt(t.Context())
+// TestReapsDeadOrphans kills an orphan called postgres and two of another name. The
+// first must vanish, and so must the one that leads a session, as a shipper does;
+// the last may be somebody else's to wait for.
+func TestReapsDeadOrphans(t *testing.T) {
+	stop, err := adopt(t.Context(), 50*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,16 +27,17 @@ func TestReapsDeadServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
+	var left string
 	for _, test := range []struct {
-		name   string
-		reaped bool
-	}{{"postgres", true}, {"other", false}} {
+		name, start string
+		reaped      bool
+	}{{"other", "", false}, {"postgres", "", true}, {"shipper", "setsid ", true}} {
 		program := filepath.Join(dir, test.name)
 		if err := os.Symlink(sleep, program); err != nil {
 			t.Fatal(err)
 		}
 		// The shell ends at once and leaves an orphan behind.
-		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", program+" 300 >/dev/null & echo $!")
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", test.start+program+" 300 >/dev/null & echo $!")
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -57,9 +59,12 @@ func TestReapsDeadServers(t *testing.T) {
 		waitFor(t, deadline, "the orphan is dead", func() bool { s := statOf(pid); return s == "" || strings.Contains(s, ") Z ") })
 		if test.reaped {
 			waitFor(t, deadline, "the orphan is reaped", func() bool { return statOf(pid) == "" })
-		} else if !strings.Contains(statOf(pid), ") Z ") {
-			t.Errorf("a dead process called %s was reaped, want it left alone", test.name)
+		} else {
+			left = pid
 		}
+	}
+	if !strings.Contains(statOf(left), ") Z ") {
+		t.Error("a dead process that leads no session was reaped, want it left alone")
 	}
 }
 
