@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"runtime/metrics"
 	"time"
 )
 
@@ -78,9 +77,9 @@ func (v *vm) grown(before uint64) bool {
 
 // heapSize is the size of all objects on the heap.
 func heapSize() uint64 {
-	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
 }
 
 // inHost marks the time that a function of the host takes, which is bounded by

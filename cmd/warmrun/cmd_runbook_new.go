@@ -47,11 +47,11 @@ func (c *runbookNewCommand) Run(ctx context.Context, p *process, g *globals) err
 }
 
 // newName is NAME, or RUNBOOK.d/NAME.
-var newName = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9_-]*)(\.d/[A-Za-z0-9_-]+)?$`)
+const newName = `^([A-Za-z][A-Za-z0-9_-]*)(\.d/[A-Za-z0-9_-]+)?$`
 
 // text is what the new file begins with, and the runbook that it is of.
 func (c *runbookNewCommand) text(s *session) (text, book string, err error) {
-	parts := newName.FindStringSubmatch(c.Name)
+	parts := regexp.MustCompile(newName).FindStringSubmatch(c.Name)
 	if parts == nil {
 		return "", "", usageError{fmt.Errorf("%q is not the name of a runbook, or RUNBOOK.d/NAME for an extension: letters, digits, - and _", c.Name)}
 	}
@@ -78,13 +78,13 @@ func (c *runbookNewCommand) text(s *session) (text, book string, err error) {
 		return "", "", err
 	}
 	first := ""
-	if found := firstStep.FindStringSubmatch(source.Text); found != nil {
+	if found := regexp.MustCompile(firstStep).FindStringSubmatch(source.Text); found != nil {
 		first = found[1]
 	}
 	return strings.NewReplacer("BOOK", book, "STEP", first).Replace(newExtension), book, nil
 }
 
-var firstStep = regexp.MustCompile(`step \{\s*"([A-Za-z_][A-Za-z0-9_]*)"`)
+const firstStep = `step \{\s*"([A-Za-z_][A-Za-z0-9_]*)"`
 
 const newRunbook = `-- NAME: what it does, and when to run it.
 

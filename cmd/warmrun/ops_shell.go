@@ -111,10 +111,10 @@ func runShell(ctx context.Context, command string, out, errOut io.Writer) error 
 const cronMark = " # warmrun: "
 
 // cronName keeps marks apart: cron gives % a meaning, and a line has no breaks.
-var cronName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+const cronName = `^[A-Za-z0-9_-]+$`
 
 func setCron(ctx context.Context, _ *session, o cronOptions) (cronResult, error) {
-	if !cronName.MatchString(o.Name) || strings.ContainsAny(o.Line, "\n\r") {
+	if !regexp.MustCompile(cronName).MatchString(o.Name) || strings.ContainsAny(o.Line, "\n\r") {
 		return cronResult{}, engine.NotBegun(fmt.Errorf("a line of a crontab needs a name of letters, digits, - and _, and is one line: %q, %q", o.Name, o.Line))
 	}
 	var table, complaints bytes.Buffer

@@ -147,7 +147,7 @@ const runsKept = 50
 // the process, with which the outermost one's ends, it has the key of each call (u
 // within an undo, f within finally). The name of a node, before that number, may
 // have dots too.
-var partID = regexp.MustCompile(`-\d+(\.([uf]\d+(-\d+)*|\d+(-\d+-\d+)?))+$`)
+const partID = `-\d+(\.([uf]\d+(-\d+)*|\d+(-\d+-\d+)?))+$`
 
 // forgetOld removes the oldest runs of a runbook that have ended, and what ran
 // within them.
@@ -156,9 +156,10 @@ func forgetOld(site *cluster.Site, runbook string) error {
 	if err != nil {
 		return err
 	}
+	part := regexp.MustCompile(partID)
 	dirs = slices.DeleteFunc(dirs, func(dir string) bool {
 		id := filepath.Base(dir)
-		return partID.MatchString(id) || strings.Contains(id, "~") || isUnfinished(site, dir)
+		return part.MatchString(id) || strings.Contains(id, "~") || isUnfinished(site, dir)
 	})
 	slices.Sort(dirs)
 	for _, dir := range dirs[:max(len(dirs)-runsKept, 0)] {

@@ -11,11 +11,11 @@ import (
 
 // cannotDecode is how the decoder says that a value is of the wrong type; it
 // goes on with the names of our Go types.
-var cannotDecode = regexp.MustCompile(`cannot decode TOML (\w+) into `)
+const cannotDecode = `cannot decode TOML (\w+) into `
 
 // explainValue is a decoder's error in the words of cluster.toml.
 func explainValue(err *toml.DecodeError) string {
-	match := cannotDecode.FindStringSubmatch(err.Error())
+	match := regexp.MustCompile(cannotDecode).FindStringSubmatch(err.Error())
 	if match == nil {
 		return strings.TrimPrefix(err.Error(), "toml: ")
 	}

@@ -1,11 +1,14 @@
 package page
 
+import "sync"
+
 // hasAVX2 is whether the processor has AVX2, and the system keeps its registers.
-var hasAVX2 = detectAVX2()
+// It is asked when that first matters: in a virtual machine the question is dear.
+var hasAVX2 = sync.OnceValue(detectAVX2)
 
 // mixRows takes rows into the sums of all columns.
 func mixRows(sums *[columns]uint32, rows []byte) {
-	if !hasAVX2 || len(rows) < rowSize {
+	if !hasAVX2() || len(rows) < rowSize {
 		mixStripes(sums, rows)
 		return
 	}
