@@ -195,10 +195,12 @@ func (k stateKeeper) load(server Server) Wanted {
 		here.Opening = here.Opening || local.Opening
 		here.ArchiveInode = local.ArchiveInode
 	}
+	if here.Server != server {
+		k.sweep()
+	}
 	if !same {
 		here = Wanted{LastServed: here.LastServed, ServedAt: here.ServedAt, Replays: here.Replays, Furthest: here.Furthest, Cleaned: here.Cleaned}
 		here.stopped = true
-		k.sweep()
 	}
 	here.PGData, here.Server = k.pgdata, server
 	return here

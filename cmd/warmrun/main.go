@@ -77,6 +77,8 @@ type process struct {
 	stopUndo chan struct{}
 	// events prints what happens in runs for programs; nil for people.
 	events *runEvents
+	// around is where the process runs, once that has been looked up.
+	around *cluster.Surroundings
 }
 
 // run decides what was asked for, does it, and returns the exit code.
@@ -147,7 +149,13 @@ func realCommand(name string, args []string) (string, []string) {
 // surroundings reads --home and --pgdata, which may stand anywhere on the
 // command line, and everything else that decides where the site is.
 func (p *process) surroundings(g globals) cluster.Surroundings {
-	return cluster.Here(g.Home, g.PGData)
+	if p.around == nil {
+		here := cluster.Here("", "")
+		p.around = &here
+	}
+	around := *p.around
+	around.Home, around.PGData = g.Home, g.PGData
+	return around
 }
 
 // errorMark and hintMark begin the two lines in which every error is told.

@@ -18,7 +18,7 @@ type Surroundings struct {
 	PGData     string // --pgdata
 	Getenv     func(string) string
 	WorkDir    string // the server's data directory when PostgreSQL calls us
-	Executable string // path of the running binary, links resolved
+	Executable string // path of the running binary, in which the kernel has resolved links
 	Hostname   string
 }
 
@@ -27,9 +27,7 @@ func Here(home, pgdata string) Surroundings {
 	s := Surroundings{Home: home, PGData: pgdata, Getenv: os.Getenv}
 	// Each of these may be unknown; Locate then has one place less to look.
 	s.WorkDir, _ = os.Getwd()
-	if exe, err := os.Executable(); err == nil {
-		s.Executable, _ = filepath.EvalSymlinks(exe)
-	}
+	s.Executable, _ = os.Executable()
 	s.Hostname, _ = os.Hostname()
 	return s
 }
