@@ -122,11 +122,17 @@ func runbookNames(site *cluster.Site) ([]string, error) {
 
 // loadRunbook loads a runbook with everything that it may call.
 func loadRunbook(ctx context.Context, s *session, at setting, name string) (*engine.Runbook, error) {
+	return loadWith(ctx, s, at, s.host(at), name)
+}
+
+// loadWith is loadRunbook with what the setting's runbooks may call, which is the
+// same for all of them.
+func loadWith(ctx context.Context, s *session, at setting, host engine.Host, name string) (*engine.Runbook, error) {
 	source, err := at.source(s.site, name, "")
 	if err != nil {
 		return nil, err
 	}
-	book, err := engine.Load(ctx, source, s.host(at))
+	book, err := engine.Load(ctx, source, host)
 	if err != nil {
 		return nil, err
 	}
@@ -141,22 +147,23 @@ func (p *process) booksFor(ctx context.Context, s *session, word string) ([]*eng
 	}
 	// The Lua states are garbage as soon as they are made, and small: to collect
 	// them in between takes longer than all the rest.
-	defer debug.SetGCPercent(debug.SetGCPercent(800))
-	for _, name := range names {
-		if name == word {
-			book, err := loadRunbook(ctx, s, s.setting(), name)
-			return []*engine.Runbook{book}, err
-		}
+	usual := debug.SetGCPercent(800)
+	if slices.Contains(names, word) {
+		defer debug.SetGCPercent(usual)
+		book, err := loadRunbook(ctx, s, s.setting(), word)
+		return []*engine.Runbook{book}, err
 	}
-	return p.loadAll(ctx, s, names), nil
+	return p.loadAll(ctx, s, names), nil // for help or a complaint, and then the end
 }
 
 // loadAll loads runbooks at once, and names those that cannot be loaded.
 func (p *process) loadAll(ctx context.Context, s *session, names []string) (books []*engine.Runbook) {
 	loaded, errs := make([]*engine.Runbook, len(names)), make([]error, len(names))
+	at := s.setting()
+	host := s.host(at)
 	var group sync.WaitGroup
 	for i, name := range names {
-		group.Go(func() { loaded[i], errs[i] = loadRunbook(ctx, s, s.setting(), name) })
+		group.Go(func() { loaded[i], errs[i] = loadWith(ctx, s, at, host, name) })
 	}
 	group.Wait()
 	for i, name := range names {
