@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/warmrun/warmrun/builtins/psql"
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
 )
@@ -123,13 +124,18 @@ func TestCheckVerdicts(t *testing.T) {
 		{Critical, "archiver", "32 segments", func(n *NodeStatus) { n.Backlog = 32 }, none},
 		{Warning, "prepared", `"tx1" for 2.0 s`, func(n *NodeStatus) { n.Facts.Prepared = []Prepared{{"tx1", 2}} }, none},
 		{Warning, "backup_mode", "1 backups", func(n *NodeStatus) { n.Facts.Backups = 1 }, none},
-		{Warning, "slots", "cdc", func(n *NodeStatus) { n.Facts.LogicalSlots = []LogicalSlot{{"cdc", false}, {"kept", true}} }, none},
+		{Warning, "slots", "cdc", func(n *NodeStatus) {
+			n.Facts.LogicalSlots = []psql.LogicalSlot{{Name: "cdc"}, {Name: "kept", Failover: true}}
+		}, none},
 		{Critical, "cluster", "another cluster", none, func(n *NodeStatus) { n.SystemID = 78; n.Facts.Stamp.SystemID = 78 }},
 		{Critical, "version", "PostgreSQL 14.2", none, func(n *NodeStatus) { n.ServerVersion = "14.2" }},
 		{Warning, "version", "PostgreSQL 15.3", none, func(n *NodeStatus) { n.ServerVersion = "15.3" }},
 		{Critical, "libraries", "postgis-3", func(n *NodeStatus) { n.Facts.Loads = append(n.Facts.Loads, "postgis-3") }, none},
 		{Critical, "collations", "wrong answers", none, func(n *NodeStatus) { n.Facts.Collations = []string{"database app was made with 2.31, here it is 2.36"} }},
 		{Warning, "collations", "collation x", func(n *NodeStatus) { n.Facts.Collations = []string{"collation x was made with 1, here it is 2"} }, none},
+		{Critical, "databases", "cannot be opened here: app: database locale is incompatible", none, func(n *NodeStatus) {
+			n.Facts.Closed = []string{"app: database locale is incompatible with operating system"}
+		}},
 		{Critical, "fence", "timeline 1 was cut", func(n *NodeStatus) { n.ArchiveMissing = "/w/archive" }, func(n *NodeStatus) {
 			n.Fence = walcore.Fence{Epoch: 1, Cuts: []walcore.Cut{{Epoch: 1, Timeline: 1, LSN: 5}}}
 		}},

@@ -232,19 +232,6 @@ func (j *judge) archive(n NodeStatus) {
 	}
 }
 
-// preloaded are the libraries that a server loads at its start, as names of
-// modules.
-func preloaded(settings map[string]string) []string {
-	var names []string
-	for name := range strings.SplitSeq(settings["shared_preload_libraries"], ",") {
-		name = strings.Trim(strings.TrimSpace(name), `"`)
-		if name = strings.TrimPrefix(strings.TrimSuffix(name, ".so"), "$libdir/"); name != "" && !strings.Contains(name, "/") {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
 // waits reports whether a restore_command waits for its segment.
 func waits(restoreCommand string) bool {
 	return slices.ContainsFunc([]string{"--wait", "restoreWALFile", "pg_standby"}, func(word string) bool { return strings.Contains(restoreCommand, word) })

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/warmrun/warmrun/builtins/pgctl"
 )
 
 // against judges a node beside the primary.
@@ -43,7 +45,7 @@ func (j *judge) libraries(n, primary NodeStatus) {
 		return
 	}
 	var missing []string
-	for _, name := range append(slices.Clone(primary.Facts.Loads), preloaded(primary.Facts.Settings)...) {
+	for _, name := range append(slices.Clone(primary.Facts.Loads), pgctl.Preloads(primary.Facts.Settings["shared_preload_libraries"])...) {
 		if !slices.Contains(f.Libraries, name) && !slices.Contains(missing, name) {
 			missing = append(missing, name)
 		}

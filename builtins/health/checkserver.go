@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/warmrun/warmrun/builtins/pgctl"
 )
 
 // limitNames are settings that a server takes over only at its start.
@@ -22,6 +24,7 @@ func (j *judge) settings(n NodeStatus) {
 	j.archiveSettings(n)
 	j.recoverySettings(n)
 	j.preloads(n)
+	j.databases(n)
 	for _, safe := range []string{"fsync", "full_page_writes"} {
 		if f.Settings[safe] == "off" {
 			j.add(Critical, n, safe, "set "+safe+" = on, and restart the server", "%s is off: a crash of the host damages the data", safe)
@@ -107,13 +110,20 @@ func (j *judge) recoverySettings(n NodeStatus) {
 	}
 }
 
+// databases judges whether the server can open all of them.
+func (j *judge) databases(n NodeStatus) {
+	if len(n.Facts.Closed) > 0 {
+		j.add(Critical, n, "databases", "make the missing locales there (locale -a lists those that are), as on the other nodes", "databases cannot be opened here: %s", strings.Join(n.Facts.Closed, "; "))
+	}
+}
+
 // preloads judges whether the server finds what it loads at its start.
 func (j *judge) preloads(n NodeStatus) {
 	if n.Facts.LibDir == "" {
 		return
 	}
 	for _, settings := range []map[string]string{n.Facts.Settings, n.Facts.Next} {
-		for _, name := range preloaded(settings) {
+		for _, name := range pgctl.Preloads(settings["shared_preload_libraries"]) {
 			if !slices.Contains(n.Facts.Libraries, name) {
 				j.add(Critical, n, "preload", "install the package that has it, on "+string(n.Node), "%s.so of shared_preload_libraries is not in %s: the server would not start", name, n.Facts.LibDir)
 			}

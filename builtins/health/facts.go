@@ -58,18 +58,20 @@ type Facts struct {
 	WALRate float64 `json:"wal_rate,omitempty"`
 	Disks   []Disk  `json:"disks,omitempty"`
 
-	Prepared     []Prepared    `json:"prepared_transactions,omitempty"`
-	Backups      int           `json:"running_backups,omitempty"`
-	LogicalSlots []LogicalSlot `json:"logical_slots,omitempty"`
+	Prepared     []Prepared         `json:"prepared_transactions,omitempty"`
+	Backups      int                `json:"running_backups,omitempty"`
+	LogicalSlots []psql.LogicalSlot `json:"logical_slots,omitempty"`
 	// StartupWait is what the startup process of a hot standby waits for (10 and
 	// later), Oldest the longest transaction there.
 	StartupWait string     `json:"startup_wait,omitempty"`
 	Oldest      *OpenQuery `json:"oldest_query,omitempty"`
 
 	// Libc is the C library's version; Collations those that a newer or older
-	// library sorts otherwise than the data was sorted with.
+	// library sorts otherwise than the data was sorted with, Closed the databases
+	// that the server cannot open here, each with its reason.
 	Libc       string   `json:"libc,omitempty"`
 	Collations []string `json:"collations,omitempty"`
+	Closed     []string `json:"closed_databases,omitempty"`
 	// Libraries are the modules that lie in LibDir, without ".so"; Loads those
 	// that functions in the databases are from.
 	LibDir    string   `json:"lib_dir,omitempty"`
@@ -111,13 +113,6 @@ type Disk struct {
 type Prepared struct {
 	Name    string  `json:"gid"`
 	Seconds float64 `json:"seconds"`
-}
-
-// LogicalSlot is a slot of logical replication. From 17 on one may be kept in
-// step on the standby.
-type LogicalSlot struct {
-	Name     string `json:"name"`
-	Failover bool   `json:"failover"`
 }
 
 // OpenQuery is a session on a standby whose snapshot replay may wait for.

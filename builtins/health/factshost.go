@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,7 +18,7 @@ import (
 // onDisk is what the node's own files and programs tell.
 func (l *look) onDisk(ctx context.Context) {
 	f := l.n.Facts
-	f.Libc = libc(ctx)
+	f.Libc = pgctl.Libc(ctx)
 	l.disks()
 	l.openingAsked()
 	if l.control == nil {
@@ -44,15 +43,6 @@ func (l *look) onDisk(ctx context.Context) {
 func (l *look) hasFile(name string) bool {
 	_, err := os.Lstat(filepath.Join(l.Server.PGData, name))
 	return err == nil
-}
-
-// libc asks getconf(1), which comes with glibc. Empty is another C library.
-func libc(ctx context.Context) string {
-	out, err := exec.CommandContext(ctx, "getconf", "GNU_LIBC_VERSION").Output()
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(out))
 }
 
 // disks measures the file systems of the data directory, its WAL and the

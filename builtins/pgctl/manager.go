@@ -3,10 +3,7 @@ package pgctl
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 )
 
 // Manager is what starts a server, for people who are to type it.
@@ -57,34 +54,4 @@ func (s Server) startCommand(own ownership) (string, error) {
 		return "", err
 	}
 	return shellQuote(filepath.Join(dir, "pg_ctl"), "-D", s.PGData, "start"), nil
-}
-
-// Libraries lists the modules in the directory that $libdir stands for, without
-// ".so", and names that directory. It is known by plpgsql, which every server
-// has: packages put it in different places beside the programs.
-func (s Server) Libraries() (dir string, names []string, err error) {
-	bin, err := s.binDir()
-	if err != nil {
-		return "", nil, err
-	}
-	if real, err := filepath.EvalSymlinks(bin); err == nil {
-		bin = real
-	}
-	for _, below := range []string{"lib", "lib/postgresql", "lib64", "lib64/pgsql", "lib/pgsql", "lib64/postgresql"} {
-		dir := filepath.Join(filepath.Dir(bin), below)
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			continue
-		}
-		for _, entry := range entries {
-			if name, ok := strings.CutSuffix(entry.Name(), ".so"); ok {
-				names = append(names, name)
-			}
-		}
-		if slices.Contains(names, "plpgsql") {
-			return dir, names, nil
-		}
-		names = nil
-	}
-	return "", nil, fmt.Errorf("no directory beside %s has plpgsql.so", bin)
 }

@@ -21,6 +21,7 @@ const (
 	stateInvalidAuth        = "28000"
 	stateNoDatabase         = "3D000"
 	stateWrongMoment        = "55000" // object_not_in_prerequisite_state
+	stateInternalError      = "XX000"
 )
 
 // NotRunning reports whether err means that no server is there to connect to:
