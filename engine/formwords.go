@@ -104,6 +104,7 @@ func paramKeys() []FieldRef {
 		{Name: "default", Type: "string|number|boolean", Optional: true, Doc: "the value where none is given"},
 		{Name: "help", Type: "string", Optional: true, Doc: "the flag's help"},
 		{Name: "required", Type: "boolean", Optional: true, Doc: "true: it must be given"},
+		{Name: "bare", Type: "boolean", Optional: true, Doc: "true: a word without dashes that names no option is its value; for one parameter only"},
 		{Name: "choices", Type: "string[]", Optional: true, Doc: "what a choice can be; for choice only"},
 	}
 }

@@ -50,7 +50,7 @@ func (p *part) params() []Param {
 		p.wrong("params", value, "a table such as { wait = param.duration { ... } }")
 	}
 	var out []Param
-	flags := map[string]string{}
+	flags, bare := map[string]string{}, ""
 	for key, item := table.Next(lua.LNil); key != lua.LNil; key, item = table.Next(key) {
 		name, isName := key.(lua.LString)
 		ud, ok := item.(*lua.LUserData)
@@ -70,6 +70,12 @@ func (p *part) params() []Param {
 			p.mistake("params."+key.String(), "parameters %s and %s would both be --%s", other, name, param.Flag())
 		}
 		flags[param.Flag()] = param.Name
+		if bare != "" && param.Bare {
+			p.mistake("params."+key.String(), "parameters %s and %s would both take a bare word", bare, name)
+		}
+		if param.Bare {
+			bare = param.Name
+		}
 		out = append(out, param)
 	}
 	return out
@@ -87,7 +93,7 @@ func validParam(name string) bool {
 func (d *paramDraft) finish(L *lua.LState, name string) Param {
 	p := d.part
 	p.L, p.what = L, "parameter "+name
-	out := Param{Name: name, Type: d.kind, Help: p.text("help"), Required: p.flag("required")}
+	out := Param{Name: name, Type: d.kind, Help: p.text("help"), Required: p.flag("required"), Bare: p.flag("bare")}
 	if d.kind == "choice" {
 		out.Choices = p.choices()
 	}

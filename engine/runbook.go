@@ -36,6 +36,8 @@ type Param struct {
 	// Choices are the values of a choice.
 	Choices  []string `json:"choices,omitempty"`
 	Required bool     `json:"required,omitempty"`
+	// Bare: a word on the command line that names no option is its value.
+	Bare bool `json:"bare,omitempty"`
 	// HasDefault tells an empty default from none.
 	HasDefault bool `json:"has_default,omitempty"`
 }

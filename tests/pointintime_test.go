@@ -41,7 +41,13 @@ type past struct {
 // it is on the DR node.
 func newPast(t *testing.T, options cluster.Options) *past {
 	t.Helper()
-	p := &past{T: t, Cluster: cluster.New(t, options)}
+	return pastOf(t, cluster.New(t, options))
+}
+
+// pastOf is newPast on a cluster that is there.
+func pastOf(t *testing.T, c *cluster.Cluster) *past {
+	t.Helper()
+	p := &past{T: t, Cluster: c}
 	p.DB1.Must("distrib")
 	p.DB2.Must("configStandby")
 	p.DR.Must("configStandby")
@@ -125,12 +131,21 @@ func (p *past) restored(want string, args ...string) {
 
 func (p *past) closeServer(dir string) {
 	p.Helper()
+	p.pgctl(p.DR, "-D", filepath.Join(dir, "data"), "-m", "immediate", "stop")
 	server, err := scratch.Open(dir)
 	if err == nil {
 		err = server.Remove(p.Context())
 	}
 	if err != nil {
 		p.Fatal(err)
+	}
+}
+
+// pgctl runs pg_ctl on a node.
+func (p *past) pgctl(n *cluster.Node, args ...string) {
+	p.Helper()
+	if result := n.Exec(filepath.Join(n.Server().BinDir, "pg_ctl"), append(args, "-w")...); result.Code != 0 {
+		p.Fatalf("%s\n%s", result, n.LogTail(10))
 	}
 }
 
@@ -175,6 +190,8 @@ func recoverOn(t *testing.T, major int) {
 	wantOutput(t, p.DR.Must("peek", "--before", p.time, "--query", rowsOfT), "\n    1 2\n")
 	wantOutput(t, p.DR.Must("drill"), "pg_amcheck was not run", "The recovery works")
 	p.refused(t)
+	// The version tells which questions a change of places asks.
+	wantOutput(t, p.DB2.Must("switchover", "--drain", "0s"), "db1 follows db2 on timeline 2")
 }
 
 // refused are recoveries that cannot reach where they are sent: nothing is begun.
@@ -207,8 +224,7 @@ func (p *past) refused(t *testing.T) {
 	}
 }
 
-// peeked looks at the past, once for an answer and once to stay, and clears up
-// after one that was killed.
+// peeked looks at the past, once for an answer and once to stay, and is killed once.
 func (p *past) peeked(t *testing.T) {
 	wantOutput(t, p.DR.Must("peek", "list"), "No peek is open")
 	wantOutput(t, p.DR.Must("peek", "--before", p.time, "--query", rowsOfT+"; "), "the server is read-only", "\n    1 2\n")
@@ -218,12 +234,18 @@ func (p *past) peeked(t *testing.T) {
 	below := filepath.Join(p.DR.Home, "scratch")
 	cluster.Eventually(t, time.Minute, "a peek has begun", func() (bool, error) {
 		begun, err := scratch.List(below)
-		return len(begun) == 1, err
+		return len(begun) == 1 && p.DR.Exists(begun[0].PGData()), err
 	})
 	_ = killed.Process.Kill() // it may be done already
 	_ = killed.Wait()         // it was killed
+	cluster.Eventually(t, time.Minute, "what was begun is gone", func() (bool, error) {
+		left, err := scratch.List(below)
+		return len(left) == 0, err
+	})
+	// As one is left that was killed together with its guard.
+	p.DR.Write(filepath.Join(below, "peek-left", "scratch.json"), `{"kind": "peek"}`)
 
-	wantOutput(t, p.DR.Must("peek", "--before", p.time), "which is left over from", "psql -h ", "Close it with: warmrun peek close")
+	wantOutput(t, p.DR.Must("peek", "--before", p.time), "which is left over from", "psql -h ", "Close it with: warmrun peek close peek-")
 	open, err := scratch.List(below)
 	if err != nil || len(open) != 1 {
 		t.Fatalf("got %v, %v; want the one that is open", open, err)
@@ -235,9 +257,28 @@ func (p *past) peeked(t *testing.T) {
 	// The standby beside it goes on.
 	p.DB1.SQL("CREATE TABLE meanwhile ()")
 	p.follow()
-	wantOutput(t, p.DR.Must("peek", "close"), "Closed "+open[0].ID)
+	if result := p.DR.Run("peek", "close", "peek-x"); result.Code != 1 || !strings.Contains(result.Stderr, "no peek peek-x is open on dr") {
+		t.Errorf("%s\nwant to be told that there is none of that ID", result)
+	}
+	p.typed(t, rowsOfT+";\nSELECT pg_is_in_recovery();\n", open[0].ID)
+	wantOutput(t, p.DR.Must("peek", "close", open[0].ID), "Closed "+open[0].ID)
 	if result := p.DR.Run("peek"); result.Code != 1 || !strings.Contains(result.Stderr, "give --before TIME") {
 		t.Errorf("%s\nwant to be told what to give", result)
+	}
+}
+
+// typed has psql opened on the past, which reads what is typed, and closed with
+// it. Another peek that is open stays so.
+func (p *past) typed(t *testing.T, input, other string) {
+	cmd := p.DR.Command(t.Context(), p.DR.Binary(), "peek", "--before", p.time, "--psql")
+	var out strings.Builder
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &out
+	p.DR.Start(cmd)
+	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "\n 1 2\n") || !strings.Contains(out.String(), "\n t\n") || !strings.Contains(out.String(), "Closed peek-") {
+		t.Errorf("%v\n%s\nwant the rows 1 2, read-only, and the peek closed", err, out.String())
+	}
+	if left, err := scratch.List(filepath.Join(p.DR.Home, "scratch")); err != nil || len(left) != 1 || left[0].ID != other {
+		t.Errorf("got %v, %v; want %s alone open", left, err, other)
 	}
 }
 

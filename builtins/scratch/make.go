@@ -39,7 +39,10 @@ type Request struct {
 	// Conf and HBA are files to use where the copy has no configuration of its own,
 	// as where it lies outside the data directory.
 	Conf, HBA string
-	Now       func() time.Time
+	// Begun is called with the directory once it has its note, and before it takes
+	// any room; nil is not.
+	Begun func(dir string) error
+	Now   func() time.Time
 }
 
 // CheckDir refuses a directory that has anything in it.
@@ -79,6 +82,11 @@ func Make(ctx context.Context, r Request) (Server, error) {
 	}
 	if err := s.save(); err != nil {
 		return s, err
+	}
+	if r.Begun != nil {
+		if err := r.Begun(r.Dir); err != nil {
+			return s, err
+		}
 	}
 	if err := backups.Clone(ctx, r.Choice.Copy, r.Dir); err != nil {
 		return s, err

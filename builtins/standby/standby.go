@@ -51,8 +51,9 @@ type Node struct {
 	LogFile string
 	// Delay is how far the node stays behind on purpose as a standby; 0 is not.
 	Delay time.Duration
-	// SQL opens a session on the node's server.
-	SQL func(context.Context) (*psql.Conn, error)
+	// SQL opens a session on the node's server, SQLIn in another database of it.
+	SQL   func(context.Context) (*psql.Conn, error)
+	SQLIn func(ctx context.Context, database string) (*psql.Conn, error)
 }
 
 // Role is what a data directory makes of its node.

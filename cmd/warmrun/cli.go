@@ -66,11 +66,12 @@ type grammar struct {
 	PgStandby pgStandbyCommand `cmd:"" name:"pg_standby" passthrough:"" group:"Called by PostgreSQL and by other nodes:" help:"Restore with pg_standby's own arguments, waiting until the file is there."`
 	Agent     agentCommand     `cmd:"" group:"Called by PostgreSQL and by other nodes:" help:"Receive WAL for this node's archive on standard input, over ssh."`
 
-	Complete  completeCommand  `cmd:"" hidden:"" group:"Commands:" help:"What may stand where the cursor is, for a shell."`
-	Lock      lockCommand      `cmd:"" hidden:"" group:"Commands:" help:"Hold this node's lock for a run on another node, on standard input."`
-	Call      callCommand      `cmd:"" hidden:"" group:"Commands:" help:"Run one operation for another node."`
-	SyncAgent syncAgentCommand `cmd:"" hidden:"" group:"Commands:" name:"sync-agent" help:"The far end of a copy, on standard input."`
-	Fetch     fetchCommand     `cmd:"" hidden:"" group:"Commands:" help:"Fetch a WAL file from another node's archive."`
+	Complete  completeCommand     `cmd:"" hidden:"" group:"Commands:" help:"What may stand where the cursor is, for a shell."`
+	Lock      lockCommand         `cmd:"" hidden:"" group:"Commands:" help:"Hold this node's lock for a run on another node, on standard input."`
+	Call      callCommand         `cmd:"" hidden:"" group:"Commands:" help:"Run one operation for another node."`
+	SyncAgent syncAgentCommand    `cmd:"" hidden:"" group:"Commands:" name:"sync-agent" help:"The far end of a copy, on standard input."`
+	Guard     scratchGuardCommand `cmd:"" hidden:"" group:"Commands:" name:"scratch-guard" help:"Remove a scratch server when its maker, on standard input, has ended."`
+	Fetch     fetchCommand        `cmd:"" hidden:"" group:"Commands:" help:"Fetch a WAL file from another node's archive."`
 }
 
 // errHelpShown ends the parse after help or usage was printed.
@@ -216,11 +217,9 @@ func (p *process) callRunbook(ctx context.Context, g globals, book *engine.Runbo
 		if word == "debug" {
 			return s.environment().print(p.out)
 		}
-		name := strings.ReplaceAll(word, "-", "_")
-		if !hasBoolean(book, name) {
+		if !takeWord(book, command.args, word) {
 			return usageError{hint.Wrap(fmt.Errorf("%s does not know the word %q", book.Name, word), "see: warmrun %s --help", book.Name)}
 		}
-		command.args[name] = "true"
 	}
 	if command.out = flags.FieldByName("Out").String(); command.out != "" && !command.plan {
 		return usageError{hint.Wrap(errors.New("--out saves a plan, and none is made"), "give --plan with it")}
@@ -273,9 +272,18 @@ func decodeSize(c *kong.DecodeContext, target reflect.Value) error {
 	return err
 }
 
-func hasBoolean(book *engine.Runbook, name string) bool {
+// takeWord takes a bare word for the option that it names, or for the value of
+// the parameter that takes one.
+func takeWord(book *engine.Runbook, args map[string]string, word string) bool {
 	for _, param := range book.Params {
-		if param.Name == name && param.Type == "boolean" {
+		if param.Flag() == word && param.Type == "boolean" {
+			args[param.Name] = "true"
+			return true
+		}
+	}
+	for _, param := range book.Params {
+		if _, given := args[param.Name]; param.Bare && !given {
+			args[param.Name] = word
 			return true
 		}
 	}

@@ -114,11 +114,16 @@ func (c *rehearseCommand) args(book *engine.Runbook) (args []string, err error) 
 		}
 		args = append(args, fmt.Sprintf("--%s=%v", param.Flag(), given.Elem().Interface()))
 	}
+	words := map[string]string{}
 	for _, word := range c.Words {
-		if !hasBoolean(book, strings.ReplaceAll(word, "-", "_")) {
+		if !takeWord(book, words, word) {
 			return nil, usageError{hint.Wrap(fmt.Errorf("%s does not know the word %q", book.Name, word), "see: warmrun rehearse %s --help", book.Name)}
 		}
-		args = append(args, "--"+word)
+	}
+	for _, param := range book.Params {
+		if value, named := words[param.Name]; named {
+			args = append(args, fmt.Sprintf("--%s=%s", param.Flag(), value))
+		}
 	}
 	return args, nil
 }

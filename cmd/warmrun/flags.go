@@ -63,6 +63,11 @@ func paramFields(book *engine.Runbook) (fields []reflect.StructField) {
 func wordsHelp(book *engine.Runbook) string {
 	help := "'debug' prints the settings in use and exits."
 	for _, param := range book.Params {
+		if param.Bare {
+			help = fmt.Sprintf("any other word is the %s; ", param.Flag()) + help
+		}
+	}
+	for _, param := range book.Params {
 		if param.Type == "boolean" && param.Default != "true" {
 			return fmt.Sprintf("The name of an option without its dashes, as in 'warmrun %s %s'; ", book.Name, param.Flag()) + help
 		}

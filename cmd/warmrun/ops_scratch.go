@@ -98,6 +98,14 @@ func scratchOperations() []operation {
 				return none{}, server.Stay()
 			}),
 		onNode("scratch", "query", engine.Change, "run a statement on the server in a directory, and give its rows as psql -At prints them", queryScratch),
+		onNode("scratch", "has_psql", engine.Read, "that psql is installed on the node",
+			func(_ context.Context, s *session, _ none) (bool, error) {
+				_, err := s.psqlProgram()
+				return err == nil, err
+			}),
+		here("scratch", "psql", engine.Change, "let psql have the terminal, on the server in a directory of this node, and wait for its end", []string{"node"}, func(s *session) any {
+			return func(ctx context.Context, _ string, o psqlScratchOptions) error { return s.runPsql(ctx, o) }
+		}),
 		onNode("scratch", "remove", engine.Change, "stop the server in a directory and remove all of it", removeScratch),
 		onNode("scratch", "sweep", engine.Change, "remove the servers of a kind that are left over from runs that were killed", sweepScratch),
 		onNode("scratch", "examine", engine.Change, "run pg_amcheck and the site's queries on the server in a directory", examineScratch),
@@ -162,6 +170,10 @@ func makeScratch(ctx context.Context, s *session, o makeScratchOptions) (scratch
 		request.Dir = filepath.Join(self.Scratch, fmt.Sprintf("%s-%s", o.Kind, time.Now().UTC().Format("20060102T150405.000")))
 	}
 	request.Conf, request.HBA = s.ownConf()
+	// Where somebody has named the directory, what is in it is theirs to judge.
+	if o.Kind != scratch.Restore {
+		request.Begun = s.guardScratch
+	}
 	say(ctx, s, "Copying the base copy %s to %s", choice.Copy.ID, request.Dir)
 	server, err := scratch.Make(ctx, request)
 	if err != nil {

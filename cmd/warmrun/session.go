@@ -64,6 +64,8 @@ type session struct {
 	shipping map[cluster.NodeName]*link // for WAL, with keys of its own
 	// ready are connections to archives that were opened before they are needed.
 	ready map[cluster.NodeName]*ship.Client
+	// guarded are held open while what this process has begun is to be guarded.
+	guarded []*os.File
 }
 
 // link is the connection to one node. It has a lock of its own, so that a node
@@ -96,8 +98,13 @@ func (s *session) Close() error {
 	links := slices.Collect(maps.Values(s.links))
 	links = slices.AppendSeq(links, maps.Values(s.shipping))
 	s.links, s.shipping = map[cluster.NodeName]*link{}, map[cluster.NodeName]*link{}
+	guarded := s.guarded
+	s.guarded = nil
 	s.mu.Unlock()
 	errs := []error{ready}
+	for _, f := range guarded {
+		errs = append(errs, f.Close())
+	}
 	for _, l := range links {
 		errs = append(errs, l.close())
 	}
@@ -209,7 +216,8 @@ func (s *session) self() standby.Node {
 		LocalConf: s.site.Local("postgresql.conf"),
 		LocalHBA:  s.site.Global("pg_hba.conf"),
 		LogFile:   s.site.Local("server.log"), Delay: time.Duration(n.Delay),
-		SQL: func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, n.Name) },
+		SQL:   func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, n.Name) },
+		SQLIn: func(ctx context.Context, database string) (*psql.Conn, error) { return s.sqlIn(ctx, n.Name, database) },
 	}
 	self.Upstream, self.Slot = s.site.Upstream, s.site.SlotOf(n.Name)
 	self.Vars = map[string]string{

@@ -73,6 +73,7 @@ func planWords() map[string]string {
 		"scratch.start":          "start that server on {node} and wait until its recovery has come to its end",
 		"scratch.stay":           "note that the server on {node} is there to be used",
 		"scratch.query":          "run on that server on {node}: {sql}",
+		"scratch.psql":           "open psql on that server on {node}, and wait until it is left",
 		"scratch.remove":         "stop that server on {node} and remove all of it",
 		"scratch.sweep":          "remove what is left on {node} of a {kind} that was killed",
 		"scratch.examine":        "run pg_amcheck and the queries in global/drill on that server on {node}",
