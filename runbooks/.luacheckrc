@@ -204,8 +204,10 @@ stds.warmrun = {
     scratch = { fields = {
       "examine",
       "free",
+      "has_psql",
       "list",
       "make",
+      "psql",
       "query",
       "reach",
       "remove",
@@ -262,6 +264,7 @@ stds.warmrun = {
       "state",
       "trigger",
       "underway",
+      "warn",
     } },
     status = { fields = {
       "examine",

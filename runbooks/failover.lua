@@ -29,6 +29,11 @@ return runbook {
     check { "its server runs, or can be started", function(c)
       return pg_ctl.status(c.node).running or pg_ctl.may_control(c.node)
     end },
+    -- Nothing of it keeps the site without a primary.
+    check { "how it would do as the primary was looked at", function(c)
+      standby.warn(c.node)
+      return true
+    end },
     check { "no other node accepts writes", function(c)
       rivals.check(c.node, { accept_split = c.params.accept_split, fast = c.params.fast })
       return true

@@ -5,6 +5,22 @@
 -- It never falls back to an immediate stop, and it never ends with 0 unless
 -- the other side has everything.
 
+-- fit is looked at twice: checks are worth what they say at the moment of the stop.
+local function fit(c)
+  return standby.fit(c.node, {
+    standby = c.partner, max_lag = c.params.max_lag,
+    accept_lost_slots = c.params.accept_lost_slots, accept_missing_libraries = c.params.accept_missing_libraries,
+  })
+end
+
+-- third is the node that is relayed to: the DR node or, where that is the primary,
+-- the other one of the pair.
+local function third(c)
+  for _, other in ipairs(cluster.others(c.node)) do
+    if other ~= c.partner then return other end
+  end
+end
+
 return runbook {
   api = 1,
   name = "flushPrimary",
@@ -18,6 +34,8 @@ return runbook {
     stop_timeout = param.duration { default = "10m", help = "how long the fast stop may take; it is never made immediate" },
     max_backlog = param.integer { default = 16, help = "refuse to stop while more segments than this wait to be archived" },
     max_lag = param.size { default = "64MB", help = "refuse to stop while the standby has more than this to replay (0: no limit)" },
+    accept_lost_slots = param.boolean { default = false, help = "stop although logical replication slots do not go over to the standby" },
+    accept_missing_libraries = param.boolean { default = false, help = "stop although the standby lacks libraries of extensions" },
     relay = param.boolean { default = true, help = "bring the DR node up to date, too, before this ends (a switchover does that when clients can write again)" },
     ship_timeout = param.duration { default = "10m", help = "how long shipping the last segments may take" },
   },
@@ -45,13 +63,11 @@ return runbook {
       return true
     end },
     check { "its server can be stopped and started again", function(c) return pg_ctl.may_control(c.node) end },
-    check { "both nodes are fit to change places", function(c)
-      return standby.fit(c.node, { standby = c.partner, max_lag = c.params.max_lag })
-    end, again = true },
+    check { "both nodes are fit to change places", fit, again = true },
     check { "few segments wait to be archived", retries = 10, delay = "1s", function(c)
-      local waiting = archive.backlog(c.node).ready
-      return waiting <= c.params.max_backlog,
-        string.format("%d segments still wait to be archived, more than --max-backlog %d", waiting, c.params.max_backlog)
+      local waiting = archive.backlog(c.node)
+      return waiting.ready <= c.params.max_backlog,
+        string.format("%d segments still wait to be archived, more than --max-backlog %d; %s", waiting.ready, c.params.max_backlog, waiting.drain)
     end },
   },
 
@@ -74,11 +90,11 @@ return runbook {
       archive.drain(c.node, { timeout = c.params.ship_timeout })
     end, repeatable = true },
 
-    -- Checks are worth what they say at the moment of the stop. The connection that
-    -- the last segment goes over is there before clients have to wait for it.
+    -- The connection that the last segment goes over is there before clients have to
+    -- wait for it.
     step { "look again", undo = false, run = function(c)
       rivals.none_promoted(c.node)
-      standby.fit(c.node, { standby = c.partner, max_lag = c.params.max_lag })
+      fit(c)
       standby.ready_to_flush(c.node, { to = c.partner })
     end, retries = 5, delay = "1s", repeatable = true },
 
@@ -118,7 +134,7 @@ return runbook {
 
     -- As part of a switchover there is nothing to advise, and clients wait.
     step { "relay", undo = false, when = function(c) return c.params.relay end, run = function(c)
-      if c.dr ~= nil then relay.try(c.partner, { to = c.dr }) end
+      if c.dr ~= nil then relay.try(c.partner, { to = third(c) }) end
       say("%s is stopped and will start only as a standby.", c.node)
       say("To go on: warmrun triggerStandby --archiving on %s; then start the server on %s, which follows.", c.partner, c.node)
       say("To take it back instead: warmrun startPrimary on %s.", c.node)

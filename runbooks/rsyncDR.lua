@@ -1,6 +1,13 @@
 -- rsyncDR: relay what this standby has received to the disaster recovery node.
 -- Made for cron: it refuses to overlap with itself, does nothing on a primary,
--- and fails loudly when the DR node lacks a segment.
+-- and fails loudly when the DR node lacks a segment. While the DR node is the
+-- primary, which ships to one node of the pair alone, that one relays to the other.
+
+-- leads tells whether the DR node is the primary, as far as it can be asked.
+local function leads(c)
+  local ok, is = pcall(cluster.is_primary, c.dr)
+  return ok and is
+end
 
 return runbook {
   api = 1,
@@ -17,6 +24,8 @@ return runbook {
         say("%s is the disaster recovery node itself; rsyncDR runs on the standby", c.node)
       elseif cluster.is_primary(c.node) then
         say("%s is the primary; rsyncDR runs on the standby and does nothing here", c.node)
+      elseif c.partner and leads(c) then
+        return relay.run(c.node, { to = c.partner })
       else
         return relay.run(c.node, { to = c.dr })
       end

@@ -16,8 +16,9 @@ local function direction(c, pair)
   if c.params.to == pair.primary then
     fail { pair.primary .. " is the primary already", hint = "nothing was changed; to have " .. pair.standby .. " as the primary: warmrun switchover --to " .. pair.standby }
   end
-  fail { c.params.to .. " is not the standby of the pair: places are changed between " .. pair.primary .. " and " .. pair.standby,
-    hint = "nothing was changed; to move to the DR node on purpose: warmrun flushPrimary on " .. pair.primary .. ", then warmrun triggerStandby --archiving on " .. c.params.to }
+  fail { c.params.to .. " is the DR node: a switchover changes the places of " .. pair.primary .. " and " .. pair.standby,
+    hint = "nothing was changed; to move to " .. c.params.to .. " with nothing lost: warmrun flushPrimary on " .. pair.primary .. ", warmrun triggerStandby --archiving on " .. c.params.to
+      .. ", then start the server on " .. pair.primary .. ", which follows" }
 end
 
 return runbook {
@@ -32,6 +33,8 @@ return runbook {
     drain = param.duration { default = "60s", help = "how long clients may finish on their own before a fast stop" },
     max_backlog = param.integer { default = 16, help = "refuse to stop while more segments than this wait to be archived" },
     max_lag = param.size { default = "64MB", help = "refuse to stop while the standby has more than this to replay (0: no limit)" },
+    accept_lost_slots = param.boolean { default = false, help = "go on although logical replication slots do not go over to the standby" },
+    accept_missing_libraries = param.boolean { default = false, help = "go on although the standby lacks libraries of extensions" },
     replay_timeout = param.duration { default = "10m", help = "how long the standby may take to replay the last WAL" },
   },
 
@@ -76,7 +79,10 @@ return runbook {
     step { "flush", timeout = "3h",
       run = function(c)
         -- The DR node is relayed to when clients can write again.
-        return runbooks.run(c.results.roles.primary, "flushPrimary", { drain = c.params.drain, max_backlog = c.params.max_backlog, max_lag = c.params.max_lag, relay = false })
+        return runbooks.run(c.results.roles.primary, "flushPrimary", {
+          drain = c.params.drain, max_backlog = c.params.max_backlog, max_lag = c.params.max_lag, relay = false,
+          accept_lost_slots = c.params.accept_lost_slots, accept_missing_libraries = c.params.accept_missing_libraries,
+        })
       end,
       undo = function(c)
         local pair = c.results.roles

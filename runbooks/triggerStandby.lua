@@ -32,6 +32,11 @@ return runbook {
     check { "its server runs, or can be started", function(c)
       return pg_ctl.status(c.node).running or pg_ctl.may_control(c.node)
     end },
+    -- Nothing of it keeps the site without a primary. A switchover has made sure.
+    check { "how it would do as the primary was looked at", function(c)
+      if not c.params.handover then standby.warn(c.node) end
+      return true
+    end },
     check { "no other node accepts writes", function(c)
       rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss, fast = c.params.fast, checked = c.params.handover })
       return true

@@ -27,9 +27,8 @@ func (s *state) sequence() {
 	s.write(primary)
 	primary.KillServer()
 	said := standby.Must("failover", "--yes")
-	if !strings.Contains(said.Stdout, "Nothing is lost") {
-		s.Errorf("%s\nwant it to say that nothing is lost", said)
-	}
+	// The collation is from the chapter on what the other host lacks.
+	s.says(said, "Nothing is lost", "WARNING: the libraries on "+standby.Name+" sort text otherwise")
 	s.checkRows(standby)
 	s.write(standby)
 
@@ -42,6 +41,39 @@ func (s *state) sequence() {
 	if standby != s.DB1 {
 		s.Fatal("db1 should be the primary now")
 	}
+}
+
+// toDR: the DR node becomes the primary on purpose, by the commands that a refused
+// switchover names, and gives it back. Nothing is lost and nobody is copied anew.
+func (s *state) toDR() {
+	s.write(s.DB1)
+	s.says(s.refused(s.DB2, 1, "dr is the DR node", "switchover", "--to", "dr"),
+		"warmrun flushPrimary on db1, warmrun triggerStandby --archiving on dr, then start the server on db1")
+	s.DB1.Must("flushPrimary", "--drain", "0s")
+	s.DR.Must("triggerStandby", "--archiving")
+	s.checkRows(s.DR)
+	s.DB1.StartServer()
+	s.write(s.DR)
+	s.follows(s.DB1, s.DR)
+	s.relayed(s.DB1, s.DB2, s.DR)
+
+	s.DR.Must("flushPrimary", "--drain", "0s")
+	s.says(s.DB1.Must("triggerStandby", "--archiving"), "dr was the primary and is stopped; db1 has all that it wrote")
+	s.DR.StartServer()
+	s.write(s.DB1)
+	s.follows(s.DB2, s.DB1)
+	s.relayed(s.DB2, s.DR, s.DB1)
+}
+
+// relayed: what the primary has written comes to a node through the relay's cron.
+func (s *state) relayed(relay, to, primary *cluster.Node) {
+	s.Helper()
+	lsn := primary.SQL("SELECT pg_switch_wal()::text")
+	cluster.Eventually(s, catchUp, to.Name+" has replayed up to "+lsn, func() (bool, error) {
+		relay.Run("rsyncDR")
+		return to.Replayed(lsn)
+	})
+	s.checkRows(to)
 }
 
 // triggeredByHand: the two halves of a switchover, typed one by one.

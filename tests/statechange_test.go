@@ -25,6 +25,7 @@ func TestStateChanges(t *testing.T) {
 		chapter{"flush fails and nobody can be asked", (*state).flushFailsAlone},
 		chapter{"flush taken back", (*state).flushTakenBack},
 		chapter{"nodes that are not fit to change places", (*state).switchoverUnfit},
+		chapter{"what the other host lacks", (*state).switchoverPreflight},
 		chapter{"switchover without proof", (*state).switchoverWithoutProof},
 		chapter{"switchover whose promotion is refused", (*state).switchoverRefused},
 		chapter{"switchover interrupted while clients drain", (*state).interruptedDrain},
@@ -32,6 +33,7 @@ func TestStateChanges(t *testing.T) {
 		chapter{"relay", (*state).relay},
 		chapter{"archiving with the standby down", (*state).standbyDown},
 		chapter{"there, back, there, and the primary dies", (*state).sequence},
+		chapter{"to the DR node and back", (*state).toDR},
 		chapter{"triggered by hand", (*state).triggeredByHand},
 		chapter{"the primary's host is gone", (*state).hostGone},
 		chapter{"rebuilding", (*state).rebuilding},
@@ -69,7 +71,7 @@ func (s *state) inTurn(chapters ...chapter) {
 
 func newState(t *testing.T) *state {
 	t.Helper()
-	s := &state{T: t, Cluster: cluster.New(t, cluster.Options{})}
+	s := &state{T: t, Cluster: cluster.New(t, cluster.Options{Settings: []string{"wal_level = logical"}})}
 	s.prepare()
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -33,10 +34,11 @@ type Fitness struct {
 	ArchiveLibrary string `json:"archive_library"`
 	WALLevel       string `json:"wal_level"`
 	// Prepared counts prepared transactions, Backups base backups under way.
-	Prepared int64 `json:"prepared"`
-	Backups  int64 `json:"backups"`
-	// LogicalSlots are replication slots that stay behind on a primary.
-	LogicalSlots int64 `json:"logical_slots"`
+	Prepared     int64              `json:"prepared"`
+	Backups      int64              `json:"backups"`
+	LogicalSlots []psql.LogicalSlot `json:"logical_slots"`
+	// Databases is what a look into each of them has shown.
+	Databases psql.Survey `json:"databases"`
 	// LSN is what a primary has written, or a standby has replayed.
 	LSN    walcore.LSN `json:"lsn"`
 	Paused bool        `json:"paused"` // replay is paused
@@ -45,6 +47,27 @@ type Fitness struct {
 	// Free is the space left, in bytes: on the data directory's file system, that
 	// of pg_wal, and that of the archive.
 	Free map[string]int64 `json:"free"`
+	// Unknown is what could not be looked at, each with its reason.
+	Unknown []string `json:"unknown"`
+	Host
+}
+
+// Host is what the node's server finds on its host, whether it runs or not, as
+// LookAtHost sees it. What cannot be found out is empty.
+type Host struct {
+	// Libc is the C library and its version.
+	Libc string `json:"libc"`
+	// Libraries are the modules that lie in LibDir, without ".so"; Preloads those
+	// that the next start loads.
+	LibDir    string   `json:"lib_dir"`
+	Libraries []string `json:"libraries"`
+	Preloads  []string `json:"preloads"`
+	// Unit starts the server, and Restart is when it does so by itself.
+	Unit    string `json:"unit"`
+	Restart string `json:"restart"`
+	// Refused is why the server's program does not take its configuration, in its
+	// own words; empty where it does.
+	Refused string `json:"refused"`
 }
 
 // sharedSettings are those that the server compares with its primary's
@@ -60,7 +83,7 @@ func sharedSettings() map[string]int64 {
 // walSendersSince is the first version that compares max_wal_senders.
 const walSendersSince = 12
 
-// Fitness looks at this node.
+// Fitness looks at this node, but for its host.
 func (n Node) Fitness(ctx context.Context) (Fitness, error) {
 	f := Fitness{Node: n.Name, Now: time.Now().UTC(), Shared: map[string]int64{}, SharedNext: map[string]int64{}, Free: map[string]int64{}}
 	var err error
@@ -77,8 +100,11 @@ func (n Node) Fitness(ctx context.Context) (Fitness, error) {
 		if err := f.ask(ctx, conn); err != nil {
 			return f, fmt.Errorf("ask the server on %s: %w", n.Name, err)
 		}
+		if f.Databases, err = conn.Survey(ctx, n.SQLIn); err != nil {
+			f.Unknown = append(f.Unknown, fmt.Sprintf("its databases: %v", err))
+		}
 	}
-	if err := f.configured(ctx, n.Server); err != nil {
+	if err := f.configured(n.Server); err != nil {
 		return f, err
 	}
 	for _, dir := range []string{n.Server.PGData, walcore.WALDir(n.Server.PGData), n.Archive} {
@@ -93,7 +119,7 @@ func (n Node) Fitness(ctx context.Context) (Fitness, error) {
 
 // configured reads what the next start would find; of a server that accepts no
 // sessions that is also taken for what is in force.
-func (f *Fitness) configured(ctx context.Context, server pgctl.Server) error {
+func (f *Fitness) configured(server pgctl.Server) error {
 	conf, err := server.Conf()
 	if err != nil {
 		return err
@@ -112,6 +138,8 @@ func (f *Fitness) configured(ctx context.Context, server pgctl.Server) error {
 			f.Shared[name] = f.SharedNext[name]
 		}
 	}
+	preload, _ := conf.Get("shared_preload_libraries")
+	f.Preloads = pgctl.Preloads(preload)
 	if !f.SQL {
 		f.ArchiveMode, _ = conf.Get("archive_mode")
 		f.ArchiveCommand, _ = conf.Get("archive_command")
@@ -119,6 +147,41 @@ func (f *Fitness) configured(ctx context.Context, server pgctl.Server) error {
 		f.WALLevel, _ = conf.Get("wal_level")
 	}
 	return nil
+}
+
+// LookAtHost adds what the server needs of its host. Each look stands alone.
+func (n Node) LookAtHost(ctx context.Context, f *Fitness) {
+	var err error
+	f.Libc = pgctl.Libc(ctx)
+	if f.LibDir, f.Libraries, err = n.Server.Libraries(); err != nil {
+		f.Unknown = append(f.Unknown, fmt.Sprintf("its libraries: %v", err))
+	}
+	manager, err := n.Server.Manager(ctx)
+	if err != nil {
+		f.Unknown = append(f.Unknown, fmt.Sprintf("what starts its server: %v", err))
+	}
+	f.Unit, f.Restart = manager.Unit, manager.Restart
+	// The server's program reads all of its configuration, to tell one setting.
+	if _, err := n.Server.Setting(ctx, "max_connections"); err != nil {
+		f.Refused = serverWords(err.Error())
+	}
+}
+
+// serverWords is what a server's program complains of, in one line and without
+// what log_line_prefix puts before it.
+func serverWords(text string) string {
+	var words []string
+	for line := range strings.Lines(text) {
+		for _, level := range []string{"LOG:  ", "FATAL:  "} {
+			if _, said, found := strings.Cut(line, level); found {
+				words = append(words, strings.TrimSpace(said))
+			}
+		}
+	}
+	if len(words) == 0 {
+		return strings.Join(strings.Fields(text), " ") // it speaks another language
+	}
+	return strings.Join(words, ", ")
 }
 
 // ask takes what the server says of itself.
@@ -140,19 +203,10 @@ func (f *Fitness) ask(ctx context.Context, conn *psql.Conn) error {
 	if f.Prepared, err = count(ctx, conn, "SELECT count(*) FROM pg_prepared_xacts"); err != nil {
 		return err
 	}
-	// A base backup over the replication protocol. The exclusive mode of old has a
-	// file instead.
-	if f.Backups, err = count(ctx, conn, "SELECT count(*) FROM pg_stat_replication WHERE state = 'backup'"); err != nil {
+	if f.Backups, err = conn.RunningBackups(ctx); err != nil {
 		return err
 	}
-	if f.Major < 15 {
-		exclusive, err := count(ctx, conn, "SELECT pg_is_in_backup()::int")
-		if err != nil {
-			return err
-		}
-		f.Backups += exclusive
-	}
-	f.LogicalSlots, err = count(ctx, conn, "SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical' AND NOT temporary")
+	f.LogicalSlots, err = conn.LogicalSlots(ctx)
 	return err
 }
 

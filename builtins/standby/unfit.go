@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/warmrun/warmrun/walcore"
@@ -14,6 +15,9 @@ type Limits struct {
 	// MaxLag is how many bytes of finished segments the standby may still have to
 	// replay; 0 is no limit.
 	MaxLag int64
+	// AcceptLostSlots and AcceptMissingLibraries make a note of what would be a
+	// reason.
+	AcceptLostSlots, AcceptMissingLibraries bool
 	// Archives reports whether an archive_command calls this program.
 	Archives func(command string) bool
 }
@@ -59,11 +63,20 @@ func Unfits(primary, standby Fitness, limits Limits) (against []Unfit, notes []s
 	if lag := lagOf(primary, standby); limits.MaxLag > 0 && standby.SQL && lag > limits.MaxLag {
 		add("wait until it has caught up (warmrun status), or allow more with --max-lag", "%s has still to replay %d bytes of finished segments, more than --max-lag %d", standby.Node, lag, limits.MaxLag)
 	}
-	against = append(against, unfitSettings(primary, standby)...)
-	against = append(against, unfitArchiver(standby, limits)...)
-	against = append(against, slices.Concat(crowded(primary), crowded(standby))...)
-	if primary.LogicalSlots > 0 {
-		notes = append(notes, fmt.Sprintf("%d logical replication slots stay behind on %s: their subscribers do not follow by themselves", primary.LogicalSlots, primary.Node))
+	against = slices.Concat(against, unfitSettings(primary, standby), unfitArchiver(primary, limits), unfitArchiver(standby, limits),
+		twice(standby), closed(primary, standby), crowded(primary), crowded(standby))
+	notes = slices.Concat(sortedOtherwise(primary, standby), remarks(primary, standby))
+	for _, doubt := range []struct {
+		unfits   []Unfit
+		accepted bool
+	}{{lostSlots(primary, standby), limits.AcceptLostSlots}, {missingLibraries(primary, standby), limits.AcceptMissingLibraries}} {
+		if !doubt.accepted {
+			against = append(against, doubt.unfits...)
+			continue
+		}
+		for _, unfit := range doubt.unfits {
+			notes = append(notes, "WARNING: "+unfit.Reason)
+		}
 	}
 	return against, notes
 }
@@ -81,8 +94,9 @@ func lagOf(primary, standby Fitness) int64 {
 	return int64(finished - standby.LSN)
 }
 
-// unfitSettings are those that would stop replay on the old primary, once it
-// follows the new one. The standby's own can only be a problem already.
+// unfitSettings are those with which the old primary would not start, or would
+// stop replaying, once it follows the new one. The standby's own can only be a
+// problem already.
 func unfitSettings(primary, standby Fitness) (against []Unfit) {
 	for _, name := range slices.Sorted(maps.Keys(standby.Shared)) {
 		if next, need := primary.SharedNext[name], standby.Shared[name]; next < need {
@@ -91,20 +105,34 @@ func unfitSettings(primary, standby Fitness) (against []Unfit) {
 				fmt.Sprintf("set %s = %d or more on %s; it counts from its next start on", name, need, primary.Node)})
 		}
 	}
+	if primary.Refused != "" {
+		against = append(against, Unfit{
+			fmt.Sprintf("the server on %s would not start again with its configuration: %s", primary.Node, primary.Refused),
+			"correct that file on " + primary.Node})
+	}
+	if missing := lacking(primary, primary.Preloads); len(missing) > 0 {
+		against = append(against, Unfit{
+			fmt.Sprintf("the server on %s would not start again: %s of shared_preload_libraries is not in %s", primary.Node, strings.Join(missing, ", "), primary.LibDir),
+			"install the package that has it on " + primary.Node + ", or take it out of shared_preload_libraries there"})
+	}
 	return against
 }
 
-// unfitArchiver is for a standby that could not archive once it is the primary.
-func unfitArchiver(standby Fitness, limits Limits) (against []Unfit) {
+// unfitArchiver is for a node that does not archive through this program, or could
+// not once it is the primary.
+func unfitArchiver(f Fitness, limits Limits) (against []Unfit) {
+	add := func(hint, format string, args ...any) {
+		against = append(against, Unfit{fmt.Sprintf(format, args...), hint})
+	}
 	switch {
-	case standby.WALLevel == "minimal":
-		against = append(against, Unfit{fmt.Sprintf("wal_level is minimal on %s: as the primary its WAL could not feed a standby", standby.Node), "set wal_level = replica there, and restart it"})
-	case standby.ArchiveMode != "on" && standby.ArchiveMode != "always":
-		against = append(against, Unfit{fmt.Sprintf("archive_mode is off on %s: as the primary it would ship nothing", standby.Node), "set archive_mode = on there, and restart it"})
-	case standby.ArchiveLibrary != "":
-		against = append(against, Unfit{fmt.Sprintf("archive_library is %q on %s: as the primary it would not ship through warmrun", standby.ArchiveLibrary, standby.Node), "reset archive_library there, and set archive_command"})
-	case !limits.Archives(standby.ArchiveCommand):
-		against = append(against, Unfit{fmt.Sprintf("archive_command on %s is %q, which does not call warmrun", standby.Node, standby.ArchiveCommand), "set it as warmrun env there says, and reload the server"})
+	case f.WALLevel == "minimal":
+		add("set wal_level = replica there, and restart it", "wal_level is minimal on %s: as the primary its WAL could not feed a standby", f.Node)
+	case f.ArchiveMode != "on" && f.ArchiveMode != "always":
+		add("set archive_mode = on there, and restart it", "archive_mode is off on %s: as the primary it would ship nothing", f.Node)
+	case f.ArchiveLibrary != "":
+		add("ALTER SYSTEM RESET archive_library there, set archive_command as warmrun env there says, and reload the server", "archive_library is %q on %s, so archive_command is ignored: as the primary it would not ship through warmrun", f.ArchiveLibrary, f.Node)
+	case !limits.Archives(f.ArchiveCommand):
+		add("set it as warmrun env there says, and reload the server", "archive_command on %s is %q, which does not call warmrun", f.Node, f.ArchiveCommand)
 	}
 	return against
 }

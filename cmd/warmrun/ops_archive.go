@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/warmrun/warmrun/engine"
@@ -37,6 +38,8 @@ type checkArchiveOptions struct {
 type backlogResult struct {
 	Ready  int    `json:"ready"`
 	Oldest string `json:"oldest"`
+	// Drain is how long these take, in words, at the pace of the last minute.
+	Drain string `json:"drain"`
 }
 
 type switchResult struct {
@@ -68,7 +71,7 @@ func archiveOperations() []operation {
 		onNode("archive", "accepts", engine.Read, "that the archive here takes WAL of the cluster named", archiveAccepts),
 		onNode("archive", "check_command", engine.Read, "that the server archives through this program", checkArchiveCommand),
 		onNode("archive", "working", engine.Read, "that the server's archiver does not fail, or why it does", checkArchiver),
-		onNode("archive", "backlog", engine.Read, "how many files wait in pg_wal to be archived",
+		onNode("archive", "backlog", engine.Read, "how many files wait in pg_wal to be archived, and how long that takes",
 			func(_ context.Context, s *session, _ none) (backlogResult, error) { return backlog(s.site.Self.PGData) }),
 		here("archive", "outlook", engine.Read, "which nodes a new primary's archiver misses, and what to do about it", []string{"node"}, func(s *session) any {
 			return func(ctx context.Context, node string) (outlook, error) {
@@ -144,17 +147,19 @@ func checkArchiveCommand(ctx context.Context, s *session, _ none) (none, error) 
 		return none{}, err
 	}
 	defer conn.Close(ctx)
-	rows, err := conn.Query(ctx, "SELECT current_setting('archive_mode'), current_setting('archive_command'), current_setting('wal_level')")
+	rows, err := conn.Query(ctx, "SELECT current_setting('archive_mode'), current_setting('archive_command'), current_setting('wal_level'), coalesce(current_setting('archive_library', true), '')")
 	if err != nil {
 		return none{}, err
 	}
-	mode, command, level := fmt.Sprint(rows.Values[0][0]), fmt.Sprint(rows.Values[0][1]), fmt.Sprint(rows.Values[0][2])
+	mode, command, level, library := fmt.Sprint(rows.Values[0][0]), fmt.Sprint(rows.Values[0][1]), fmt.Sprint(rows.Values[0][2]), fmt.Sprint(rows.Values[0][3])
 	want := s.archiveCommand()
 	switch {
 	case level == "minimal":
 		return none{}, hint.Wrap(fmt.Errorf("wal_level is minimal on %s: its WAL cannot feed a standby", s.site.Self.Name), "set wal_level = replica and restart the server")
 	case mode == "off":
 		return none{}, hint.Wrap(fmt.Errorf("archive_mode is off on %s", s.site.Self.Name), "set archive_mode = on and archive_command = '%s', and restart the server", want)
+	case library != "":
+		return none{}, hint.Wrap(fmt.Errorf("archive_library on %s is %q, so archive_command is ignored", s.site.Self.Name, library), "ALTER SYSTEM RESET archive_library, set archive_command = '%s' and reload the server", want)
 	case !archivesHere(command):
 		return none{}, hint.Wrap(fmt.Errorf("archive_command on %s is %q, which does not call warmrun", s.site.Self.Name, command), "set archive_command = '%s' and reload the server", want)
 	}
@@ -170,15 +175,39 @@ func backlog(pgdata string) (backlogResult, error) {
 	if err != nil {
 		return result, err
 	}
+	done := 0
 	for _, entry := range entries {
 		if name, ready := strings.CutSuffix(entry.Name(), ".ready"); ready {
 			if result.Ready == 0 {
 				result.Oldest = name
 			}
 			result.Ready++
+		} else if doneLately(entry) {
+			done++
 		}
 	}
+	switch {
+	case result.Ready > 0 && done == 0:
+		result.Drain = "none was archived in the last minute"
+	case result.Ready > 0:
+		result.Drain = fmt.Sprintf("at the pace of the last minute that takes %s", (time.Duration(result.Ready) * time.Minute / time.Duration(done)).Round(time.Second))
+	}
 	return result, nil
+}
+
+// doneLately reports whether a file in archive_status is of one that was archived
+// in the last minute. The archiver renames NAME.ready to NAME.done, which changes
+// no more than the file's change time.
+func doneLately(entry fs.DirEntry) bool {
+	if !strings.HasSuffix(entry.Name(), ".done") {
+		return false
+	}
+	info, err := entry.Info()
+	if err != nil {
+		return false // a checkpoint has removed it
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && time.Since(time.Unix(stat.Ctim.Unix())) < time.Minute
 }
 
 // switchWAL logs a message first, so that the segment has something in it and
@@ -214,10 +243,10 @@ func switchWAL(ctx context.Context, s *session, _ none) (switchResult, error) {
 func drainArchiver(ctx context.Context, s *session, o timeoutOption) (backlogResult, error) {
 	defer s.telling(ctx, func(context.Context) string {
 		waiting, err := backlog(s.site.Self.PGData)
-		if err != nil {
+		if err != nil || waiting.Ready == 0 {
 			return ""
 		}
-		return fmt.Sprintf("%d files wait to be archived on %s, the oldest is %s", waiting.Ready, s.site.Self.Name, waiting.Oldest)
+		return fmt.Sprintf("%d files wait to be archived on %s, the oldest is %s; %s", waiting.Ready, s.site.Self.Name, waiting.Oldest, waiting.Drain)
 	})()
 	var last backlogResult
 	err := until(ctx, orDefault(o.Timeout, 10*time.Minute), func() (bool, error) {

@@ -25,6 +25,9 @@ import (
 type fitOptions struct {
 	Standby cluster.NodeName `json:"standby"`
 	MaxLag  int64            `json:"max_lag"` // bytes; 0 is no limit
+	// What would be a reason against it is then only said.
+	AcceptLostSlots        bool `json:"accept_lost_slots"`
+	AcceptMissingLibraries bool `json:"accept_missing_libraries"`
 }
 
 // lastBytes are the bytes of a segment up to an LSN.
@@ -44,12 +47,13 @@ func switchOperations() []operation {
 	return []operation{
 		onNode("standby", "fitness", engine.Read, "what a change of places wants to know of the node beyond its control file",
 			func(ctx context.Context, s *session, _ none) (standby.Fitness, error) { return fitness(ctx, s) }),
-		here("standby", "fit", engine.Read, "that a primary and its standby can change places: versions, settings, backups, prepared transactions, lag, room, clocks", []string{"node"},
+		here("standby", "fit", engine.Read, "that a primary and its standby can change places: versions, settings, backups, prepared transactions, logical slots, libraries, collations, lag, room, clocks", []string{"node"},
 			func(s *session) any {
 				return func(ctx context.Context, node string, o fitOptions) (bool, error) {
 					return fit(ctx, s, cluster.NodeName(node), o)
 				}
 			}),
+		onNode("standby", "warn", engine.Read, "say what would be wrong with the node as the primary; it keeps nobody from promoting it", warnOf),
 		onNode("standby", "moments", engine.Wait, "when the node's server was last stopped and promoted by this program, and its clock",
 			func(_ context.Context, s *session, _ none) (moments, error) { return readMoments(s.site) }),
 		onNode("standby", "hash_end", engine.Wait, "the SHA-256 of a segment up to an LSN, in the node's pg_wal or archive", hashEnd),
@@ -63,8 +67,12 @@ func switchOperations() []operation {
 }
 
 func fitness(ctx context.Context, s *session) (standby.Fitness, error) {
-	f, err := s.self().Fitness(ctx)
+	self := s.self()
+	f, err := self.Fitness(ctx)
 	f.Program = version
+	if err == nil {
+		self.LookAtHost(ctx, &f)
+	}
 	return f, err
 }
 
@@ -84,9 +92,11 @@ func fit(ctx context.Context, s *session, primary cluster.NodeName, o fitOptions
 	if err := errors.Join(errs...); err != nil {
 		return false, err
 	}
-	against, notes := standby.Unfits(found[0], found[1], standby.Limits{MaxLag: o.MaxLag, Archives: archivesHere})
+	against, notes := standby.Unfits(found[0], found[1], standby.Limits{
+		MaxLag: o.MaxLag, AcceptLostSlots: o.AcceptLostSlots, AcceptMissingLibraries: o.AcceptMissingLibraries, Archives: archivesHere,
+	})
 	for _, note := range notes {
-		say(ctx, s, "NOTE: %s", note)
+		say(ctx, s, "%s", note)
 	}
 	if len(against) == 0 {
 		return true, nil
@@ -96,6 +106,20 @@ func fit(ctx context.Context, s *session, primary cluster.NodeName, o fitOptions
 		reasons, hints = append(reasons, unfit.Reason), append(hints, unfit.Hint)
 	}
 	return false, hint.Wrap(errors.New(strings.Join(reasons, "; ")), "%s", strings.Join(hints, "; "))
+}
+
+// warnOf never fails: what cannot be looked at is no reason to stay without a
+// primary.
+func warnOf(ctx context.Context, s *session, _ none) (none, error) {
+	found, err := s.self().Fitness(ctx)
+	if err != nil {
+		say(ctx, s, "NOTE: how %s would do as the primary was not looked at: %v", s.site.Self.Name, err)
+		return none{}, nil
+	}
+	for _, warning := range standby.Warnings(found, standby.Limits{Archives: archivesHere}) {
+		say(ctx, s, "%s", warning)
+	}
+	return none{}, nil
 }
 
 // archivesHere reports whether an archive_command is one of this program.

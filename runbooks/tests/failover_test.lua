@@ -14,7 +14,7 @@ return test {
   },
 
   case { "the primary's host is alive", sweep = true,
-    calls = { "rivals.fence db1", "rivals.salvage db1", "rivals.collect db1", "rivals.loss db1", "fence.raise db1 {by=failover, lsn=0/C0000A0, timeline=1}",
+    calls = { "standby.warn db1", "rivals.fence db1", "rivals.salvage db1", "rivals.collect db1", "rivals.loss db1", "fence.raise db1 {by=failover, lsn=0/C0000A0, timeline=1}",
       "standby.replay_archive db1", "rivals.check db1", "runbooks.run db1 triggerStandby {archiving=true, fast=false, handover=true}" },
     says = { "nothing is lost", "warmrun rejoin on it", "db2 waits for its WAL" },
     expect = function(run) assert(run.asked[1] == "Promote db1?", "it did not ask") end },

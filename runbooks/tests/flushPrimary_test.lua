@@ -3,6 +3,7 @@ local diverged = { ok = false, reason = "db2 has diverged" }
 return test {
   runbook = "flushPrimary",
   answers = {
+    ["cluster.others"] = { "db2", "dr" },
     ["psql.in_recovery"] = false,
     ["psql.value"] = 3,
     ["archive.active"] = true,
@@ -11,7 +12,7 @@ return test {
     ["archive.check"] = true,
     ["pg_ctl.may_control"] = true,
     ["standby.fit"] = true,
-    ["archive.backlog"] = { ready = 1 },
+    ["archive.backlog"] = { ready = 1, drain = "" },
     ["archive.switch"] = { lsn = lsn("0/B00158") },
     ["archive.drain"] = { ready = 0 },
     ["standby.flush"] = { end_lsn = lsn("0/C0000A0"), timeline = 1 },
@@ -37,8 +38,11 @@ return test {
   case { "it is over by the next look", answers = { ["standby.fit"] = each { true, fails "replay is paused on db2", true } }, calls = { "pg_ctl.stop" } },
   case { "another is promoted while it drains", answers = { ["rivals.none_promoted"] = each { {}, fails "dr was promoted" } }, fails = "dr was promoted", undone = {}, never = { "pg_ctl.stop" } },
   case { "the standby's archive cannot be reached right before the stop", answers = { ["standby.ready_to_flush"] = fails "connection refused" }, fails = "connection refused", undone = {}, never = { "pg_ctl.stop" } },
-  case { "a long backlog", answers = { ["archive.backlog"] = { ready = 40 } }, fails = "40 segments still wait to be archived, more than --max-backlog 16", never = { "pg_ctl.stop" } },
-  case { "a backlog that shrinks", answers = { ["archive.backlog"] = each { { ready = 40 }, { ready = 2 } } } },
+  case { "what is lost is accepted", params = { accept_lost_slots = true, accept_missing_libraries = true },
+    calls = { "standby.fit db1 {accept_lost_slots=true, accept_missing_libraries=true, max_lag=67108864, standby=db2}" } },
+  case { "a long backlog", answers = { ["archive.backlog"] = { ready = 40, drain = "at the pace of the last minute that takes 2m0s" } },
+    fails = "40 segments still wait to be archived, more than --max-backlog 16; at the pace of the last minute that takes 2m0s", never = { "pg_ctl.stop" } },
+  case { "a backlog that shrinks", answers = { ["archive.backlog"] = each { { ready = 40, drain = "none was archived in the last minute" }, { ready = 2, drain = "" } } } },
   case { "the archiver does not come to an end", answers = { ["archive.drain"] = fails "still 3 after 10m" }, fails = "still 3", undone = {}, never = { "pg_ctl.stop" } },
 
   -- After it: the primary comes back.
@@ -57,5 +61,6 @@ return test {
 
   case { "part of a switchover: the DR node waits", params = { relay = false }, never = { "relay.try" },
     expect = function(run) assert(not run.output:find("To go on", 1, true), run.output) end },
+  case { "the DR node is the primary", vars = { node = "dr", partner = "db1" }, answers = { ["cluster.others"] = { "db1", "db2" } }, calls = { "relay.try db1 {to=db2}" } },
   case { "without a DR node", vars = { dr = false }, never = { "relay.try" }, says = { "To go on: warmrun triggerStandby" } },
 }

@@ -28,20 +28,21 @@ return test {
   },
 
   case { "they change places", params = { drain = "10s" }, sweep = true,
-    calls = { "archive.set_active db2 {active=true}", "runbooks.run db1 flushPrimary {drain=10s, max_backlog=16, max_lag=67108864, relay=false}", "standby.shutdown_point db1",
+    calls = { "archive.set_active db2 {active=true}", "runbooks.run db1 flushPrimary {accept_lost_slots=false, accept_missing_libraries=false, drain=10s, max_backlog=16, max_lag=67108864, relay=false}", "standby.shutdown_point db1",
       "standby.prove_replay db2 {checkpoint=0/C000028, lsn=0/C0000A0, seen={lsn=0/B000000, timeline=1}, timeline=1, timeout=10m0s}", "fence.raise db2 {by=switchover, lsn=0/C0000A0, timeline=1}",
       "rivals.check db2 {handover=true, stopped=db1}", "runbooks.run db2 triggerStandby {archiving=true, handover=true}",
       "standby.hash_end db1 {end_lsn=0/C0000A0, segment=00000001000000000000000C}", "standby.hash_end db2 {archive=true, end_lsn=0/C0000A0, segment=00000001000000000000000C}", "archive.wait db1 {history=2, timeout=5m0s}", "standby.clear_wal db1", "pg_ctl.start db1", "archive.switch db2",
       "standby.follows db1 {lsn=0/D000000, timeout=10m0s}", "relay.try db1 {to=dr}", "runs.certify db1" },
     says = { "The certificate is /srv/runs/1/certificate.txt", "db1 is the primary and db2 the standby", "db1 follows db2 on timeline 2, without a rewind or a new copy" } },
 
+  case { "what is lost is accepted", params = { accept_lost_slots = true }, calls = { "runbooks.run db1 flushPrimary {accept_lost_slots=true, accept_missing_libraries=false, drain=60s, max_backlog=16, max_lag=67108864, relay=false}" } },
   case { "to the standby by its name", params = { to = "db2" }, calls = { "runbooks.run db2 triggerStandby" } },
   case { "without a DR node", vars = { dr = false }, never = { "relay.try" } },
 
   -- Nothing is stopped.
   case { "the standby is down", answers = { ["pg_ctl.status"] = { running = false } }, fails = "the standby db2 is not running", hint = "pg_ctl -D /srv/data start", never = { "runbooks.run" } },
   case { "to the node that is the primary", params = { to = "db1" }, fails = "db1 is the primary already", hint = "--to db2", never = { "runbooks.run" } },
-  case { "to the DR node", params = { to = "dr" }, fails = "dr is not the standby of the pair", hint = "warmrun triggerStandby --archiving on dr", never = { "runbooks.run" } },
+  case { "to the DR node", params = { to = "dr" }, fails = "dr is the DR node: a switchover changes the places of db1 and db2", hint = "warmrun flushPrimary on db1, warmrun triggerStandby --archiving on dr, then start the server on db1", never = { "runbooks.run" } },
   case { "two primaries", answers = { ["cluster.pair"] = fails "both db1 and db2 accept writes" }, fails = "both db1 and db2", never = { "runbooks.run" } },
   case { "a server that may not be stopped", answers = { ["pg_ctl.may_control"] = false }, fails = "can be stopped and started again", never = { "runbooks.run" } },
   case { "the standby has diverged", answers = { ["standby.follows_primary"] = { ok = false, reason = "db2 has diverged" } }, fails = "db2 has diverged", never = { "runbooks.run" } },

@@ -15,7 +15,7 @@ return test {
   },
 
   case { "a standby that runs", params = { archiving = true }, sweep = true,
-    calls = { "rivals.fence db1", "archive.set_active db1 {active=true}", "standby.recovery_end db1", "fence.raise db1 {by=triggerStandby, lsn=0/C0000A0, timeline=1}",
+    calls = { "standby.warn db1", "rivals.fence db1", "archive.set_active db1 {active=true}", "standby.recovery_end db1", "fence.raise db1 {by=triggerStandby, lsn=0/C0000A0, timeline=1}",
       "standby.trigger db1", "standby.promote db1 {timeout=1h0m0s}", "standby.clear_trigger db1", "standby.opened db1" },
     never = { "pg_ctl.start" }, says = { "db1 accepts writes on timeline 2 at 0/C000110" },
     plan = { "-- no return from here --", "the outage ends", "clients can write again at step verify; since when they cannot is not known here",
@@ -29,7 +29,7 @@ return test {
   case { "fast", params = { fast = true }, calls = { "rivals.check db1 {fast=true, nothing_left=true}", "standby.recovery_end db1 {fast=true}", "standby.trigger db1 {fast=true}" } },
 
   case { "part of a switchover", params = { archiving = true, handover = true }, answers = { ["archive.active"] = true }, calls = { "rivals.check db1 {checked=true, nothing_left=true}", "standby.trigger db1" },
-    never = { "rivals.fence", "fence.raise", "archive.set_active" } },
+    never = { "standby.warn", "rivals.fence", "fence.raise", "archive.set_active" } },
 
   -- Nothing was changed.
   case { "no standby", answers = { ["standby.promotable"] = fails "db1 is a primary" }, fails = "db1 is a primary", never = { "rivals.fence" } },

@@ -56,6 +56,7 @@ function lsn(text) end
 ---@class (exact) backlogResult
 ---@field ready integer
 ---@field oldest string
+---@field drain string
 
 ---@class (exact) backup
 ---@field file string
@@ -299,6 +300,7 @@ function lsn(text) end
 ---@field oldest_query? openQuery
 ---@field libc? string
 ---@field collations? string[]
+---@field closed_databases? string[]
 ---@field lib_dir? string
 ---@field libraries? string[]
 ---@field loads? string[]
@@ -334,6 +336,8 @@ function lsn(text) end
 ---@class (exact) fitOptions
 ---@field standby? string
 ---@field max_lag? integer
+---@field accept_lost_slots? boolean
+---@field accept_missing_libraries? boolean
 
 ---@class (exact) fitness
 ---@field node string
@@ -349,11 +353,20 @@ function lsn(text) end
 ---@field wal_level string
 ---@field prepared integer
 ---@field backups integer
----@field logical_slots integer
+---@field logical_slots logicalSlot[]
+---@field databases survey
 ---@field lsn lsn
 ---@field paused boolean
 ---@field segment_size integer
 ---@field free table<string, integer>
+---@field unknown string[]
+---@field libc string
+---@field lib_dir string
+---@field libraries string[]
+---@field preloads string[]
+---@field unit string
+---@field restart string
+---@field refused string
 
 ---@class (exact) flushed
 ---@field timeline integer
@@ -441,6 +454,7 @@ function lsn(text) end
 ---@class (exact) logicalSlot
 ---@field name string
 ---@field failover boolean
+---@field kept? boolean
 
 ---@class (exact) lossOptions
 ---@field salvaged? salvaged
@@ -643,6 +657,10 @@ function lsn(text) end
 ---@field checkpoint? lsn
 ---@field seen? opened
 ---@field timeout? duration
+
+---@class (exact) psqlScratchOptions
+---@field dir? string
+---@field database? string
 
 ---@class (exact) pullOptions
 ---@field from? string
@@ -890,6 +908,11 @@ function lsn(text) end
 ---@field node string
 ---@field lineage lineage
 
+---@class (exact) survey
+---@field modules? string[]
+---@field stale? string[]
+---@field closed? string[]
+
 ---@class (exact) switchResult
 ---@field lsn lsn
 ---@field segment string
@@ -1133,6 +1156,7 @@ function each(answers) end
 ---@field default? string|number|boolean the value where none is given
 ---@field help? string the flag's help
 ---@field required? boolean true: it must be given
+---@field bare? boolean true: a word without dashes that names no option is its value; for one parameter only
 ---@field choices? string[] what a choice can be; for choice only
 
 ---the kinds of parameters
@@ -1191,7 +1215,7 @@ function archive.accepts(node, options) end
 ---@return boolean
 function archive.active(node) end
 
----how many files wait in pg_wal to be archived (read)
+---how many files wait in pg_wal to be archived, and how long that takes (read)
 ---@param node string
 ---@return backlogResult
 function archive.backlog(node) end
@@ -1645,6 +1669,11 @@ function scratch.examine(node, options) end
 ---@return boolean
 function scratch.free(node, options) end
 
+---that psql is installed on the node (read)
+---@param node string
+---@return boolean
+function scratch.has_psql(node) end
+
 ---the scratch servers of a kind on the node (read)
 ---@param node string
 ---@param options? scratchKindOption
@@ -1656,6 +1685,11 @@ function scratch.list(node, options) end
 ---@param options? makeScratchOptions
 ---@return server
 function scratch.make(node, options) end
+
+---let psql have the terminal, on the server in a directory of this node, and wait for its end (change)
+---@param node string
+---@param options? psqlScratchOptions
+function scratch.psql(node, options) end
 
 ---run a statement on the server in a directory, and give its rows as psql -At prints them (change)
 ---@param node string
@@ -1752,7 +1786,7 @@ function standby.configure(node, options) end
 ---@return descent
 function standby.descends(node, options) end
 
----that a primary and its standby can change places: versions, settings, backups, prepared transactions, lag, room, clocks (read)
+---that a primary and its standby can change places: versions, settings, backups, prepared transactions, logical slots, libraries, collations, lag, room, clocks (read)
 ---@param node string
 ---@param options? fitOptions
 ---@return boolean
@@ -1935,6 +1969,10 @@ function standby.trigger(node, options) end
 ---@param options? underwayOptions
 ---@return string
 function standby.underway(node, options) end
+
+---say what would be wrong with the node as the primary; it keeps nobody from promoting it (read)
+---@param node string
+function standby.warn(node) end
 
 ---what the nodes do and how far they are
 status = {}
