@@ -225,23 +225,13 @@ func (s *state) whyHeld() {
 	s.follows(s.DB2, s.DB1)
 
 	s.setting(s.DB2, "max_standby_archive_delay", "-1")
-	client, err := psql.Connect(s.Context(), s.DB2.Target())
-	if err != nil {
-		s.Fatal(err)
-	}
-	for _, statement := range []string{"BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT count(*) FROM t"} {
-		if _, err := client.Query(s.Context(), statement); err != nil {
-			s.Fatal(err)
-		}
-	}
+	end := s.openQuery(s.DB2, "t")
 	s.DB1.SQL("DELETE FROM t")
 	s.rows = 0
 	s.DB1.SQL("VACUUM t")
 	s.DB1.SQL("SELECT pg_switch_wal()::text")
 	s.eventuallyWhy(s.DR, "replay on db2 waits for a query\n", "has a transaction open for ", "next: on db2: SELECT pg_terminate_backend(", "(now -1, for ever)")
-	if err := client.Close(s.Context()); err != nil {
-		s.Fatal(err)
-	}
+	end()
 	s.setting(s.DB2, "max_standby_archive_delay", "")
 	s.follows(s.DB2, s.DB1)
 
@@ -250,6 +240,27 @@ func (s *state) whyHeld() {
 	s.check(s.DB1, 2, "CRITICAL  db2      restore_command: restore_command is \"false\"")
 	s.setting(s.DB2, "restore_command", s.quoted(s.DB2.Binary()+" --home "+s.DB2.Home+" restore %f %p %r"))
 	s.nothingWrong()
+}
+
+// openQuery reads a table on the node in a transaction that stays open until end is
+// called.
+func (s *state) openQuery(n *cluster.Node, table string) (end func()) {
+	s.Helper()
+	client, err := psql.Connect(s.Context(), n.Target())
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, statement := range []string{"BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT count(*) FROM " + table} {
+		if _, err := client.Query(s.Context(), statement); err != nil {
+			s.Fatal(err)
+		}
+	}
+	return func() {
+		s.Helper()
+		if err := client.Close(s.Context()); err != nil {
+			s.Fatal(err)
+		}
+	}
 }
 
 func (s *state) quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/warmrun/warmrun/builtins/psql"
@@ -83,13 +84,48 @@ func (l *look) askReplay(ctx context.Context, conn *psql.Conn) {
 	if conn.Version() < 100000 {
 		return
 	}
-	for _, row := range l.rows(ctx, conn, "startup_wait", "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup' AND wait_event IS NOT NULL") {
-		l.n.Facts.StartupWait = fmt.Sprint(row[0])
+	for _, row := range l.rows(ctx, conn, "startup_wait", "SELECT pid, coalesce(wait_event_type, ''), coalesce(wait_event, '') FROM pg_stat_activity WHERE backend_type = 'startup'") {
+		l.n.Facts.StartupWait = startupWait(int(float(row[0])), fmt.Sprint(row[1]), fmt.Sprint(row[2]))
 	}
 	const oldest = "SELECT pid, coalesce(usename::text, ''), extract(epoch FROM now() - xact_start)::float8 FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start IS NOT NULL ORDER BY xact_start LIMIT 1"
 	for _, row := range l.rows(ctx, conn, "oldest_query", oldest) {
 		l.n.Facts.Oldest = &OpenQuery{PID: int64(float(row[0])), User: fmt.Sprint(row[1]), Seconds: float(row[2])}
 	}
+}
+
+// What a startup process waits for where the server has no name of its own for it:
+// lockWait and pinWait come before what is locked.
+const (
+	lockWait  = "Lock "
+	pinWait   = "BufferPin "
+	titleWait = "its title ends with \"waiting\""
+)
+
+// startupWait names what the startup process waits for. The wait for a query that
+// needs old row versions has an event from 13 on (standby.c); before, the title of
+// the process alone tells.
+func startupWait(pid int, kind, event string) string {
+	switch {
+	case kind == strings.TrimSpace(lockWait) || kind == strings.TrimSpace(pinWait):
+		return kind + " " + event
+	case event != "":
+		return event
+	}
+	title, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err == nil && strings.HasSuffix(strings.TrimRight(string(title), "\x00 "), " waiting") {
+		return titleWait
+	}
+	return ""
+}
+
+// inConflict reports whether replay waits for a query.
+func inConflict(wait string) bool {
+	for _, prefix := range []string{"RecoveryConflict", lockWait, pinWait, titleWait} {
+		if strings.HasPrefix(wait, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // leastWindow is how long ago the last checkpoint must be for a rate of WAL.

@@ -75,6 +75,16 @@ func TestWhyCauses(t *testing.T) {
 		{CauseDelayed, "db2 replays late on purpose", "recovery_min_apply_delay = 0", "recovery_min_apply_delay = 3600000", none, func(n *NodeStatus) {
 			n.Facts.StartupWait, n.Facts.Settings["recovery_min_apply_delay"] = "RecoveryApplyDelay", "3600000"
 		}, nil},
+		{CauseDelayed, "db2 replays late on purpose", "out of cluster.toml, then: warmrun delayReplay", "recovery_min_apply_delay = 3600s", none, func(n *NodeStatus) {
+			n.ServerVersion = "11.22"
+			n.Facts.StartupWait, n.Facts.Settings["recovery_min_apply_delay"] = "RecoveryApplyDelay", "3600s"
+		}, nil},
+		{CauseConflict, "replay on db2 waits for a query", "pg_terminate_backend(4711)", "its startup process waits: Lock relation", none, func(n *NodeStatus) {
+			n.Facts.StartupWait, n.Facts.Oldest = lockWait+"relation", &OpenQuery{4711, "joe", 9}
+		}, nil},
+		{CauseConflict, "replay on db2 waits for a query", "pg_terminate_backend(4711)", "its title ends with", none, func(n *NodeStatus) {
+			n.Facts.StartupWait, n.Facts.Oldest = titleWait, &OpenQuery{4711, "joe", 9}
+		}, nil},
 		{CauseConflict, "replay on db2 waits for a query", "pg_terminate_backend(4711)", "process 4711 of joe has a transaction open for 9.0 s", none, func(n *NodeStatus) {
 			n.Facts.StartupWait, n.Facts.Oldest = "RecoveryConflictSnapshot", &OpenQuery{4711, "joe", 9}
 		}, nil},

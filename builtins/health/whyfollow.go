@@ -138,7 +138,7 @@ func (d *doctor) held(n NodeStatus) bool {
 		return false
 	}
 	switch wait := n.Facts.StartupWait; {
-	case strings.HasPrefix(wait, "RecoveryConflict"):
+	case inConflict(wait):
 		evidence, next := []string{"its startup process waits: " + wait}, "end the queries there that hold it up"
 		if q := n.Facts.Oldest; q != nil {
 			evidence = append(evidence, fmt.Sprintf("process %d of %s has a transaction open for %s", q.PID, q.User, seconds(q.Seconds)))
@@ -147,7 +147,11 @@ func (d *doctor) held(n NodeStatus) bool {
 		d.add(CauseConflict, n, next, fmt.Sprintf("replay on %s waits for a query", n.Node), evidence...)
 		return true
 	case wait == "RecoveryApplyDelay":
-		d.add(CauseDelayed, n, fmt.Sprintf("nothing, if that is meant; else on %s: ALTER SYSTEM SET recovery_min_apply_delay = 0, then SELECT pg_reload_conf()", n.Node),
+		undo := "ALTER SYSTEM SET recovery_min_apply_delay = 0, then SELECT pg_reload_conf()"
+		if before12(n.ServerVersion) {
+			undo = "take delay of this node out of cluster.toml, then: warmrun delayReplay"
+		}
+		d.add(CauseDelayed, n, fmt.Sprintf("nothing, if that is meant; else on %s: %s", n.Node, undo),
 			fmt.Sprintf("%s replays late on purpose", n.Node), "recovery_min_apply_delay = "+n.Facts.Settings["recovery_min_apply_delay"])
 		return true
 	}
