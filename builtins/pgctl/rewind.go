@@ -26,9 +26,10 @@ type RewindSource struct {
 // to a clean stop first.
 const cleansSince = 13
 
-// Rewindable is nil where pg_rewind can make this stopped server's data directory
-// one that follows another timeline, else why not. It changes nothing.
-func (s Server) Rewindable() error {
+// Rewindable is nil where pg_rewind can make this server's data directory one that
+// follows another timeline, else why not. Of a server that is running, a clean stop is
+// expected. It changes nothing.
+func (s Server) Rewindable(running bool) error {
 	v, err := s.Version()
 	if err != nil {
 		return err
@@ -47,7 +48,7 @@ func (s Server) Rewindable() error {
 	if err != nil {
 		return err
 	}
-	clean := control.State == walcore.StateShutDown || control.State == walcore.StateShutDownInRecovery
+	clean := running || control.State == walcore.StateShutDown || control.State == walcore.StateShutDownInRecovery
 	switch outside, err := s.configOptions(); {
 	case err != nil:
 		return err
@@ -77,7 +78,7 @@ const mostFetched = 10_000
 // puts back into pg_wal. A call that fails may leave a data directory that only a
 // base copy can mend.
 func (s Server) Rewind(ctx context.Context, from RewindSource, fetch func(context.Context, walcore.SegmentName) error) (report string, err error) {
-	if err := s.Rewindable(); err != nil {
+	if err := s.Rewindable(false); err != nil {
 		return "", fmt.Errorf("rewind %s: %w", s.PGData, err)
 	}
 	status, err := s.StatusNow()

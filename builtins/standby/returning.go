@@ -111,7 +111,7 @@ func (n Node) mend(r *Return, onHistory bool) {
 	if onHistory {
 		what = fmt.Sprintf("%s has WAL of its own: it goes on to %s, and the primary left timeline %d at %s", n.Name, r.End, r.Timeline, r.Fork)
 	}
-	if err := n.Server.Rewindable(); err != nil && !r.Running {
+	if err := n.Server.Rewindable(r.Running); err != nil {
 		r.Way, r.Why = WayCopy, fmt.Sprintf("%s; pg_rewind cannot take that back, for %v", what, err)
 		return
 	}

@@ -137,7 +137,7 @@ func keepWAL(_ context.Context, s *session, o keepWALOptions) (keptWAL, error) {
 // pg_rewind may have to bring the server to a clean stop, which cannot be in
 // standby mode.
 func rewind(ctx context.Context, s *session, o primaryOption) (report none, err error) {
-	if err := s.self().Server.Rewindable(); err != nil {
+	if err := s.self().Server.Rewindable(false); err != nil {
 		return none{}, err
 	}
 	if err := checkpointOn(ctx, s, o.Primary); err != nil {
