@@ -69,6 +69,15 @@ func (s *state) rejoinFollows() {
 // rejoinRewinds: the host of the primary was gone, the other node was promoted, and
 // the old primary comes back and goes on. What it writes is acknowledged nowhere.
 func (s *state) rejoinRewinds() {
+	// A rewound server replays from this checkpoint on. It has the WAL since then until
+	// pg_rewind removes it, because the primary has it no more.
+	s.DB2.SQL("SELECT pg_create_physical_replication_slot('keeps', true)::text")
+	s.DB2.SQL("CHECKPOINT")
+	var behind []string
+	for range 2 {
+		s.write(s.DB2)
+		behind = append(behind, s.DB2.SQL("SELECT pg_walfile_name(pg_switch_wal())"))
+	}
 	segment := s.returnsWriting()
 	s.DB2.SQL("SELECT pg_switch_wal()")
 	cluster.Eventually(s, time.Minute, "the server log of db2 says why nothing is archived", func() (bool, error) {
@@ -79,7 +88,11 @@ func (s *state) rejoinRewinds() {
 	s.refused(s.DB2, 1, "asks a question", "rejoin") // there is no terminal
 	said := s.DB2.Must("rejoin", "--yes")
 	s.says(said, "db2 accepts writes beside db1: it is stopped first", "has WAL of its own", "pg_rewind takes that back", "that only db2 has are kept in ")
+	for _, name := range behind {
+		s.says(said, "fetched "+name+" from db1") // or each would be missed for a while
+	}
 	s.checkKept(s.DB2, said.Stdout, segment)
+	s.DB2.SQL("SELECT pg_drop_replication_slot(slot_name)::text FROM pg_replication_slots")
 	s.asBefore(s.DB1, s.DB2)
 	if got := s.DB2.SQL("SHOW port"); got != fmt.Sprint(s.DB2.Port) {
 		s.Errorf("db2 has port %s, want its own, %d", got, s.DB2.Port)

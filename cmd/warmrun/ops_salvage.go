@@ -118,6 +118,12 @@ func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	// What pg_rewind has left begins where its backup_label says; the control file
+	// is the other server's, and tells of a later checkpoint.
+	progress, err := s.self().Progress()
+	if err != nil {
+		return 0, err
+	}
 	client, theirs, err := listThere(ctx, s, o.From)
 	if errors.Is(err, walcore.ErrNoArchive) {
 		return 0, nil
@@ -131,7 +137,7 @@ func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
 		return 0, err
 	}
 	defer client.Close()
-	first := walcore.SegmentAt(1, control.Redo, control.SegmentSize).Position()
+	first := walcore.SegmentAt(1, progress.Needs, control.SegmentSize).Position()
 	got := 0
 	for _, name := range theirs {
 		if segment := name.Segment(); segment != "" && (o.Histories || segment.Position() < first) {

@@ -109,10 +109,8 @@ func fetchDue(mark string, segment walcore.SegmentName, likely bool, missing tim
 	return err != nil || parseErr != nil || last.Position() != segment.Position()
 }
 
-// gapAt reports whether a later segment is here although this one is not. The
-// next few are looked for, and then ever fewer: a gap of any length is noticed
-// once as much has come after it, and an idle standby reads no directory of
-// 200,000 files each second.
+// gapAt reports whether a later segment is here although this one is not, on its
+// timeline or on one that came after it.
 func (s *session) gapAt(segment walcore.SegmentName) bool {
 	archive, err := walcore.OpenArchive(s.site.Self.Archive)
 	if err != nil {
@@ -122,9 +120,22 @@ func (s *session) gapAt(segment walcore.SegmentName) bool {
 	if err != nil || !ok {
 		return false
 	}
-	number := segment.Number(stamp.SegmentSize)
+	for timeline := segment.Timeline(); ; timeline++ {
+		if laterThan(archive, segment.Number(stamp.SegmentSize), timeline, stamp.SegmentSize) {
+			return true
+		}
+		if there, err := archive.Has((timeline + 1).HistoryName()); err != nil || !there {
+			return false
+		}
+	}
+}
+
+// laterThan looks for a segment of a timeline behind the number. The next few are
+// looked for, and then ever fewer: a gap of any length is noticed once as much has
+// come after it, and an idle standby reads no directory of 200,000 files each second.
+func laterThan(archive *walcore.Archive, number uint64, timeline walcore.Timeline, size walcore.SegmentSize) bool {
 	for step := uint64(1); step <= 1<<16; step += max(1, step&^7) {
-		later := walcore.MakeSegmentName(segment.Timeline(), number+step, stamp.SegmentSize)
+		later := walcore.MakeSegmentName(timeline, number+step, size)
 		if there, err := archive.Has(walcore.FileName(later)); err == nil && there {
 			return true
 		}
