@@ -36,8 +36,8 @@ switchovers: install-test ## a hundred switchovers and a hundred failovers under
 crash-matrix: install-test ## every shipped runbook, killed at every boundary of its steps and gone on with
 	CRASH_MATRIX=all go test -count=1 -timeout 300m -v -run TestCrashMatrix ./tests
 
-matrix: install-test ## base copies, restoring, points in time and pg_control on PostgreSQL 10 to 18, which are fetched
-	go test -tags matrix -count=1 -timeout 60m -run Matrix ./walcore ./builtins/basebackup ./tests
+matrix: install-test ## everything that depends on the version, on PostgreSQL 10 to 18, which are fetched; writes the table in README.md
+	go run ./tests/matrix -readme README.md
 
 bench: install-bench ## WAL shipping, restoring and copying beside rsync, pgbackrest, pg_basebackup and cp; BENCH=-quick for few rounds; one part: bench-archive, bench-delivered, bench-restore, bench-wake, bench-commit, bench-memory, bench-cleanup, bench-base, bench-delta, bench-delay, bench-files, bench-resume, bench-runbook, bench-switchover
 	go run ./tests/bench $(BENCH)

@@ -32,22 +32,6 @@ type postgres struct {
 	helper string              // this test's program, where that user can run it
 }
 
-// findPostgres takes the installation in $WARMRUN_TEST_PG_BIN, else the newest
-// one where distributions put them, else the one on the path.
-func findPostgres(t *testing.T) *postgres {
-	t.Helper()
-	bin := os.Getenv("WARMRUN_TEST_PG_BIN")
-	for _, pattern := range []string{"/usr/lib/postgresql/*/bin/pg_ctl", "/usr/pgsql-*/bin/pg_ctl", "/usr/bin/pg_ctl"} {
-		if found, _ := filepath.Glob(pattern); bin == "" && len(found) > 0 { // the pattern is well formed
-			bin = filepath.Dir(found[len(found)-1])
-		}
-	}
-	if bin == "" {
-		t.Fatal("no PostgreSQL server found: install postgresql (Debian, Ubuntu) or postgresql-server (Fedora, RHEL), or run make install-test")
-	}
-	return usePostgres(t, bin)
-}
-
 // usePostgres is the installation with its programs in bin.
 func usePostgres(t *testing.T, bin string) *postgres {
 	t.Helper()

@@ -9,11 +9,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/warmrun/warmrun/tests/pgmajor"
 )
 
-// TestRestoreOnServers shows on real servers what restore promises them.
-func TestRestoreOnServers(t *testing.T) {
-	restoreOnServers(t, findPostgres(t))
+// TestRestoreOnMajors shows on real servers what restore promises them, with and
+// without hot standby, and with recovery_prefetch as it is shipped.
+func TestRestoreOnMajors(t *testing.T) {
+	pgmajor.Each(t, func(t *testing.T, on pgmajor.Server) { restoreOnServers(t, usePostgres(t, on.Bin)) })
 }
 
 func restoreOnServers(t *testing.T, p *postgres) {

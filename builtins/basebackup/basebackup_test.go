@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/warmrun/warmrun/builtins/filesync"
+	"github.com/warmrun/warmrun/tests/pgmajor"
 	"github.com/warmrun/warmrun/walcore"
 )
 
@@ -102,18 +103,11 @@ func (v *server) follow(primary *server) {
 	}
 }
 
-// TestCopyUnderLoad is the whole life: a first copy under load, a standby made
-// of it, a second copy over what it became, and a promotion.
-func TestCopyUnderLoad(t *testing.T) {
-	t.Parallel()
-	testCopyUnderLoad(t, systemSite(t))
-}
-
-// TestCopyOldServer is the same on the oldest server that there is a prebuilt
-// one of, with the functions, file names and missing programs of its time.
-func TestCopyOldServer(t *testing.T) {
-	t.Parallel()
-	testCopyUnderLoad(t, fetchedSite(t, 10))
+// TestCopyOnMajors is the whole life: a first copy under load, a standby made of
+// it, a second copy over what it became, and a promotion; also on old servers, with
+// the functions, file names and missing programs of their time.
+func TestCopyOnMajors(t *testing.T) {
+	pgmajor.Each(t, func(t *testing.T, on pgmajor.Server) { testCopyUnderLoad(t, newSite(t, on.Bin, on.Major)) })
 }
 
 func testCopyUnderLoad(t *testing.T, s *site) {

@@ -65,19 +65,6 @@ func systemSite(t *testing.T) *site {
 	return newSite(t, bin, int(major))
 }
 
-// fetchedSite is a site for another major of PostgreSQL, as a prebuilt server
-// that has few of its programs.
-func fetchedSite(t *testing.T, major int) *site {
-	t.Helper()
-	fetch := exec.CommandContext(t.Context(), "../../tests/fetch-postgres.sh", strconv.Itoa(major))
-	fetch.Stderr = os.Stderr
-	out, err := fetch.Output()
-	if err != nil {
-		t.Fatalf("fetch PostgreSQL %d: %v", major, err)
-	}
-	return newSite(t, strings.TrimSpace(string(out)), major)
-}
-
 func newSite(t *testing.T, bin string, major int) *site {
 	t.Helper()
 	s := &site{t: t, account: serverAccount(t), bin: bin, major: major}

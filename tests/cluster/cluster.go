@@ -233,6 +233,12 @@ func (n *Node) Write(inside, content string) {
 	n.c.write(n.Path(inside), content)
 }
 
+// Mkdir makes a directory of the nodes' user, by the path that the node sees.
+func (n *Node) Mkdir(inside string) {
+	n.c.t.Helper()
+	n.c.mkdir(n.Path(inside))
+}
+
 // SSH is how the node's sshd is reached with the key that opens every node.
 func (n *Node) SSH() sitecluster.Node {
 	return sitecluster.Node{Name: sitecluster.NodeName(n.Name), Host: n.Address, SSH: n.sshd.SSH()}

@@ -108,6 +108,17 @@ func (c *Cluster) clusterTOML() string {
 	return b.String()
 }
 
+// Stream has every node's cluster.toml ask for streaming with slots, as Options
+// does, where the nodes have run without it. Each streams when it is next
+// configured as a standby.
+func (c *Cluster) Stream() {
+	c.t.Helper()
+	c.stream = true
+	for _, n := range c.Nodes() {
+		c.write(n.Path(filepath.Join(n.Home, "global", "cluster.toml")), c.clusterTOML())
+	}
+}
+
 func (c *Cluster) postgresqlConf(n *Node) string {
 	archive := n.Binary() + " --home " + n.Home + " archive %p %f"
 	if c.layout == TwoWarm {

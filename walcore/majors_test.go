@@ -1,54 +1,40 @@
-//go:build matrix
-
 package walcore
 
 import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
+
+	"github.com/warmrun/warmrun/tests/pgmajor"
 )
 
-// TestMatrix checks every supported major of PostgreSQL, as a prebuilt server
-// that tests/fetch-postgres.sh downloads:
-//
-//	go test -tags matrix -run TestMatrix ./walcore
-//
-// These servers come without pg_controldata and pg_waldump, so the servers
+// TestWALOnMajors compares what is read of a server's files with what the server
+// says. Prebuilt ones come without pg_controldata and pg_waldump, so the servers
 // themselves are asked, and their crash recovery shows where WAL ends. With
 // WARMRUN_WRITE_TESTDATA set to a directory, the control files are kept there.
-func TestMatrix(t *testing.T) {
-	for major := 10; major <= 18; major++ {
-		t.Run(strconv.Itoa(major), func(t *testing.T) {
-			fetch := exec.Command("../tests/fetch-postgres.sh", strconv.Itoa(major))
-			fetch.Stderr = os.Stderr
-			out, err := fetch.Output()
-			if err != nil {
-				t.Fatalf("fetch PostgreSQL %d: %v", major, err)
-			}
-			var initdb []string
-			if major >= 11 {
-				initdb = []string{"--wal-segsize=1"}
-			}
-			s := newServer(t, strings.TrimSpace(string(out)), initdb...)
-			s.configure("max_wal_size = 1GB", "wal_log_hints = on", "max_prepared_transactions = 7", "max_wal_senders = 5")
-			s.start()
-			s.load()
-			s.sql("CHECKPOINT")
-			askControl(t, s)
-			s.stop("fast")
-			keepControl(t, s, major)
-			followSegments(t, s)
-			comparePromotion(t, s)
-			compareUnfinished(t, s)
-			compareCrash(t, s)
-			compareCrash(t, s)
-		})
-	}
+func TestWALOnMajors(t *testing.T) {
+	pgmajor.Each(t, func(t *testing.T, on pgmajor.Server) {
+		var initdb []string
+		if on.Major >= 11 {
+			initdb = []string{"--wal-segsize=1"}
+		}
+		s := newServer(t, on.Bin, initdb...)
+		s.configure("max_wal_size = 1GB", "wal_log_hints = on", "max_prepared_transactions = 7", "max_wal_senders = 5")
+		s.start()
+		s.load()
+		s.sql("CHECKPOINT")
+		askControl(t, s)
+		s.stop("fast")
+		keepControl(t, s, on.Major)
+		followSegments(t, s)
+		comparePromotion(t, s)
+		compareUnfinished(t, s)
+		compareCrash(t, s)
+		compareCrash(t, s)
+	})
 }
 
 // askControl compares ReadControlFile with what the running server says.
