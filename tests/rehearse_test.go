@@ -15,6 +15,7 @@ import (
 
 	"github.com/warmrun/warmrun/builtins/lab/rehearsal"
 	"github.com/warmrun/warmrun/runbooks"
+	"github.com/warmrun/warmrun/tests/cluster"
 )
 
 // rehearser runs warmrun rehearse, which makes its own lab.
@@ -26,8 +27,8 @@ type rehearser struct {
 func newRehearser(t *testing.T) rehearser {
 	t.Helper()
 	r := rehearser{t, filepath.Join(t.TempDir(), "warmrun")}
-	if out, err := exec.Command("go", "build", "-o", r.binary, "../cmd/warmrun").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := os.WriteFile(r.binary, cluster.Program(t, ""), 0o755); err != nil {
+		t.Fatal(err)
 	}
 	return r
 }
@@ -55,6 +56,7 @@ func (r rehearser) rehearse(args ...string) (stdout, stderr string, code int) {
 // about to promote, and where a primary dies before it is stopped; make
 // crash-matrix, which sets CRASH_MATRIX=all, does all of it.
 func TestCrashMatrix(t *testing.T) {
+	t.Parallel()
 	r := newRehearser(t)
 	books := map[string][]string{
 		"switchover": {"--only", "switchover/promote", "--at", "before"},
@@ -75,6 +77,7 @@ func TestCrashMatrix(t *testing.T) {
 	}
 	for name, filter := range books {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := rehearser{t, r.binary}
 			out, complaints, code := r.rehearse(append([]string{name, "--crash"}, filter...)...)
 			t.Log(out)
@@ -111,12 +114,14 @@ func (r rehearser) site(name, text string) (home string) {
 // TestRehearsalFinds: a runbook of the site's own that makes a second node accept
 // writes, and one that loses a row, are found out.
 func TestRehearsalFinds(t *testing.T) {
+	t.Parallel()
 	r := newRehearser(t)
 	for _, test := range []struct{ name, body, want string }{
 		{"two primaries", `psql.exec(c.partner, "SELECT pg_promote()")`, "accepted writes at the same time"},
 		{"a lost row", `psql.exec(c.node, "DELETE FROM warmrun_ledger WHERE id = 1")`, "lacks rows that clients were told are safe: 1 (1 ids)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			r := rehearser{t, r.binary}
 			home := r.site("own", `return runbook {
   api = 1, name = "own", summary = "what a site has thought up", runs_on = "primary", lock = "cluster",
@@ -135,6 +140,7 @@ func TestRehearsalFinds(t *testing.T) {
 // runbook, each of its boundaries too; what cannot be told of its step is told by
 // the operator.
 func TestRehearsalOfExtension(t *testing.T) {
+	t.Parallel()
 	r := newRehearser(t)
 	home := r.site("own", `return runbook {
   api = 1, name = "own", summary = "count", runs_on = "primary", lock = "cluster",
@@ -174,6 +180,7 @@ func TestRehearsalOfExtension(t *testing.T) {
 
 // TestRehearsalInterrupted: Ctrl-C takes the lab down.
 func TestRehearsalInterrupted(t *testing.T) {
+	t.Parallel()
 	r := newRehearser(t)
 	dir := filepath.Join(os.TempDir(), "warmrun-interrupted")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -29,7 +29,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/warmrun/warmrun/builtins/lab/orphans"
 	"github.com/warmrun/warmrun/builtins/pgctl"
 	"github.com/warmrun/warmrun/builtins/remote/sshdtest"
 	sitecluster "github.com/warmrun/warmrun/walcore/cluster"
@@ -78,10 +77,9 @@ type Cluster struct {
 	account  account
 	root     string // below it lies everything
 	settings []string
-	tags     string
 	sshd     []string
 	key      string // the private key that opens every node
-	binary   string // the program, as it was built
+	program  []byte // warmrun, as it was built
 	segments int    // their size in megabytes
 	stream   bool
 	network  *network
@@ -108,11 +106,11 @@ type Node struct {
 // that cannot be done.
 func New(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, layout: o.Layout, settings: o.Settings, tags: o.Tags, sshd: o.SSHD, segments: o.SegmentSize, stream: o.Streaming}
+	c := &Cluster{t: t, layout: o.Layout, settings: o.Settings, sshd: o.SSHD, segments: o.SegmentSize, stream: o.Streaming}
 	c.account = testAccount(t)
 	c.pgBin, c.version = findServer(t, o.PGBin)
 	c.root = c.makeRoot()
-	c.binary = c.build()
+	c.program = Program(t, o.Tags)
 	c.key = filepath.Join(c.root, "ssh", "client_key")
 	c.mkdir(filepath.Dir(c.key))
 	sshdtest.WriteKey(t, c.key, "")
@@ -125,11 +123,9 @@ func New(t testing.TB, o Options) *Cluster {
 	for i, name := range names {
 		c.addNode(name, i)
 	}
-	stopReaping, err := orphans.Adopt(context.WithoutCancel(t.Context()))
-	if err != nil {
+	if err := reapServers(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(stopReaping)
 	t.Cleanup(func() { c.end() })
 	for _, n := range c.Nodes() {
 		n.startSSH(0)

@@ -16,16 +16,12 @@ local replication all peer map=site
 // the site's global files, the others with their saved postgresql.conf only.
 func (c *Cluster) configure() {
 	c.t.Helper()
-	program, err := os.ReadFile(c.binary)
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	for _, n := range c.Nodes() {
 		c.write(n.Path(filepath.Join(n.Home, "local", "postgresql.conf")), c.postgresqlConf(n))
 	}
 	n := c.DB1
 	binary := n.Path(n.Binary())
-	c.write(binary, string(program))
+	c.write(binary, string(c.program))
 	if err := os.Chmod(binary, 0o755); err != nil {
 		c.t.Fatal(err)
 	}

@@ -58,13 +58,18 @@ func (n *Node) Exec(program string, args ...string) Result {
 	n.c.t.Helper()
 	ctx, cancel := context.WithTimeout(n.c.t.Context(), commandPatience)
 	defer cancel()
-	cmd := n.Command(ctx, program, args...)
+	return n.finish(n.Command(ctx, program, args...))
+}
+
+// finish starts a command that Command prepared, and waits for its end.
+func (n *Node) finish(cmd *exec.Cmd) Result {
+	n.c.t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	start := time.Now()
 	n.Start(cmd)
 	err := cmd.Wait()
-	result := Result{Node: n.Name, Args: append([]string{program}, args...), Stdout: stdout.String(), Stderr: stderr.String(), Took: time.Since(start)}
+	result := Result{Node: n.Name, Args: cmd.Args, Stdout: stdout.String(), Stderr: stderr.String(), Took: time.Since(start)}
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
@@ -81,10 +86,15 @@ func (n *Node) Command(ctx context.Context, program string, args ...string) *exe
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir, cmd.Env = n.Dir, n.Env()
 	cmd.WaitDelay = 2 * time.Second // a server that was started keeps the pipes
-	if os.Geteuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: n.c.account.uid, Gid: n.c.account.gid}}
-	}
+	n.c.asAccount(cmd)
 	return cmd
+}
+
+// asAccount makes a command one of the nodes' user.
+func (c *Cluster) asAccount(cmd *exec.Cmd) {
+	if os.Geteuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: c.account.uid, Gid: c.account.gid}}
+	}
 }
 
 // Start starts a command that Command prepared, where the node is.
@@ -163,17 +173,18 @@ func (n *Node) Replayed(lsn string) (bool, error) {
 }
 
 // Eventually waits until done reports true, and fails the test when it does not
-// within the patience given. Errors count as not done; the last one is shown.
+// within the patience given. Errors count as not done; the last one is shown. Who
+// waits long asks less often: a question may cost a server a session.
 func Eventually(t testing.TB, patience time.Duration, what string, done func() (bool, error)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	for {
+	for start := time.Now(); ; {
 		ok, err := done()
 		if ok && err == nil {
 			return
 		}
-		if pause(ctx, 20*time.Millisecond) != nil {
+		if pause(ctx, min(max(time.Since(start)/8, 20*time.Millisecond), 100*time.Millisecond)) != nil {
 			t.Fatalf("waited %s in vain until %s (last error: %v)", patience, what, err)
 		}
 	}

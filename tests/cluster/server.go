@@ -1,15 +1,14 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -58,12 +57,16 @@ func findServer(t testing.TB, given string) (string, pgctl.Version) {
 func (c *Cluster) startPrimary() {
 	c.t.Helper()
 	n := c.DB1
-	args := []string{"-D", n.PGData, "-U", c.account.name, "-E", "UTF8", "--locale=C",
-		"--auth-local=peer", "--auth-host=reject", "--data-checksums"}
-	if c.segments != 0 {
-		args = append(args, fmt.Sprintf("--wal-segsize=%d", c.segments))
+	database, err := c.database()
+	if err != nil {
+		c.t.Fatalf("make a database: %v", err)
 	}
-	n.program("initdb", args...)
+	c.mkdir(n.Path(n.PGData))
+	untar := n.Command(c.t.Context(), "/bin/tar", "-C", n.PGData, "-xp")
+	untar.Stdin = bytes.NewReader(database)
+	if result := n.finish(untar); result.Code != 0 {
+		c.t.Fatalf("%s", result)
+	}
 	c.write(n.Path(filepath.Join(n.PGData, "postgresql.conf")), c.postgresqlConf(n))
 	c.write(n.Path(filepath.Join(n.PGData, "pg_hba.conf")), pgHBA)
 	// The test may be root, who is to be let in as well.
@@ -246,19 +249,6 @@ func stat(pid int) []string {
 		return nil
 	}
 	return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-}
-
-// build makes the program once for each cluster; the compiler's cache makes
-// that cheap. The file is the test's to copy.
-func (c *Cluster) build() string {
-	c.t.Helper()
-	path := filepath.Join(c.root, "warmrun")
-	cmd := exec.CommandContext(c.t.Context(), "go", "build", "-buildvcs=false", "-trimpath", "-tags", c.tags, "-o", path, "github.com/warmrun/warmrun/cmd/warmrun")
-	cmd.Env = append(slices.Clone(os.Environ()), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		c.t.Fatalf("build the program: %v\n%s", err, out)
-	}
-	return path
 }
 
 // Server is pgctl's view of the node's server, from outside.
