@@ -16,6 +16,7 @@ import (
 // names it, also to the one who types; nothing on the standby can be started
 // until he says that the page is to be copied as it is.
 func TestCopyOfDamagedPrimary(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{})
 	c.DB1.Must("distrib")
 	c.DB2.Must("configStandby")

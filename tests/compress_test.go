@@ -15,6 +15,7 @@ import (
 // the base copies over load to a switchover and back, and a server that restores
 // with the ordinary tool.
 func TestCompressedArchives(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{})
 	path := c.DB1.Path(filepath.Join(c.DB1.Home, "global", "cluster.toml"))
 	text, err := os.ReadFile(path)

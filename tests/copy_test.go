@@ -29,6 +29,7 @@ type copied struct {
 // TestCopy copies trees between nodes over a real sshd: there, back, again,
 // with deletion, and after the process was killed on either side.
 func TestCopy(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{})
 	c.DB1.Must("distrib")
 	source, there := filepath.Join(c.DB1.Dir, "tree"), filepath.Join(c.DB2.Dir, "tree")
@@ -145,6 +146,7 @@ func refusedCopies(t *testing.T, c *cluster.Cluster, source string) {
 // TestCopyByRunbook: a runbook pushes a tree, and has another node pull it, with what
 // happened as a table; the base copy packs what it sends and names its files.
 func TestCopyByRunbook(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{})
 	c.DB1.Write(filepath.Join(c.DB1.Dir, "tree/one"), "1")
 	c.DB1.Write(filepath.Join(c.DB1.Home, "global/runbooks/move.lua"), `return runbook {
@@ -177,6 +179,7 @@ func TestCopyByRunbook(t *testing.T) {
 // TestVerifyCopy: a base copy is compared with its manifest as a step of the
 // copy and later, until a server runs on it.
 func TestVerifyCopy(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{})
 	c.DB1.Must("distrib")
 	c.DB2.Must("configStandby")

@@ -11,6 +11,7 @@ import (
 // started again. It is in recovery, and further on than the new primary, but it
 // has replayed something else: it must never be promoted as a standby.
 func TestDivergedStandby(t *testing.T) {
+	t.Parallel()
 	s := &state{T: t, Cluster: cluster.New(t, cluster.Options{})}
 	s.DB1.Must("distrib")
 	s.DB2.Must("configStandby")

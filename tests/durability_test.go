@@ -17,6 +17,7 @@ import (
 // agent while a real archiver ships a real segment to it: write, fsync of the
 // file, the final name, fsync of the directory, and only then the answer.
 func TestSegmentIsDurableBeforeItIsAcknowledged(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{})
 	c.DB1.Must("distrib")
 	c.DB2.Must("configStandby")

@@ -14,6 +14,7 @@ import (
 // standby fetches out of the primary's pg_wal, up to the segment that is still
 // being written and not beyond.
 func TestFetchFromPGWAL(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{})
 	path := c.DB1.Path(filepath.Join(c.DB1.Home, "global", "cluster.toml"))
 	text, err := os.ReadFile(path)

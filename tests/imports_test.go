@@ -77,6 +77,7 @@ var never = []struct{ part, imports, why string }{
 
 // TestImports holds the import table.
 func TestImports(t *testing.T) {
+	t.Parallel()
 	packages := listPackages(t)
 	if len(packages) < 5 {
 		t.Fatalf("go list found %d packages, which cannot be all of them", len(packages))

@@ -61,7 +61,7 @@ func (l *life) setUp() {
 	l.DB1.Must("distrib")
 	l.DB2.Must("configStandby")
 	l.DR.Must("configStandby")
-	l.load = l.StartLoad(4, 10, 5*time.Millisecond)
+	l.load = l.StartLoad(4, 40, 5*time.Millisecond)
 	l.more(1000)
 	l.DB1.Must("copyToStandby", "--start")
 	l.DB1.Must("copyToDR", "--start")

@@ -143,6 +143,7 @@ func (p *past) pgctl(n *cluster.Node, args ...string) {
 // past and drills, on the newest server of this system, while the DR node's own
 // server goes on as the standby that it is.
 func TestPointInTime(t *testing.T) {
+	t.Parallel()
 	p := newPast(t, cluster.Options{})
 	p.restored("1 2", "--time", p.time)
 	p.restored("1 2", "--name", "between")

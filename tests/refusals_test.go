@@ -27,6 +27,7 @@ type refusal struct {
 // TestRefusals gives a healthy cluster commands that it must refuse: each gets
 // one line with the error, a hint, the right exit status, and changes nothing.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{})
 	c.DB1.Must("distrib")
 	c.DB2.Must("configStandby")
@@ -70,6 +71,7 @@ func TestRefusals(t *testing.T) {
 // TestDistribRetires: a runbook that the site has given up is given up on every
 // node, and what belongs to a node stays.
 func TestDistribRetires(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{})
 	own := filepath.Join(c.DB1.Home, "global", "runbooks", "flushPrimary.lua")
 	there := filepath.Join(c.DB2.Home, "global", "runbooks", "flushPrimary.lua")
@@ -118,6 +120,7 @@ func otherMachine(n *cluster.Node) func(*testing.T) {
 
 // TestStatusOfASpoiltHome: a primary whose cluster.toml has a mistake lives.
 func TestStatusOfASpoiltHome(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{})
 	c.DB1.Must("distrib")
 	edit(c.DB1, filepath.Join(c.DB1.Home, "global", "cluster.toml"), "pgdata =", "pgdta =")(t)
@@ -134,6 +137,7 @@ func TestStatusOfASpoiltHome(t *testing.T) {
 
 // TestSpoiltHomes: a home directory that somebody has got wrong.
 func TestSpoiltHomes(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{})
 	n := c.DB1
 	toml, runbooks := filepath.Join(n.Home, "global", "cluster.toml"), filepath.Join(n.Home, "global", "runbooks")+"/"

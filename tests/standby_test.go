@@ -24,6 +24,7 @@ func TestStandbyStopsAndGoesOn(t *testing.T) {
 		{"waiting", cluster.TwoWarm, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			c := cluster.New(t, cluster.Options{Layout: test.layout})
 			c.DB1.Must("distrib")
 			c.DB2.Must("configStandby")
@@ -99,6 +100,7 @@ func restoring(n *cluster.Node) bool {
 // TestOldNames: in a tree that a 2warm site has, the old script names work, and
 // say what they always said.
 func TestOldNames(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{Layout: cluster.TwoWarm})
 	script := func(n *cluster.Node, name string, args ...string) cluster.Result {
 		return n.Exec(filepath.Join(n.Home, "global", "replication", name), args...)

@@ -22,6 +22,7 @@ import (
 // TestTrust: WAL flows with a key that trust has made when there is no other,
 // and that key can do nothing else.
 func TestTrust(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{})
 	c.DB1.Must("distrib")
 	c.DB2.Must("configStandby")
@@ -109,6 +110,7 @@ func publicOf(t *testing.T, path string) string {
 // the keys in the account's own file, without anything being said of either.
 // Archiving, relaying and fetching all use the keys.
 func TestTrustWhereSSHDLooks(t *testing.T) {
+	t.Parallel()
 	c := cluster.New(t, cluster.Options{Layout: cluster.TwoWarm, SSHD: []string{"StrictModes yes", "AuthorizedKeysFile .ssh/authorized_keys"}})
 	file := filepath.Join(c.DB1.Dir, ".ssh", "authorized_keys")
 	for _, n := range c.Nodes() {

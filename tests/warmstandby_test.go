@@ -10,6 +10,7 @@ import (
 // that it has replayed everything is proved by its restart point, and it is
 // promoted all the same.
 func TestWarmStandby(t *testing.T) {
+	t.Parallel()
 	s := &state{T: t, Cluster: cluster.New(t, cluster.Options{Settings: []string{"hot_standby = off"}})}
 	s.DB1.Must("distrib")
 	s.DB2.Must("configStandby")
