@@ -50,6 +50,7 @@ func TestKills(t *testing.T) {
 	for _, direction := range []string{"push", "pull"} {
 		for _, mode := range []string{"renamed", "inplace"} {
 			t.Run(direction+"/"+mode, func(t *testing.T) {
+				t.Parallel() // they wait most of the time
 				from, to := twoVersions(t)
 				content := bytes.Repeat(noise(7, 1<<20), 131) // enough to be killed in the middle of
 				write(t, from, "large", content)

@@ -66,6 +66,7 @@ func TestResumeReadsNothingAgain(t *testing.T) {
 	for _, c := range copiers {
 		for _, inPlace := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/inplace=%v", c.name, inPlace), func(t *testing.T) {
+				t.Parallel()
 				from, to := notedSource(t), t.TempDir()
 				o := notedOptions
 				o.InPlace, o.Checksum = inPlace, inPlace
@@ -131,6 +132,7 @@ func TestNotesThatDoNotHold(t *testing.T) {
 		for _, c := range copiers {
 			for _, inPlace := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/inplace=%v", name, c.name, inPlace), func(t *testing.T) {
+					t.Parallel()
 					from, to := notedSource(t), t.TempDir()
 					o := notedOptions
 					o.InPlace, o.Checksum = inPlace, inPlace

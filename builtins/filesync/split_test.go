@@ -46,6 +46,7 @@ func TestPartsOfALargeFile(t *testing.T) {
 	for _, inPlace := range []bool{false, true} {
 		for name, make := range older {
 			t.Run(fmt.Sprintf("%s,inplace=%v", name, inPlace), func(t *testing.T) {
+				t.Parallel()
 				bothWays(t, func(t *testing.T, run func(from, to string, o Options) (Summary, error)) {
 					from, to := t.TempDir(), t.TempDir()
 					write(t, from, "large", content)
