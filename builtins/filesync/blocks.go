@@ -36,7 +36,7 @@ type run struct {
 
 // differing finds the runs of data whose blocks do not have the given hashes.
 // Blocks past the end of the hashes differ. Zeros are runs of their own.
-func (h hasher) differing(runs []run, data, hashes []byte) []run {
+func (h *hasher) differing(runs []run, data, hashes []byte) []run {
 	for from := 0; from < len(data); from += blockSize {
 		to := min(from+blockSize, len(data))
 		zeros := isZero(data[from:to])

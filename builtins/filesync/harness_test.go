@@ -125,7 +125,7 @@ func write(t *testing.T, root, name string, content []byte) {
 	must(t, os.Chtimes(full, old, old))
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

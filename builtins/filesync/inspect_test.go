@@ -27,7 +27,7 @@ func (r *recorder) Block(offset int64, p []byte, file io.ReaderAt) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if offset%chunkSize != 0 || len(p) == 0 {
+	if offset%readSize != 0 || len(p) == 0 {
 		return errors.New("a stretch that does not begin where it should")
 	}
 	if end := int(offset) + len(p); end > len(r.content) {

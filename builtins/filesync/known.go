@@ -27,13 +27,13 @@ func (r *receiver) sums(d *decoder) error {
 // the file that it was to replace.
 func (r *receiver) hashes(in *incoming, offset int64) ([]byte, error) {
 	if r.buf == nil {
-		r.buf = make([]byte, chunkSize)
+		r.buf = make([]byte, readSize)
 	}
 	if end := min(in.to, in.partial, offset+spanSize); end > offset {
 		if err := r.openOut(in); err != nil {
 			return nil, err
 		}
-		if in.temp != "" && !inHole(in.out, offset, end-offset) {
+		if in.temp != "" && !(knowsHoles(in.out) && inHole(in.out, offset, end-offset)) {
 			in.keep(offset)
 			return r.hash.span(in.out, offset, end, r.buf)
 		}

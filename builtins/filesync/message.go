@@ -18,7 +18,7 @@ const (
 	magic = "warmrun filesync"
 	// protocolVersion is raised with every change to what is on the wire. Both
 	// sides must have the same one: distrib puts one binary on all nodes.
-	protocolVersion = 4
+	protocolVersion = 5
 )
 
 func (g greeting) encode() []byte {

@@ -65,6 +65,7 @@ type outgoing struct {
 	job
 	begun    bool
 	file     *os.File // while it is read
+	sparse   bool     // its file system tells where it has holes
 	before   fs.FileInfo
 	returned bool // to the queue
 	listed   bool // it is as it was listed, and has been so for long enough to tell
@@ -78,7 +79,7 @@ type outgoing struct {
 
 // run sends jobs until there are no more.
 func (s *sender) run(ctx context.Context) (err error) {
-	s.buf = make([]byte, chunkSize)
+	s.buf = make([]byte, readSize)
 	s.dir.root = s.root
 	defer func() { err = errors.Join(err, s.dir.close()) }()
 	var ahead []*outgoing

@@ -34,6 +34,7 @@ func (s *sender) file(ctx context.Context, o *outgoing) (err error) {
 		}
 	}()
 	o.file, o.before = f, before
+	o.sparse = o.size() > putSize && knowsHoles(f)
 	if o.split != nil {
 		o.inspect = o.split.inspector(s.inspector)
 	} else {
@@ -71,8 +72,8 @@ func (s *sender) look(ctx context.Context, o *outgoing) error {
 	same := func(info fs.FileInfo) bool {
 		return info.Size() == o.entry.Size && info.ModTime().Equal(o.entry.ModTime)
 	}
-	for offset := int64(0); offset < o.entry.Size && same(o.before); offset += chunkSize {
-		if err := s.read(o, s.buf[:min(chunkSize, o.entry.Size-offset)], offset); err != nil {
+	for offset := int64(0); offset < o.entry.Size && same(o.before); offset += readSize {
+		if err := s.read(o, s.buf[:min(readSize, o.entry.Size-offset)], offset); err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
@@ -169,7 +170,7 @@ func (s *sender) span(ctx context.Context, o *outgoing, from, to int64) error {
 		}
 	}
 	for at := from; at < to; {
-		buf := s.buf[:min(chunkSize, to-at)]
+		buf := s.buf[:min(readSize, to-at)]
 		if err := s.read(o, buf, at); err != nil {
 			return err
 		}
@@ -191,7 +192,7 @@ func (s *sender) read(o *outgoing, buf []byte, offset int64) error {
 	if len(buf) == 0 {
 		return nil
 	}
-	if len(buf) > putSize && inHole(o.file, offset, int64(len(buf))) {
+	if o.sparse && len(buf) > putSize && inHole(o.file, offset, int64(len(buf))) {
 		clear(buf)
 	} else {
 		n, err := o.file.ReadAt(buf, offset)
@@ -204,12 +205,9 @@ func (s *sender) read(o *outgoing, buf []byte, offset int64) error {
 	return o.inspect.Block(offset, buf, o.file)
 }
 
-// inHole reports whether a stretch of a file is in a hole. A file system that
-// cannot tell has none (lseek(2)).
+// inHole reports whether a stretch of a file is in a hole, where the file system
+// knows them. One that cannot tell has none (lseek(2)).
 func inHole(f *os.File, offset, n int64) bool {
-	if !knowsHoles(f) {
-		return false
-	}
 	data, err := unix.Seek(int(f.Fd()), offset, unix.SEEK_DATA)
 	if errors.Is(err, unix.ENXIO) { // no more data up to the end, or beyond it
 		return true

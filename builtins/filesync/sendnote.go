@@ -31,8 +31,8 @@ func (s *sender) pass(ctx context.Context, o *outgoing, from, to int64) error {
 		s.handled(int(to-from), 0)
 		return ctx.Err()
 	}
-	for at := from; at < to; at += chunkSize {
-		buf := s.buf[:min(chunkSize, to-at)]
+	for at := from; at < to; at += readSize {
+		buf := s.buf[:min(readSize, to-at)]
 		if err := s.read(o, buf, at); err != nil {
 			return err
 		}
