@@ -13,16 +13,17 @@ type finishRequest struct {
 	Basis int64
 	Gone  bool // the file vanished from the source meanwhile
 	Stamp time.Time
-	Same  []span // parts that were left in the basis
+	Same  []span    // parts that were left in the basis
+	Old   time.Time // modification time of the basis when they were compared
 }
 
 func (f finishRequest) encode() []byte {
-	return new(encoder).uint(uint64(f.ID)).entry(f.Entry).int(f.Basis).bool(f.Gone).time(f.Stamp).spans(f.Same).b
+	return new(encoder).uint(uint64(f.ID)).entry(f.Entry).int(f.Basis).bool(f.Gone).time(f.Stamp).spans(f.Same).time(f.Old).b
 }
 
 func decodeFinish(payload []byte) (finishRequest, error) {
 	d := decoder{b: payload}
-	f := finishRequest{ID: d.uint32(), Entry: d.entry(), Basis: d.int(), Gone: d.bool(), Stamp: d.time(), Same: d.spans()}
+	f := finishRequest{ID: d.uint32(), Entry: d.entry(), Basis: d.int(), Gone: d.bool(), Stamp: d.time(), Same: d.spans(), Old: d.time()}
 	if n := len(f.Same); d.err == nil && (n > 0 && f.Same[n-1].to > f.Entry.Size || f.Entry.Kind != File || f.Basis < -1) {
 		d.fail("file")
 	}
@@ -48,7 +49,10 @@ func (r *receiver) finish(f finishRequest) error {
 	if same == f.Entry.Size && f.Basis == f.Entry.Size {
 		err = r.openOld(in)
 	} else if err = r.assemble(in, f.Same); err == nil {
-		err = errors.Join(setLength(in.out, f.Entry.Size), in.checkOld(), in.closeOld())
+		err = setLength(in.out, f.Entry.Size)
+	}
+	if err = errors.Join(err, in.checkSince(f.Old)); err == nil && in.out != nil {
+		err = in.closeOld()
 	}
 	if err != nil {
 		return errors.Join(in.fail(err), in.close())

@@ -172,7 +172,11 @@ func (r *receiver) completePart(id uint32, in *incoming, stamp time.Time) error 
 	if err := errors.Join(in.checkOld(), in.close()); err != nil {
 		return in.fail(err)
 	}
-	return r.ended(in.job, outcome{touched: touched, stamp: stamp})
+	o := outcome{touched: touched, stamp: stamp}
+	if in.oldInfo != nil {
+		o.old = in.oldInfo.ModTime()
+	}
+	return r.ended(in.job, o)
 }
 
 // complete gives a file its length and hands it over to be made durable.

@@ -86,8 +86,9 @@ type split struct {
 	told    bool
 	gone    bool
 	stamp   time.Time
-	same    []span // parts that are the same as in the basis and have been left there
-	touched bool   // some part differed
+	same    []span    // parts that are the same as in the basis and have been left there
+	old     time.Time // modification time that the basis had then
+	touched bool      // some part differed
 }
 
 func newSplit(j job) *split {
@@ -109,6 +110,7 @@ type outcome struct {
 	gone    bool
 	touched bool      // the target has, or gets, other content than before
 	stamp   time.Time // modification time for the copy
+	old     time.Time // that of the basis as it was compared; zero where it was not
 }
 
 // span is a stretch of a file.
@@ -165,6 +167,9 @@ func (s *split) done(j job, o outcome) (last, mixed bool) {
 	s.touched = s.touched || o.touched
 	if !o.touched {
 		s.same = append(s.same, span{j.from, j.to})
+		if s.old.IsZero() {
+			s.old = o.old
+		}
 	}
 	switch {
 	case s.stamp.IsZero():
@@ -189,5 +194,5 @@ func (s *split) differs() bool { return !s.gone && (s.touched || s.whole.basis !
 
 // finish is what the target is told once all parts are there.
 func (s *split) finish() finishRequest {
-	return finishRequest{ID: s.whole.id, Entry: *s.whole.entry, Basis: s.whole.basis, Gone: s.gone, Stamp: s.stamp, Same: joined(s.same)}
+	return finishRequest{ID: s.whole.id, Entry: *s.whole.entry, Basis: s.whole.basis, Gone: s.gone, Stamp: s.stamp, Same: joined(s.same), Old: s.old}
 }

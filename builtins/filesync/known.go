@@ -1,6 +1,9 @@
 package filesync
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // sums hashes a span of what is there already.
 func (r *receiver) sums(d *decoder) error {
@@ -90,6 +93,17 @@ func (in *incoming) checkOld() error {
 		err = errBasisChanged
 	}
 	return err
+}
+
+// checkSince is checkOld for a file whose parts were compared when it had the
+// given time, which is zero where none was. What is written in place gives the
+// file another time itself.
+func (in *incoming) checkSince(compared time.Time) error {
+	inPlace := in.out != nil && in.temp == ""
+	if in.old != nil && !inPlace && !compared.IsZero() && !in.oldInfo.ModTime().Equal(compared) {
+		return errBasisChanged
+	}
+	return in.checkOld()
 }
 
 func (in *incoming) closeOld() error {

@@ -130,12 +130,12 @@ func decodeFetch(payload []byte) (job, error) {
 
 // encodeOutcome is what a push is told of a part.
 func encodeOutcome(id uint32, o outcome) []byte {
-	return new(encoder).uint(uint64(id)).bool(o.gone).bool(o.touched).time(o.stamp).b
+	return new(encoder).uint(uint64(id)).bool(o.gone).bool(o.touched).time(o.stamp).time(o.old).b
 }
 
 func decodeOutcome(payload []byte) (uint32, outcome, error) {
 	d := decoder{b: payload}
-	id, o := d.uint32(), outcome{gone: d.bool(), touched: d.bool(), stamp: d.time()}
+	id, o := d.uint32(), outcome{gone: d.bool(), touched: d.bool(), stamp: d.time(), old: d.time()}
 	return id, o, d.finish()
 }
 

@@ -279,6 +279,60 @@ func TestBasisWrittenToWhileAPartIsCopiedFromIt(t *testing.T) {
 	must(t, errors.Join(r.close(), tree.close()))
 }
 
+// TestBasisWrittenToAfterAPartWasCompared: what is the same in all parts, or in
+// one of them, must still be so when the file is put together.
+func TestBasisWrittenToAfterAPartWasCompared(t *testing.T) {
+	t.Parallel()
+	const size = 2 * rangeSize
+	for _, parts := range []int64{1, 2} {
+		for _, written := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d of 2 the same/written=%v", parts, written), func(t *testing.T) {
+				root := t.TempDir()
+				name := filepath.Join(root, "large")
+				write(t, root, "large", noise(1, 1<<20))
+				must(t, os.Truncate(name, size))
+				must(t, os.Chtimes(name, old, old))
+				tree, err := openTree(t.Context(), root, treeOptions{})
+				must(t, err)
+				r := newReceiver(tree)
+				r.hash, err = newHasher(newHashKey())
+				must(t, err)
+				r.answer = func(frameType, ...[]byte) error { return nil }
+				s := newSplit(job{entry: &Entry{Path: "large", Kind: File, Mode: 0o600, Size: size}, to: size, basis: size, partial: -1})
+				r.ended = func(j job, o outcome) error {
+					id, o, err := decodeOutcome(encodeOutcome(j.id, o)) // as in a push
+					if last, _ := s.done(j, o); last && id != 1 {
+						t.Errorf("part %d is the last", id)
+					}
+					return err
+				}
+				for i := range int64(2) {
+					in := &incoming{job: s.part(i * rangeSize), shared: true, at: i * rangeSize}
+					in.id = uint32(i)
+					r.jobs[in.id] = in
+					must(t, r.sums(&decoder{b: new(encoder).uint(uint64(i)).int(in.from).b}))
+					if i >= parts {
+						must(t, r.write(in, in.from, []byte("differs")))
+					}
+					must(t, r.completePart(in.id, in, old))
+				}
+				if written {
+					patch(t, name, 5, []byte("by another program"))
+				}
+				f, err := decodeFinish(s.finish().encode())
+				must(t, err)
+				err = r.finish(f)
+				if written {
+					checkErrorIs(t, err, errBasisChanged)
+				} else {
+					must(t, err)
+				}
+				must(t, errors.Join(r.close(), tree.close()))
+			})
+		}
+	}
+}
+
 // TestInspectLargeFile: parts come concurrently, and each byte once.
 func TestInspectLargeFile(t *testing.T) {
 	t.Parallel()
