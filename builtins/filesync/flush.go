@@ -97,5 +97,8 @@ func (f *finished) forget(root *os.Root) error {
 		}
 		defer func() { _ = file.Close() }() // it was only looked at
 	}
-	return unix.Fadvise(int(file.Fd()), 0, 0, unix.FADV_DONTNEED)
+	return dropCached(file)
 }
+
+// dropCached has the kernel read a file from disk from then on.
+func dropCached(f *os.File) error { return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }

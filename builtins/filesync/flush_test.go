@@ -73,6 +73,27 @@ func TestFailedFlush(t *testing.T) {
 	must(t, errors.Join(c.close(), root.Close()))
 }
 
+// TestNothingIsCompleteAfterAFailedFlush: a large file of which a part could not
+// be flushed for its note does not get its final name.
+func TestNothingIsCompleteAfterAFailedFlush(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	tree, err := openTree(t.Context(), dir, treeOptions{})
+	must(t, err)
+	r := newReceiver(tree)
+	r.notes = newNotekeeper(tree.root)
+	r.notes.err = errFlush
+	in := &incoming{job: job{entry: &Entry{Path: "large", Kind: File, Mode: 0o600, Size: 7}, to: 7, basis: -1, partial: -1}}
+	must(t, r.write(in, 0, []byte("content")))
+	checkErrorIs(t, r.complete(0, in, old), errFlush)
+	must(t, r.commits.wait())
+	if _, err := os.Lstat(filepath.Join(dir, "large")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v, want that it is not there", err)
+	}
+	checkErrorIs(t, r.close(), errFlush)
+	must(t, tree.close())
+}
+
 // TestForget: what could not be flushed is read from disk from then on.
 func TestForget(t *testing.T) {
 	t.Parallel()

@@ -213,7 +213,12 @@ func (in *incoming) setLength() error {
 
 // commit hands a file over to be made durable.
 func (r *receiver) commit(in *incoming, stamp time.Time) error {
-	if err := r.room(); err != nil {
+	err := r.room()
+	if err == nil && r.notes != nil {
+		// A flush fails once, and the next one of the same file would not tell.
+		err = r.notes.failure()
+	}
+	if err != nil {
 		return errors.Join(err, in.close())
 	}
 	r.dirs[path.Dir(in.entry.Path)] = true

@@ -67,6 +67,11 @@ func (k *notekeeper) begin(n note) (err error) {
 // wait returns when all notes have been written.
 func (k *notekeeper) wait() error {
 	k.pending.Wait()
+	return k.failure()
+}
+
+// failure is why something could not be flushed.
+func (k *notekeeper) failure() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.err
@@ -105,7 +110,7 @@ func (k *notekeeper) write(some []toNote) error {
 		if !known {
 			var err error
 			if good, err = k.flush(&dir, n); err != nil {
-				// What the kernel has in memory is not to be trusted any more.
+				// What the kernel had in memory cannot be trusted any more.
 				return errors.Join(fmt.Errorf("%s: %w: %w", n.path, errFlush, err), k.root.Remove(notesName))
 			}
 			flushed[n.name] = good
@@ -136,7 +141,11 @@ func (k *notekeeper) flush(dir *lastDir, n toNote) (bool, error) {
 	if identityOf(info).Inode != n.inode {
 		return false, nil
 	}
-	return true, unix.Fdatasync(int(f.Fd()))
+	err = unix.Fdatasync(int(f.Fd()))
+	if err != nil {
+		_ = dropCached(f) // the copy fails anyway
+	}
+	return true, err
 }
 
 // note passes on what may be noted of a file.
