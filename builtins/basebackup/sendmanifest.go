@@ -3,13 +3,11 @@ package basebackup
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/warmrun/warmrun/builtins/basebackup/manifest"
 	"github.com/warmrun/warmrun/builtins/filesync"
-	"github.com/warmrun/warmrun/walcore/atomicfile"
 )
 
 // version2 is the first server version whose own manifests say which cluster
@@ -37,11 +35,12 @@ func (c *copier) sendManifest(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	m := c.manifest()
-	err = atomicfile.Write(filepath.Join(dir, manifest.Name), atomicfile.Options{}, func(w io.Writer) error {
-		return manifest.WriteFiles(w, m, c.inspection.files.files())
-	})
+	f, err := os.Create(filepath.Join(dir, manifest.Name))
 	if err != nil {
+		return err
+	}
+	// It is flushed over there, where it stays.
+	if err := errors.Join(manifest.WriteFiles(f, c.manifest(), c.inspection.files.files()), f.Close()); err != nil {
 		return err
 	}
 	perm, err := c.filePerm()
