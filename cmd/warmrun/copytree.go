@@ -91,7 +91,7 @@ func explainCopy(r route, done copyResult, err error) error {
 	case notInstalled(err):
 		return hint.Wrap(err, "warmrun is needed on both sides; run: warmrun distrib")
 	case done.Dirs == 0 && hint.Of(err) == "" && hint.File(err) == "":
-		err = hint.Wrap(err, "nothing was changed; mend that and run the copy again")
+		err = hint.Wrap(err, "nothing was copied or removed; mend that and run the copy again")
 	case hint.Of(err) == "" && hint.File(err) == "":
 		err = hint.Wrap(err, "%s is half done; run the same copy again, it goes on from what is there", r.to)
 	}
