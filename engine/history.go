@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -54,6 +55,8 @@ type Summary struct {
 	Past bool `json:"past_no_return,omitempty"`
 	// Back: it was undoing, or has undone.
 	Back bool `json:"back,omitempty"`
+	// Changed: a step has changed something that was not taken back, or may have.
+	Changed bool `json:"changed,omitempty"`
 	// Left are the steps that were not undone and should have been.
 	Left  []string `json:"left,omitempty"`
 	Error string   `json:"error,omitempty"`
@@ -63,14 +66,19 @@ type Summary struct {
 func (h History) Summary() Summary {
 	s := Summary{State: Interrupted}
 	began := false
+	changed := map[string]bool{}
 	for _, e := range h.own() {
 		switch e.Kind {
 		case RunResumed:
 			s.State, s.Error, s.Left = Interrupted, "", nil
 		case StepBegan:
 			s.Step, s.StepEnded, began = e.Step, false, true
+		case ChangeBegan, NestedCalled:
+			changed[e.Step] = true
 		case StepEnded:
-			s.StepEnded = true
+			s.StepEnded, changed[e.Step] = true, e.Changed
+		case UndoEnded:
+			changed[e.Step] = changed[e.Step] && (e.Outcome != Undone || e.Changed)
 		case NoReturnPassed:
 			s.Past = true
 		case GaveUp:
@@ -79,6 +87,7 @@ func (h History) Summary() Summary {
 			s.State, s.Error, s.Left = endState(e, s.Past, began), e.Error, e.Left
 		}
 	}
+	s.Changed = slices.Contains(slices.Collect(maps.Values(changed)), true)
 	return s
 }
 

@@ -91,8 +91,9 @@ type Event struct {
 	Nodes []string `json:"nodes,omitempty"`
 	// Nested is the run that a step is about to call.
 	Nested *NestedRun `json:"nested,omitempty"`
-	// Changed: the step has called what may change something. Refused: it was
-	// turned down before it had changed anything.
+	// Changed: the step has called what may change something; at the end of an undo,
+	// it may have left some of that, because it has no undo of its own. Refused: it
+	// was turned down before it had changed anything.
 	Changed bool `json:"changed,omitempty"`
 	Refused bool `json:"refused,omitempty"`
 	// Warned: it failed, and the run went on.

@@ -53,6 +53,7 @@ func (s *ground) host() Host {
 			s.change(name, false)
 			return nil
 		}},
+		{Name: "refuse", Effect: Change, Fn: func(context.Context) error { return NotBegun(errors.New("refused")) }},
 		{Name: "has", Effect: Read, Args: []string{"name"}, Fn: func(_ context.Context, name string) (bool, error) { return s.set[name], nil }},
 		{Name: "run", Effect: Change, Resumes: true, Args: []string{"name"}, Fn: func(ctx context.Context, name string) error {
 			key, _, err := CallsRun(ctx, "db1", name)

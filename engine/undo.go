@@ -170,7 +170,8 @@ func (r *runner) undoStep(ctx context.Context, t *trial) (left []string, err err
 	// A run that can no longer be recorded is undone all the same.
 	left, err = r.takeBack(ctx, t)
 	took := r.rb.book.host.now().Sub(began)
-	e := Event{Kind: UndoEnded, Step: t.def.Name, Outcome: Undone}
+	// Runs within it may have steps that nothing takes back.
+	e := Event{Kind: UndoEnded, Step: t.def.Name, Outcome: Undone, Changed: t.def.undo == nil && t.changed}
 	if err != nil {
 		e.Outcome, e.Error = UndoFailed, err.Error()
 		r.out.always("    %s after %s: %s", r.out.paint(red, "failed"), elapsed(took), err)

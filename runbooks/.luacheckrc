@@ -153,6 +153,7 @@ stds.warmrun = {
       "clear",
       "left",
       "lift",
+      "liftable",
       "lower",
       "raise",
       "read",

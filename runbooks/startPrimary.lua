@@ -20,7 +20,7 @@ return runbook {
 
   steps = {
     -- A run that was killed between its fence and its promotion.
-    step { "fence", undo = false, run = function(c) fence.lift(c.node) end, repeatable = true },
+    step { "fence", undo = false, when = function(c) return fence.liftable(c.node) end, run = function(c) fence.lift(c.node) end, repeatable = true },
 
     step { "start", undo = false, run = function(c)
       if cluster.is_primary(c.node) and pg_ctl.status(c.node).ready == "ready" then

@@ -44,6 +44,9 @@ func TestPromotionReplyLost(t *testing.T) {
 	if !strings.Contains(result.Stderr, "warmrun runs resume "+id) {
 		t.Errorf("%s\nwant the command to type: warmrun runs resume %s", result, id)
 	}
+	// That this is refused changes nothing, and keeps nobody from going on.
+	s.refused(s.DB1, 1, "db1 stays stopped", "startPrimary")
+	s.checkFenced(s.DB1)
 	s.resumed(s.DB1, id)
 	s.asBefore(s.DB2, s.DB1)
 }

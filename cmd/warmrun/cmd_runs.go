@@ -162,8 +162,8 @@ func mayGoOn(ctx context.Context, s *session, r runRecord, lock runLock, back bo
 }
 
 // refuseOvertaken refuses to go on with a run after which another has changed
-// the cluster: nothing that it knows holds any more. Runs that this node has no
-// journal of are known by the nodes that they have locked.
+// the cluster, or may have: nothing that it knows holds any more. Runs that this
+// node has no journal of are known by the nodes that they have locked.
 func refuseOvertaken(ctx context.Context, s *session, r runRecord, lock runLock) error {
 	if lock.cluster == nil {
 		return nil
@@ -188,7 +188,7 @@ func refuseOvertaken(ctx context.Context, s *session, r runRecord, lock runLock)
 	for _, other := range others {
 		// While a run is unfinished no other begins that knows of it.
 		if other.Head.Lock == "cluster" && other.Head.Outermost == other.Head.ID && other.Head.Began.After(r.Head.Began) &&
-			other.Head.ID != r.Head.ID && other.summary().State != engine.Untouched {
+			other.Head.ID != r.Head.ID && !other.leftNothing() {
 			return hint.Wrap(fmt.Errorf("run %s has changed the cluster since run %s stopped", other.Head.ID, r.Head.ID),
 				"nothing was done; look at: warmrun status")
 		}

@@ -12,31 +12,39 @@ import (
 // A run that was killed after it raised the fence, or that could not reach an
 // archive when it took the fence down, leaves a cut on a timeline that goes on.
 
-// liftFence takes every cut on a primary's timeline out of all archives, when
-// every node of the site can be asked and not one was promoted, may be about to
-// be, or has the history of a promotion. The run that calls it holds the lock of
-// all of them, so none can be meanwhile. Otherwise it leaves the fence and says
-// nothing: what starts the primary finds the fence, and tells why.
-func liftFence(ctx context.Context, s *session, primary cluster.NodeName) error {
+// liftable are the cuts on a primary's timeline in all archives, when every node
+// of the site can be asked and not one was promoted, may be about to be, or has
+// the history of a promotion. The run that calls it holds the lock of all of them,
+// so none can be meanwhile. Otherwise there are none, and nothing is said: what
+// starts the primary finds the fence, and tells why.
+func liftable(ctx context.Context, s *session, primary cluster.NodeName) ([]leftCut, error) {
 	state, err := stateOf(ctx, s, primary)
 	if err != nil || state.Role != standby.RolePrimary && !state.WasPrimary() {
-		return err
+		return nil, err
 	}
-	timeline := state.Control.Timeline
 	var left []leftCut
 	for _, n := range s.site.Nodes {
-		cuts, quiet := cutsOf(ctx, s, primary, n.Name, timeline)
+		cuts, quiet := cutsOf(ctx, s, primary, n.Name, state.Control.Timeline)
 		if !quiet {
-			return nil
+			return nil, nil
 		}
 		left = append(left, cuts...)
+	}
+	return left, nil
+}
+
+// liftFence takes out of the archives what is liftable.
+func liftFence(ctx context.Context, s *session, primary cluster.NodeName) error {
+	left, err := liftable(ctx, s, primary)
+	if err != nil {
+		return err
 	}
 	for _, l := range left {
 		o := fenceOptions{Timeline: l.cut.Timeline, LSN: l.cut.LSN, By: l.cut.By}
 		if _, err := callOn(ctx, s, l.node, "fence.clear", o, clearFence); err != nil {
 			return fmt.Errorf("take the fence out of the archive on %s: %w", l.node, err)
 		}
-		say(ctx, s, "The archive on %s takes WAL of timeline %d again: %s had ended it at %s, and no node was promoted", l.node, timeline, l.cut.By, l.cut.LSN)
+		say(ctx, s, "The archive on %s takes WAL of timeline %d again: %s had ended it at %s, and no node was promoted", l.node, l.cut.Timeline, l.cut.By, l.cut.LSN)
 	}
 	return nil
 }

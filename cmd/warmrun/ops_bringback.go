@@ -133,28 +133,38 @@ func stopping(status pgctl.Status) bool {
 // refuses: an unknown promotion is not a failed one. A primary that never
 // stopped is left as it is.
 func bringBack(ctx context.Context, s *session, node cluster.NodeName, o bringBackOptions) error {
-	state, err := stateOf(ctx, s, node)
-	if err != nil {
-		return err
-	}
-	status, err := pgctlStatus(ctx, s, node)
-	if err != nil {
-		return err
-	}
-	if state.Role == standby.RolePrimary {
-		if !stopping(status) {
-			return nil
-		}
-	} else if err := wasPrimary(node, state); err != nil {
-		return err
-	}
-	for _, other := range s.site.Nodes {
-		if err := promotedBeside(ctx, s, node, other, state.Control.Timeline, o); err != nil {
-			return err
-		}
+	runs, err := mayComeBack(ctx, s, node, o)
+	if err != nil || runs {
+		return engine.NotBegun(err)
 	}
 	_, err = callOn(ctx, s, node, "standby.start_primary", none{}, startPrimary)
 	return err
+}
+
+// mayComeBack refuses where the old primary must stay stopped. Runs says that
+// it never was.
+func mayComeBack(ctx context.Context, s *session, node cluster.NodeName, o bringBackOptions) (runs bool, err error) {
+	state, err := stateOf(ctx, s, node)
+	if err != nil {
+		return false, err
+	}
+	status, err := pgctlStatus(ctx, s, node)
+	if err != nil {
+		return false, err
+	}
+	if state.Role == standby.RolePrimary {
+		if !stopping(status) {
+			return true, nil
+		}
+	} else if err := wasPrimary(node, state); err != nil {
+		return false, err
+	}
+	for _, other := range s.site.Nodes {
+		if err := promotedBeside(ctx, s, node, other, state.Control.Timeline, o); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // wasPrimary is an error for a node that does not run as a primary and did not

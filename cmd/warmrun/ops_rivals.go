@@ -78,6 +78,12 @@ func rivalOperations() []operation {
 				return raiseFence(ctx, s, cluster.NodeName(node), o)
 			}
 		}),
+		here("fence", "liftable", engine.Read, "whether fence.lift would take down a fence", []string{"node"}, func(s *session) any {
+			return func(ctx context.Context, node string) (bool, error) {
+				left, err := liftable(ctx, s, cluster.NodeName(node))
+				return len(left) > 0, err
+			}
+		}),
 		here("fence", "lift", engine.Change, "take down a fence that a run which never came to its promotion has left on a primary's timeline", []string{"node"}, func(s *session) any {
 			return func(ctx context.Context, node string) error { return liftFence(ctx, s, cluster.NodeName(node)) }
 		}),

@@ -153,6 +153,15 @@ func TestOvertakenByAnother(t *testing.T) {
 	if err := refuseOvertaken(t.Context(), s, old, lock); err != nil {
 		t.Errorf("nobody has come in between: %v", err)
 	}
+	// One that only looks is such a run.
+	begun(t, s, "looked", engine.RunEnded, "")
+	if err := refuseOvertaken(t.Context(), s, old, lock); err != nil {
+		t.Errorf("a run that has changed nothing: %v", err)
+	}
+	changes := strings.Replace(recordedRunbook, `require("words")`, `drill.note(c.node, { ok = true })`, 1)
+	if err := os.WriteFile(s.site.Global("runbooks", "demo.lua"), []byte(changes), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	begun(t, s, "other", engine.RunEnded, "")
 	if err := refuseOvertaken(t.Context(), s, old, lock); err == nil || !strings.Contains(err.Error(), "run other has changed the cluster") {
 		t.Errorf("got %v", err)

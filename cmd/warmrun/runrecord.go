@@ -205,6 +205,14 @@ func (r runRecord) summary() engine.Summary {
 // open reports whether the run has not come to an end.
 func (r runRecord) open() bool { return r.Abandoned == nil && r.summary().State == engine.Interrupted }
 
+// leftNothing reports whether the run has ended and left everything as it was:
+// it was refused, has only looked, or was undone whole. Of one that has not ended,
+// a copy of the journal may not tell everything.
+func (r runRecord) leftNothing() bool {
+	s := r.summary()
+	return s.State == engine.Untouched || (s.State == engine.TakenBack || s.State == engine.Succeeded) && !s.Changed
+}
+
 // events are the run's events with exact values.
 func (r runRecord) events(book *engine.Runbook) ([]engine.Event, error) {
 	var events []engine.Event

@@ -5,9 +5,13 @@ return test {
     ["cluster.is_primary"] = false,
     ["pg_ctl.status"] = { running = true, ready = "ready" },
     ["archive.active"] = true,
+    ["fence.liftable"] = false,
   },
 
-  case { "after a flushPrimary", sweep = true, calls = { "fence.lift db1", "standby.bring_back db1 {partner=db2}" }, says = { "db1 accepts writes again" } },
+  case { "after a flushPrimary", sweep = true, calls = { "standby.bring_back db1 {partner=db2}" }, says = { "db1 accepts writes again" } },
+
+  case { "a fence was left", sweep = true, answers = { ["fence.liftable"] = true },
+    calls = { "fence.lift db1", "standby.bring_back db1 {partner=db2}" }, says = { "db1 accepts writes again" } },
 
   case { "it runs already", sweep = true, answers = { ["cluster.is_primary"] = true }, never = { "standby.bring_back" }, says = { "nothing was done" } },
 

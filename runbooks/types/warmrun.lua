@@ -1451,6 +1451,11 @@ function fence.left(node, options) end
 ---@param node string
 function fence.lift(node) end
 
+---whether fence.lift would take down a fence (read)
+---@param node string
+---@return boolean
+function fence.liftable(node) end
+
 ---take a fence out of every archive that can be reached (change)
 ---@param node string
 ---@param options? fenceOptions
