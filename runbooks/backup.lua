@@ -51,7 +51,7 @@ return runbook {
         say("Keeping a base copy of %s in %s", source, begun.dir)
         return { id = begun.id, primary = source }
       end,
-      undo = function(c) if c.results.begin then backup.discard(c.node, { id = c.results.begin.id }) end end },
+      undo = function(c) if c.results.begin then backup.discard(c.node, { id = c.results.begin.id }) end end, repeatable = true },
 
     step { "copy", undo = false, timeout = "168h", run = function(c)
       return backup.take(c.results.begin.primary, {

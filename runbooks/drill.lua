@@ -30,26 +30,26 @@ return runbook {
   steps = {
     step { "begin", timeout = "1h",
       run = function(c)
-        scratch.sweep(c.node, { kind = "drill" })
         drill.note(c.node, { ok = false, why = "it was begun and has not come to its end" })
       end,
       undo = function(c) drill.note(c.node, { ok = false, why = "the recovery failed: warmrun runs show says how" }) end, repeatable = true },
 
     step { "copy", timeout = "168h",
       run = function(c)
+        scratch.sweep(c.node, { kind = "drill" })
         return scratch.make(c.node, { kind = "drill", backup = c.params.backup, shared_buffers = c.params.shared_buffers })
       end,
-      undo = function(c) scratch.sweep(c.node, { kind = "drill" }) end },
+      undo = function(c) scratch.sweep(c.node, { kind = "drill" }) end, repeatable = true },
 
     step { "recover", undo = false, timeout = "168h", run = function(c)
       local started = scratch.start(c.node, { dir = c.results.copy.dir, timeout = c.params.timeout })
       say("Recovered from the base copy %s in %.1f s: %s", c.results.copy.backup, started.seconds, started.text)
       return started
-    end },
+    end, repeatable = true },
 
     step { "examine", undo = false, timeout = "168h", run = function(c)
       return scratch.examine(c.node, { dir = c.results.copy.dir })
-    end },
+    end, repeatable = true },
 
     step { "remove", undo = false, timeout = "1h", run = function(c) scratch.remove(c.node, { dir = c.results.copy.dir }) end, repeatable = true },
 

@@ -83,18 +83,21 @@ return runbook {
         })
       end,
       -- Those that are open and stay are not swept.
-      undo = function(c) scratch.sweep(c.node, { kind = "peek" }) end },
+      undo = function(c) scratch.sweep(c.node, { kind = "peek" }) end, repeatable = true },
 
     step { "recover", undo = false, timeout = "168h", when = function(c) return c.params.before ~= nil end, run = function(c)
       local started = scratch.start(c.node, { dir = c.results.copy.dir, timeout = c.params.timeout })
       say("The data as it was before %s: %s", c.params.before, started.text)
       return started
-    end },
+    end, repeatable = true },
 
     step { "query", undo = false, timeout = "168h", when = function(c) return c.params.before ~= nil and c.params.query ~= nil end, run = function(c)
       say("%s", scratch.query(c.node, { dir = c.results.copy.dir, sql = c.params.query, database = c.params.database }).text)
+    end, repeatable = true },
+
+    step { "remove", undo = false, timeout = "1h", when = function(c) return c.params.before ~= nil and c.params.query ~= nil end, run = function(c)
       scratch.remove(c.node, { dir = c.results.copy.dir })
-    end },
+    end, repeatable = true },
 
     step { "psql", undo = false, timeout = "168h", when = function(c) return c.params.before ~= nil and c.params.psql end, run = function(c)
       scratch.psql(c.node, { dir = c.results.copy.dir, database = c.params.database })

@@ -41,13 +41,13 @@ return runbook {
         options.kind, options.dir, options.port, options.listen = "restore", c.params.dir, c.params.port, c.params.listen
         return scratch.make(c.node, options)
       end,
-      undo = function(c) scratch.remove(c.node, { dir = c.params.dir }) end },
+      undo = function(c) scratch.remove(c.node, { dir = c.params.dir }) end, repeatable = true },
 
     step { "recover", undo = false, timeout = "168h", run = function(c)
       local started = scratch.start(c.node, { dir = c.params.dir, timeout = c.params.timeout })
       say("Recovered to %s: %s", c.results.copy.target, started.text)
       return started
-    end },
+    end, repeatable = true },
 
     step { "done", undo = false, run = function(c)
       scratch.stay(c.node, { dir = c.params.dir })

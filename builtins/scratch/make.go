@@ -61,8 +61,14 @@ func CheckDir(dir string) error {
 }
 
 // Make copies the base copy into the directory and configures the server, which
-// is not started. On an error the directory may be there; Remove removes it.
+// is not started. What is left over there of an earlier one is removed first. On
+// an error the directory may be there; Remove removes it.
 func Make(ctx context.Context, r Request) (Server, error) {
+	if old, err := Open(r.Dir); err == nil && !old.Stays {
+		if err := old.Remove(ctx); err != nil {
+			return Server{}, err
+		}
+	}
 	if err := CheckDir(r.Dir); err != nil {
 		return Server{}, err
 	}
@@ -76,6 +82,10 @@ func Make(ctx context.Context, r Request) (Server, error) {
 		if s.Port, err = freePort(ctx); err != nil {
 			return s, err
 		}
+	}
+	// The note comes first: a directory without one is not known to be left over.
+	if err := s.save(); err != nil {
+		return s, err
 	}
 	if s.SocketDir, err = socketDir(r.Dir, s.Port); err != nil {
 		return s, err

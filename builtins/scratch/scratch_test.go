@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/warmrun/warmrun/builtins/pgctl"
 	"github.com/warmrun/warmrun/walcore"
@@ -63,6 +64,26 @@ func TestCheckDir(t *testing.T) {
 		err := CheckDir(path)
 		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: got %v, want %q", path, err, says)
+		}
+	}
+}
+
+// TestMakeAgain: what an earlier try has left in the directory makes way, and a
+// server that is there to be used does not.
+func TestMakeAgain(t *testing.T) {
+	for _, stays := range []bool{false, true} {
+		s := Server{Dir: t.TempDir(), Kind: Restore, Stays: stays}
+		old := filepath.Join(s.PGData(), "old")
+		if err := errors.Join(s.save(), os.Mkdir(s.PGData(), 0o700), os.WriteFile(old, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		// There is no base copy to go on with.
+		_, err := Make(t.Context(), Request{Kind: Restore, Dir: s.Dir, Now: time.Now})
+		if refused := err != nil && strings.Contains(err.Error(), "is not empty"); err == nil || refused != stays {
+			t.Errorf("stays %v: got %v", stays, err)
+		}
+		if _, err := os.Stat(old); (err == nil) != stays {
+			t.Errorf("stays %v: its data is there: %v", stays, err == nil)
 		}
 	}
 }

@@ -8,7 +8,7 @@ return test {
   },
 
   case { "all is well", sweep = true,
-    calls = { "scratch.sweep db1 {kind=drill}", "drill.note db1", "scratch.make db1", "scratch.start db1", "scratch.examine db1", "scratch.remove db1 {dir=/scratch/drill-1}",
+    calls = { "drill.note db1", "scratch.sweep db1 {kind=drill}", "scratch.make db1", "scratch.start db1", "scratch.examine db1", "scratch.remove db1 {dir=/scratch/drill-1}",
       "drill.note db1 {backup=20240501T110000, lsn=0/5000000, ok=true, seconds=41.5}" },
     says = { "The recovery works, and takes 41.5 s" } },
 
