@@ -52,14 +52,14 @@ func (r rehearser) rehearse(args ...string) (stdout, stderr string, code int) {
 }
 
 // TestCrashMatrix kills what drives a shipped runbook, its connections and its
-// servers, at the boundaries of its steps. make test does it where a switchover is
-// about to promote, and where a primary dies before it is stopped; make
-// crash-matrix, which sets CRASH_MATRIX=all, does all of it.
+// servers, at the boundaries of its steps. make test does it where a switchover has
+// passed its line of no return and promotes, and where a primary dies before it is
+// stopped; make crash-matrix, which sets CRASH_MATRIX=all, does all of it.
 func TestCrashMatrix(t *testing.T) {
 	t.Parallel()
 	r := newRehearser(t)
 	books := map[string][]string{
-		"switchover": {"--only", "switchover/promote", "--at", "before"},
+		"switchover": {"--only", "triggerStandby/trigger"},
 		// Its service manager starts the dead primary again before it is fenced.
 		"flushPrimary": {"--only", "stop", "--at", "before", "--kill", "server"},
 	}

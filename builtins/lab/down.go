@@ -98,13 +98,9 @@ func waitReaped(ctx context.Context, dead []running) error {
 func remove(ctx context.Context, s State) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 	defer cancel()
-	var data []string
-	for _, n := range s.Nodes {
-		data = append(data, n.PGData)
-	}
 	// Servers stop at once: nothing of theirs is wanted. The signal goes to
 	// all their processes, as the postmaster itself would send it.
-	isServer := func(p running) bool { return p.isServer(s.PGBin, data) }
+	isServer := func(p running) bool { return p.isServerBelow(s.PGBin, s.Dir) }
 	errs := []error{end(ctx, isServer, syscall.SIGQUIT)}
 	// Programs of the lab's own: shippers, agents, commands of a session.
 	errs = append(errs, end(ctx, func(p running) bool { return p.runsFrom(s.Dir) }, syscall.SIGTERM))
@@ -149,11 +145,21 @@ type running struct {
 	exe, cwd string
 }
 
-// isServer: the process executes the lab's PostgreSQL in one of its data
+// isServer: the process executes the lab's PostgreSQL in one of the data
 // directories, which no server process ever leaves.
 func (p running) isServer(pgBin string, dataDirs []string) bool {
+	return slices.Contains(dataDirs, p.cwd) && p.executes(pgBin)
+}
+
+// isServerBelow: it does so anywhere below the directory, as the scratch server of
+// a node that looks at its past.
+func (p running) isServerBelow(pgBin, dir string) bool {
+	return strings.HasPrefix(p.cwd, dir+string(filepath.Separator)) && p.executes(pgBin)
+}
+
+func (p running) executes(pgBin string) bool {
 	program, err := filepath.EvalSymlinks(filepath.Join(pgBin, "postgres"))
-	return err == nil && p.exe == program && slices.Contains(dataDirs, p.cwd)
+	return err == nil && p.exe == program
 }
 
 func isServerAt(pid int, pgBin string, dataDirs []string) bool {

@@ -66,11 +66,7 @@ func (l *Lab) quiet(ctx context.Context) error {
 	for _, server := range l.servers {
 		server.Drop()
 	}
-	var data []string
-	for _, n := range l.Nodes {
-		data = append(data, n.PGData)
-	}
-	isServer := func(p running) bool { return p.isServer(l.PGBin, data) }
+	isServer := func(p running) bool { return p.isServerBelow(l.PGBin, l.Dir) }
 	servers, err := find(isServer)
 	if err != nil {
 		return err

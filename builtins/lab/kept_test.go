@@ -55,7 +55,29 @@ func TestKeptAndRestored(t *testing.T) {
 		if _, err := os.Lstat(filepath.Join(db1.Home, "more")); err == nil {
 			t.Error("what was made later is still there")
 		}
+		beside := func(p running) bool { return p.isServerBelow(l.PGBin, db1.Home) }
+		if left, err := find(beside); err != nil || len(left) != 0 {
+			t.Errorf("%d processes of a server beside the node's own are left, %v", len(left), err)
+		}
+		startBeside(t, l, db1)
+		if left, err := find(beside); err != nil || len(left) == 0 {
+			t.Fatalf("no server runs beside the node's own: %v", err)
+		}
 		spoil(t, l, db1, link, file)
+	}
+}
+
+// startBeside makes and starts a server that is not the node's own.
+func startBeside(t *testing.T, l *Lab, n Node) {
+	t.Helper()
+	dir := filepath.Join(n.Home, "beside")
+	for _, err := range []error{
+		l.program(t.Context(), n, "initdb", "-D", dir, "--no-sync"),
+		l.program(t.Context(), n, "pg_ctl", "-D", dir, "-l", dir+".log", "-o", "-k "+n.SocketDir+" -h ''", "-w", "start"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -63,7 +63,8 @@ type rehearsal struct {
 	lab       *lab.Lab
 	scenario  scenario
 	kept      lab.Kept
-	reference *Row // the undisturbed run
+	answer    string // of the last question to a server
+	reference *Row   // the undisturbed run
 
 	mu   sync.Mutex
 	hold func(boundary.Moment) // of the row under way
@@ -113,7 +114,13 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	return report, r.rows(ctx, &report, began)
 }
 
-func (r *rehearsal) command() []string { return r.scenario.command(r.o.Book, r.o.Args) }
+func (r *rehearsal) command() []string {
+	dir := ""
+	if n, err := r.lab.Node(r.scenario.driver); err == nil {
+		dir = n.Dir
+	}
+	return r.scenario.command(r.o.Book, r.o.Args, strings.NewReplacer("{dir}", dir, "{answer}", r.answer))
+}
 
 func (r *rehearsal) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(r.o.Out, format, args...) // progress for people
@@ -147,6 +154,9 @@ func (r *rehearsal) prepare(ctx context.Context) error {
 
 // act does one thing to the cluster.
 func (r *rehearsal) act(ctx context.Context, a act) (said string, err error) {
+	if a.sql != "" {
+		return "", r.ask(ctx, a)
+	}
 	if a.line == "" {
 		return "", r.lab.Kill(ctx, a.node)
 	}
@@ -175,6 +185,15 @@ func (r *rehearsal) act(ctx context.Context, a act) (said string, err error) {
 	}
 	o := operator{r: r, node: a.node}
 	return got.all(), o.abandon(ctx)
+}
+
+// ask notes what a server says.
+func (r *rehearsal) ask(ctx context.Context, a act) error {
+	n, err := r.lab.Node(a.node)
+	if err == nil {
+		r.answer, err = value(ctx, r.lab.Target(n), a.sql)
+	}
+	return err
 }
 
 func (r *rehearsal) holding(hold func(boundary.Moment)) {

@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -81,9 +82,27 @@ func TestScenario(t *testing.T) {
 		{[]string{"drain"}, nil, "switchback --drain=0s --yes"},
 	} {
 		book := Book{Name: "switchback", Flags: test.flags}
-		if got := strings.Join(scenarioOf(book).command(book, test.given), " "); got != test.want {
+		if got := strings.Join(scenarioOf(book).command(book, test.given, strings.NewReplacer()), " "); got != test.want {
 			t.Errorf("%v with %v: %q, want %q", test.flags, test.given, got, test.want)
 		}
+	}
+}
+
+// TestShippedScenarios: every shipped runbook changes something, so each has a
+// cluster that it makes sense on.
+func TestShippedScenarios(t *testing.T) {
+	files, err := filepath.Glob("../../../runbooks/*.lua")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d runbooks found, %v", len(files), err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".lua")
+		if _, ok := scenarios[name]; !ok {
+			t.Errorf("%s has no scenario: it is not in the crash matrix", name)
+		}
+	}
+	if len(scenarios) != len(files) {
+		t.Errorf("%d scenarios for %d runbooks", len(scenarios), len(files))
 	}
 }
 

@@ -139,7 +139,14 @@ func (s *scene) disturb(ctx context.Context) error {
 	if s.boundary != nil && !s.row.Hit {
 		s.row.problem("this boundary was not reached")
 	}
-	return s.hand.settle(ctx, &s.row)
+	if err := s.hand.settle(ctx, &s.row); err != nil {
+		return err
+	}
+	// Nothing is wrong with the cluster where only the program was killed.
+	if len(s.hand.did) > 0 && s.kill == Program && !s.back && s.row.Ended != "done" {
+		s.row.problem("the run was gone on with, and is %s: what it had done until it was killed was not enough to end it", s.row.Ended)
+	}
+	return nil
 }
 
 // drive types the command and waits for its end. A server that was killed is
@@ -168,9 +175,18 @@ func (s *scene) drive(ctx context.Context) error {
 		case got := <-ended:
 			s.holding(nil) // whoever was held has been let go
 			s.note(fmt.Sprintf("%s$ warmrun %s (%s)", s.scenario.driver, strings.Join(s.command(), " "), got.done.status()), got.done.all())
-			return errors.Join(got.err, s.mend(ctx))
+			if got.err != nil || got.done.code == 0 && s.stopped() {
+				return got.err
+			}
+			return s.mend(ctx)
 		}
 	}
+}
+
+// stopped reports whether the run stops the server that was killed: no service
+// manager starts it behind that.
+func (s *scene) stopped() bool {
+	return s.reference != nil && s.reference.Nodes[s.row.Node] == isStopped
 }
 
 // held is asked at each moment of the run, which goes on when it returns.

@@ -25,6 +25,9 @@ func (s *scene) judge(ctx context.Context) error {
 	}
 	s.row.Nodes = now
 	s.row.Gap = s.ledger.LongestGap().Seconds()
+	if now, err = s.goOn(ctx, now); err != nil {
+		return err
+	}
 	// Whoever writes must be able to: the end of a fence, an archive that is full.
 	if primaryOf(now) != "" {
 		if err := s.written(ctx, 1); err != nil {
@@ -73,6 +76,21 @@ func (s *scene) arrive(ctx context.Context) (now map[string]string, err error) {
 		return primaryOf(now) == primaryOf(s.row.start), fmt.Errorf("the nodes are %v, and were %v before the run", now, s.row.start)
 	})
 	return now, err
+}
+
+// goOn does what comes after the runbook, and says what the nodes are then.
+func (s *scene) goOn(ctx context.Context, now map[string]string) (map[string]string, error) {
+	for _, a := range s.scenario.after {
+		said, err := s.act(ctx, a)
+		s.note(a.String(), said)
+		if err != nil {
+			s.row.problem("%v", err)
+		}
+	}
+	if len(s.scenario.after) > 0 {
+		now = roles(ctx, s.lab)
+	}
+	return now, ctx.Err()
 }
 
 // rows compares the rows on the primary and on its standby with the ledger;
