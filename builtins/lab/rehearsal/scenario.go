@@ -100,8 +100,8 @@ var (
 	givenUp = act{node: "db1", line: "switchover --drain 0s --yes", killed: &Boundary{Runbook: "switchover", Step: "fence", At: Ended}}
 	// takenOver leaves the old primary as it died.
 	takenOver = []act{died, {node: "db2", line: "failover --yes"}}
-	// diverged leaves it with WAL that the new one has not replayed.
-	diverged = []act{{node: "db2", line: "pauseReplay"}, {node: "db1", sql: "SELECT pg_switch_wal()::text"}, died, {node: "db2", line: "failover --fast --yes"}}
+	// diverged leaves it with a transaction that the new one has not.
+	diverged = []act{{node: "db2", line: "pauseReplay"}, {node: "db1", sql: "SELECT pg_logical_emit_message(true, '', '')::text"}, died, {node: "db2", line: "failover --fast --yes"}}
 	// kept is a base copy and a time behind it: the transaction that asks for it
 	// ends later, and the WAL with that reaches the node with the second copy.
 	kept = []act{
