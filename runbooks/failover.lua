@@ -35,13 +35,14 @@ return runbook {
       return true
     end },
     check { "no other node accepts writes", function(c)
-      rivals.check(c.node, { accept_split = c.params.accept_split, fast = c.params.fast })
+      rivals.check(c.node, { accept_split = c.params.accept_split, fast = c.params.fast, hook = true })
       return true
     end, again = true },
   },
 
   steps = {
-    -- The old primary must not come back writable while its WAL is read.
+    -- The old primary must not come back writable while its WAL is read. One that
+    -- cannot be asked is switched off by the site's fencing hook, if there is one.
     step { "old primary", leaves = left.fenced("old primary"), run = function(c)
       return rivals.fence(c.node, { accept_split = c.params.accept_split })
     end, repeatable = true },
@@ -89,7 +90,7 @@ return runbook {
     -- Nobody else may have come up while WAL was fetched and replayed. What
     -- triggerStandby would do besides is done.
     step { "promote", timeout = "24h", run = function(c)
-      rivals.check(c.node, { accept_split = c.params.accept_split, fast = c.params.fast })
+      rivals.check(c.node, { accept_split = c.params.accept_split, fast = c.params.fast, off = c.results["old primary"].off })
       runbooks.run(c.node, "triggerStandby", { archiving = true, fast = c.params.fast, handover = true })
     end },
 

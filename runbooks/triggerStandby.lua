@@ -3,8 +3,8 @@
 -- the primary is gone.
 --
 -- Two nodes must never accept writes: it refuses while another node does, makes
--- a stopped old primary unable to come back as one, and asks for --accept-split
--- where it cannot reach a node.
+-- a stopped old primary unable to come back as one, and where it cannot reach a
+-- node asks for the site's fencing hook or --accept-split.
 
 local left = require "left"
 
@@ -38,7 +38,7 @@ return runbook {
       return true
     end },
     check { "no other node accepts writes", function(c)
-      rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss, fast = c.params.fast, checked = c.params.handover })
+      rivals.check(c.node, { accept_split = c.params.accept_split, nothing_left = not c.params.accept_loss, fast = c.params.fast, hook = true, checked = c.params.handover })
       return true
     end, again = true },
   },

@@ -60,6 +60,7 @@ type environment struct {
 	Compress        packed.Form     `json:"archive_compress"`
 	KeepBackups     int             `json:"keep_backups"`
 	MaxSize         cluster.Size    `json:"max_size,omitempty"`
+	FencingHook     string          `json:"fencing_command,omitempty"`
 	// Runbooks are the site's own, Overrides those that take the place of a
 	// shipped one.
 	Runbooks  []string `json:"runbooks,omitempty"`
@@ -84,7 +85,7 @@ func (s *session) environment() environment {
 	e := environment{
 		Version: version, Home: site.Home, Layout: site.Layout, Cluster: site.Name, Node: site.Self.Name, Role: site.Self.Role,
 		PGData: site.Self.PGData, Archive: site.Self.Archive, Trigger: site.Self.Trigger, Require: site.Archiving.Require,
-		KeepBackups: site.Archiving.KeepBackups, MaxSize: site.Archiving.MaxSize,
+		KeepBackups: site.Archiving.KeepBackups, MaxSize: site.Archiving.MaxSize, FencingHook: site.Fencing.Command,
 		ArchiveCommand: s.archiveCommand(), Nodes: site.Nodes, Unknown: map[string]string{},
 	}
 	if e.Compress = site.Archiving.Compress; !e.Compress.Packs() {
@@ -183,6 +184,7 @@ func (e environment) print(out io.Writer) error {
 	row("compressed at rest", "", e.Compress)
 	row("keep_backups", "", e.KeepBackups)
 	row("max_size", "", sizeOr(e.MaxSize, "no limit"))
+	row("fencing hook", "", cmp.Or(e.FencingHook, "none"))
 	row("overridden", "runbooks", strings.Join(e.Overrides, " "))
 	row("own runbooks", "", strings.Join(e.Runbooks, " "))
 	row("server version", "server_version", e.ServerVersion)

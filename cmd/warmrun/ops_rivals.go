@@ -32,6 +32,11 @@ type checkRivalsOptions struct {
 	Handover bool `json:"handover"`
 	// Stopped is a node that the run has stopped by then; a plan cannot see it so.
 	Stopped cluster.NodeName `json:"stopped"`
+	// Hook: what cannot be asked is left to the site's fencing hook, which rivals.fence
+	// runs afterwards.
+	Hook bool `json:"hook"`
+	// Off are the nodes that the hook has said are off.
+	Off []cluster.NodeName `json:"off"`
 	// Checked: the run that this one is part of has just checked all this.
 	Checked bool `json:"checked"`
 }
@@ -48,8 +53,8 @@ func rivalOperations() []operation {
 				return nonePromoted(ctx, s, cluster.NodeName(node))
 			}
 		}),
-		here("rivals", "fence", engine.Change, "make every stopped old primary unable to start as a primary", []string{"node"}, func(s *session) any {
-			return func(ctx context.Context, node string, o acceptSplitOption) ([]cluster.NodeName, error) {
+		here("rivals", "fence", engine.Change, "make every stopped old primary unable to start as a primary, and have the site's fencing hook switch off what cannot be asked", []string{"node"}, func(s *session) any {
+			return func(ctx context.Context, node string, o acceptSplitOption) (fencedRivals, error) {
 				return fenceRivals(ctx, s, cluster.NodeName(node), o.AcceptSplit)
 			}
 		}),
@@ -117,6 +122,10 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o c
 			if err := unaskedDR(ctx, s, n.Name, err, o); err != nil {
 				return err
 			}
+		case err != nil && slices.Contains(o.Off, n.Name):
+			say(ctx, s, "%s cannot be asked; the site's fencing hook has said that it is off", n.Name)
+		case err != nil && o.Hook && s.site.Fencing.Command != "":
+			say(ctx, s, "%s cannot be asked (%s): the site's fencing hook must say that it is off before anything is promoted", n.Name, oneLine(err))
 		case err != nil && o.AcceptSplit:
 			say(ctx, s, "RISK: %s cannot be reached (%v). If its server still runs, it goes on accepting writes, and they will be lost.", n.Name, err)
 		case err != nil:
@@ -253,46 +262,4 @@ func learnPair(ctx context.Context, s *session) error {
 func partnerName(_ context.Context, s *session, _ none) (cluster.NodeName, error) {
 	partner, _ := s.site.Partner()
 	return partner.Name, nil
-}
-
-// fenceRivals makes every stopped primary beside the node able to start only as
-// a standby, and names those it has done that to.
-func fenceRivals(ctx context.Context, s *session, promoted cluster.NodeName, acceptSplit bool) ([]cluster.NodeName, error) {
-	fenced := []cluster.NodeName{}
-	for _, n := range s.site.Nodes {
-		if n.Name == promoted {
-			continue
-		}
-		state, err := stateOf(ctx, s, n.Name)
-		if err != nil && n.Role == cluster.RolePair && !acceptSplit {
-			return fenced, hint.Wrap(fmt.Errorf("%s has answered before and can no longer be asked: %w", n.Name, err),
-				"see what became of it and repeat this; when you have made sure that it is down, with --accept-split")
-		}
-		if err != nil {
-			continue // checkRivals has said what that means
-		}
-		switch state.Role {
-		case standby.RolePrimary:
-			return fenced, hint.Wrap(fmt.Errorf("%s has come up meanwhile and accepts writes", n.Name), "stop it, then repeat; on %s: pg_ctl -D %s stop -m fast", n.Name, state.PGData)
-		case standby.RoleStoppedPrimary:
-			if err := fenceStopped(ctx, s, n.Name); err != nil {
-				return fenced, err
-			}
-			fenced = append(fenced, n.Name)
-		}
-	}
-	return fenced, nil
-}
-
-func fenceStopped(ctx context.Context, s *session, node cluster.NodeName) error {
-	_, err := callOn(ctx, s, node, "standby.configure", configureOptions{Fence: true},
-		func(ctx context.Context, s *session, _ configureOptions) (none, error) {
-			return none{}, s.self().Fence(ctx)
-		})
-	if err != nil {
-		return hint.Wrap(fmt.Errorf("fence %s: %w", node, err),
-			"without its signal file the server on %s could come back as a second primary: mend that and repeat this, or take the host off the network and repeat with --accept-split", node)
-	}
-	say(ctx, s, "%s is fenced: its server can start only as a standby", node)
-	return nil
 }

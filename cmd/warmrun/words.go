@@ -84,7 +84,7 @@ func planWords() map[string]string {
 		"trust.add":              "let the key of {comment} ship WAL to {node}",
 		"trust.remove":           "no longer let in the key of {comment} on {node}",
 		"trust.remove_others":    "no longer let in the keys of {comment} on {node} that were replaced",
-		"rivals.fence":           "see that a stopped old primary can start only as a standby",
+		"rivals.fence":           "see that a stopped old primary can start only as a standby, and have the site's fencing hook switch off what cannot be asked",
 		"rivals.salvage":         "fetch to {node} what a dead primary had flushed and not archived",
 		"rivals.collect":         "fetch to {node} what other archives have and it lacks",
 		"fence.raise":            "write the fence into every archive: timeline {timeline|(the old one)} ends at {lsn|the LSN found then}",

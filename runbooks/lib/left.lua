@@ -6,10 +6,10 @@ local left = {}
 -- else had begun.
 function left.fenced(step)
   return function(c)
-    local names = c.results[step]
-    if names == nil then return "an old primary may have been fenced: warmrun status shows it, and warmrun startPrimary on it takes that back" end
-    if #names == 0 then return nil end
-    local list = table.concat(names, ", ")
+    local done = c.results[step]
+    if done == nil then return "an old primary may have been fenced: warmrun status shows it, and warmrun startPrimary on it takes that back" end
+    if #done.fenced == 0 then return nil end
+    local list = table.concat(done.fenced, ", ")
     return list .. " stays fenced and would start only as a standby: repeat this when the cause is mended, or give the promotion up with warmrun startPrimary on " .. list
   end
 end

@@ -4,7 +4,7 @@ return test {
     ["pg_ctl.status"] = { running = true },
     ["pg_ctl.may_control"] = true,
     ["rivals.check"] = { ok = true },
-    ["rivals.fence"] = { "db2" },
+    ["rivals.fence"] = { fenced = { "db2" }, off = {} },
     ["rivals.salvage"] = { complete = true },
     ["rivals.loss"] = { exact = true, sentence = "nothing is lost" },
     ["standby.recovery_end"] = { timeline = 1, cut = lsn("0/C0000A0") },
@@ -18,6 +18,11 @@ return test {
       "standby.replay_archive db1", "rivals.check db1", "runbooks.run db1 triggerStandby {archiving=true, fast=false, handover=true}" },
     says = { "nothing is lost", "warmrun rejoin on it", "db2 waits for its WAL" },
     expect = function(run) assert(run.asked[1] == "Promote db1?", "it did not ask") end },
+
+  case { "its host is gone, and the site's hook has switched it off", answers = { ["rivals.fence"] = { fenced = {}, off = { "db2" } } },
+    calls = { "rivals.check db1 {hook=true}", "rivals.fence db1", "rivals.check db1", "runbooks.run db1 triggerStandby" } },
+  case { "its host is gone, and the site's hook fails", answers = { ["rivals.fence"] = fails { "the site's fencing hook does not say that db2 is off", begun = false } },
+    fails = "the site's fencing hook does not say", never = { "rivals.salvage", "fence.raise" } },
 
   case { "on the DR node", vars = { node = "dr", partner = "db1" }, says = { "dr is the primary now. When db1 is back" } },
 

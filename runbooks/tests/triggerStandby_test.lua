@@ -5,7 +5,7 @@ return test {
     ["pg_ctl.may_control"] = true,
     ["cluster.is_primary"] = false,
     ["rivals.check"] = { ok = true },
-    ["rivals.fence"] = { "db2" },
+    ["rivals.fence"] = { fenced = { "db2" }, off = {} },
     ["archive.set_active"] = { was = false },
     ["standby.recovery_end"] = { timeline = 1, lsn = lsn("0/C0000A0"), cut = lsn("0/C0000A0") },
     ["standby.replayed"] = { timeline = 1, lsn = lsn("0/C000000") },
@@ -26,9 +26,9 @@ return test {
 
   case { "it is open already when an interrupted run goes on", answers = { ["cluster.is_primary"] = true }, never = { "standby.promote" }, calls = { "standby.clear_trigger db1" } },
 
-  case { "fast", params = { fast = true }, calls = { "rivals.check db1 {fast=true, nothing_left=true}", "standby.recovery_end db1 {fast=true}", "standby.trigger db1 {fast=true}" } },
+  case { "fast", params = { fast = true }, calls = { "rivals.check db1 {fast=true, hook=true, nothing_left=true}", "standby.recovery_end db1 {fast=true}", "standby.trigger db1 {fast=true}" } },
 
-  case { "part of a switchover", params = { archiving = true, handover = true }, answers = { ["archive.active"] = true }, calls = { "rivals.check db1 {checked=true, nothing_left=true}", "standby.trigger db1" },
+  case { "part of a switchover", params = { archiving = true, handover = true }, answers = { ["archive.active"] = true }, calls = { "rivals.check db1 {checked=true, hook=true, nothing_left=true}", "standby.trigger db1" },
     never = { "standby.warn", "rivals.fence", "fence.raise", "archive.set_active" } },
 
   -- Nothing was changed.

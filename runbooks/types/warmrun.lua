@@ -141,6 +141,8 @@ function lsn(text) end
 ---@field fast? boolean
 ---@field handover? boolean
 ---@field stopped? string
+---@field hook? boolean
+---@field off? string[]
 ---@field checked? boolean
 
 ---@class (exact) completeBackupOptions
@@ -327,6 +329,10 @@ function lsn(text) end
 ---@field by? string
 ---@field epoch? integer
 ---@field at? string
+
+---@class (exact) fencedRivals
+---@field fenced string[]
+---@field off string[]
 
 ---@class (exact) finding
 ---@field problem string
@@ -1603,10 +1609,10 @@ function rivals.check(node, options) end
 ---@return integer
 function rivals.collect(node) end
 
----make every stopped old primary unable to start as a primary (change)
+---make every stopped old primary unable to start as a primary, and have the site's fencing hook switch off what cannot be asked (change)
 ---@param node string
 ---@param options? acceptSplitOption
----@return string[]
+---@return fencedRivals
 function rivals.fence(node, options) end
 
 ---what is lost when the node is promoted now (read)

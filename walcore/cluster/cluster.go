@@ -147,6 +147,7 @@ type Site struct {
 	Archiving Archiving
 	Keeping   Keeping
 	Streaming Streaming
+	Fencing   Fencing
 	Self      Node
 	Nodes     []Node // Self among them
 }

@@ -21,6 +21,7 @@ type document struct {
 	Archive   Archiving `toml:"archive"`
 	Backup    Keeping   `toml:"backup"`
 	Streaming Streaming `toml:"streaming"`
+	Fencing   Fencing   `toml:"fencing"`
 	Nodes     []Node    `toml:"node"`
 }
 
@@ -40,7 +41,11 @@ func loadTOML(site *Site, data []byte, self NodeName, s Surroundings) error {
 	if err := doc.Streaming.check(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	site.Name, site.Archiving, site.Keeping, site.Streaming = doc.Cluster.Name, doc.Archive, doc.Backup, doc.Streaming
+	if err := doc.Fencing.check(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	site.Name, site.Archiving, site.Keeping = doc.Cluster.Name, doc.Archive, doc.Backup
+	site.Streaming, site.Fencing = doc.Streaming, doc.Fencing
 	drs := 0
 	for i := range doc.Nodes {
 		if err := complete(&doc.Nodes[i], doc.Nodes[:i]); err != nil {
