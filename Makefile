@@ -10,7 +10,7 @@ STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 BENCH_PARTS := archive delivered restore wake commit memory cleanup base delta delay files resume runbook switchover
 
-.PHONY: help build demo test clusters unit kills switchovers copy-kills crash-matrix matrix types lint bench $(BENCH_PARTS:%=bench-%) install-demo install-test install-bench clean
+.PHONY: help build demo test clusters unit kills switchovers copy-kills crash-matrix split-brain matrix types lint bench $(BENCH_PARTS:%=bench-%) install-demo install-test install-bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ kills: ## a thousand processes that die while WAL is shipped, and no row lost
 
 switchovers: install-test ## a hundred switchovers and a hundred failovers under load, and twenty hosts lost
 	SWITCHOVERS=100 FAILOVERS=100 HOSTS_LOST=20 go test -count=1 -timeout 170m -v -run 'TestSwitchovers$$|TestFailoversUnderLoad$$|TestHostsLost$$' ./tests
+
+split-brain: install-test ## links cut in every way, before and in the middle of changes of state, with a client at every node
+	SPLIT_BRAIN=all go test -count=1 -timeout 60m -v -run TestSplitBrain ./tests
 
 crash-matrix: install-test ## every shipped runbook, killed at every boundary of its steps and gone on with
 	CRASH_MATRIX=all go test -count=1 -timeout 300m -v -run TestCrashMatrix ./tests

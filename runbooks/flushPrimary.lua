@@ -44,7 +44,7 @@ return runbook {
     check { "the node is a primary that accepts writes", function(c)
       return psql.in_recovery(c.node) == false, c.node .. " is in recovery: run flushPrimary on the primary"
     end },
-    check { "WAL is being shipped", function(c)
+    check { "WAL is being shipped", hint = "to give it a standby: warmrun configStandby on the standby, then warmrun copyToStandby --start here", function(c)
       return archive.active(c.node), "archiving is not active on " .. c.node .. ": run copyToStandby first"
     end },
     check { "no other node was promoted", function(c)

@@ -23,7 +23,9 @@ return runbook {
     end },
     check { "the primary ships its WAL", function(c)
       local primary = cluster.superseding(c.node).node
-      return archive.active(primary), "archiving is not active on " .. primary .. ": run copyToStandby --start there, which copies " .. c.node .. " anew"
+      if archive.active(primary) then return true end
+      fail { "archiving is not active on " .. primary .. ": " .. c.node .. " could not follow it",
+        hint = "to have " .. c.node .. " copied anew, which gives up what only it has: warmrun configStandby --erase on it, then warmrun copyToStandby --start on " .. primary }
     end },
     check { "its server can be stopped and started", function(c) return pg_ctl.may_control(c.node) end },
   },

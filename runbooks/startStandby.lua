@@ -15,6 +15,10 @@ return runbook {
   checks = {
     check { "it can start only as a standby", hint = "a stopped primary is started with pg_ctl start; an old one that must not be one: warmrun rejoin", function(c)
       local state = standby.state(c.node)
+      if state.role == "empty" then
+        fail { c.node .. " has no copy to start from",
+          hint = "warmrun configStandby on " .. c.node .. ", then warmrun " .. (c.node == c.dr and "copyToDR" or "copyToStandby") .. " --start on the primary" }
+      end
       return state.role == "standby" or state.role == "stopped standby", c.node .. " is a " .. state.role
     end },
     check { "there is a primary for it to follow", function(c)

@@ -11,7 +11,6 @@ import (
 func TestRestarts(t *testing.T) {
 	t.Parallel()
 	newState(t).inTurn(
-		chapter{"all servers run", (*state).forbiddenUp},
 		chapter{"the standby", (*state).standbyRestarted},
 		chapter{"the primary", (*state).primaryRestarted},
 		chapter{"the site", (*state).siteRestarted},
@@ -30,33 +29,6 @@ func (s *state) forbid(all ...forbidden) {
 	for _, f := range all {
 		s.refused(f.node, 1, f.reason, f.command...)
 	}
-}
-
-// forbiddenUp is the state table with the primary up and archiving, the standby and
-// the DR node up and in recovery: every transition that is none from there.
-func (s *state) forbiddenUp() {
-	s.forbid(
-		forbidden{s.DB1, []string{"stopStandby"}, "db1 is a primary"},
-		forbidden{s.DB1, []string{"startStandby"}, "db1 is a primary"},
-		forbidden{s.DB1, []string{"configStandby"}, "a primary server is running on db1"},
-		forbidden{s.DB1, []string{"triggerStandby"}, "triggerStandby runs on the standby, and db1 is a primary"},
-		forbidden{s.DB1, []string{"failover", "--yes"}, "failover runs on the standby, and db1 is a primary"},
-		forbidden{s.DB1, []string{"rejoin"}, "no other node that answers is a primary"},
-		forbidden{s.DB1, []string{"copyToStandby"}, "a standby server is running on db2"},
-		forbidden{s.DB1, []string{"copyToDR"}, "a standby server is running on dr"},
-		forbidden{s.DB2, []string{"restartPrimary"}, "restartPrimary runs on the primary, and db2 is a standby"},
-		forbidden{s.DB2, []string{"flushPrimary"}, "flushPrimary runs on the primary, and db2 is a standby"},
-		forbidden{s.DB2, []string{"configStandby"}, "a standby server is running on db2"},
-		forbidden{s.DB2, []string{"triggerStandby"}, "db1 is running and accepts writes"},
-		forbidden{s.DB2, []string{"triggerStandby", "--handover"}, "a handover is part of a switchover or failover"},
-		forbidden{s.DB2, []string{"failover", "--yes"}, "db1 is running and accepts writes"},
-		forbidden{s.DB2, []string{"startPrimary"}, "db2 was not stopped as a primary"},
-		forbidden{s.DB2, []string{"copyToStandby"}, "copyToStandby runs on the primary, and db2 is a standby"},
-		forbidden{s.DR, []string{"triggerStandby"}, "db1 is running and accepts writes"},
-		forbidden{s.DR, []string{"failover", "--yes"}, "db1 is running and accepts writes"},
-		forbidden{s.DR, []string{"restartPrimary"}, "restartPrimary runs on the primary, and dr is a standby"},
-	)
-	s.asBefore(s.DB1, s.DB2)
 }
 
 func (s *state) standbyRestarted() {

@@ -159,6 +159,13 @@ func mayComeBack(ctx context.Context, s *session, node cluster.NodeName, o bring
 	} else if err := wasPrimary(node, state); err != nil {
 		return false, err
 	}
+	if o.Undo {
+		// The undo of the fence passes over an archive that cannot be reached, and may
+		// be long ago when the run is rolled back.
+		if err := liftFence(ctx, s, node); err != nil {
+			return false, err
+		}
+	}
 	for _, other := range s.site.Nodes {
 		if err := promotedBeside(ctx, s, node, other, state.Control.Timeline, o); err != nil {
 			return false, err
@@ -173,7 +180,11 @@ func wasPrimary(node cluster.NodeName, state standby.State) error {
 	if state.WasPrimary() {
 		return nil
 	}
-	return hint.Wrap(fmt.Errorf("%s was not stopped as a primary: it is a %s (%q)", node, state.Role, state.Control.State),
+	is := fmt.Sprintf("it is a %s (%q)", state.Role, state.Control.State)
+	if state.Role == standby.RoleEmpty {
+		is = "it has no data directory"
+	}
+	return hint.Wrap(fmt.Errorf("%s was not stopped as a primary: %s", node, is),
 		"run startPrimary on the node that flushPrimary has stopped; to promote a standby: warmrun triggerStandby")
 }
 

@@ -58,6 +58,8 @@ type Options struct {
 	Settings []string
 	// Machines makes every node a machine with a network and disks of its own.
 	Machines bool
+	// Pair leaves the DR node out.
+	Pair bool
 	// SegmentSize is that of the WAL in megabytes; 0 means 16.
 	SegmentSize int
 	// Streaming has the standbys stream, too, with slots in the pair.
@@ -66,7 +68,7 @@ type Options struct {
 	SSHD []string
 }
 
-// Cluster is three nodes. They end with the test.
+// Cluster is three nodes, or two. They end with the test.
 type Cluster struct {
 	DB1, DB2, DR *Node
 
@@ -117,6 +119,9 @@ func New(t testing.TB, o Options) *Cluster {
 	c.own(c.key)
 	c.own(c.key + ".pub")
 	names := []string{"db1", "db2", "dr"}
+	if o.Pair {
+		names = names[:2]
+	}
 	if o.Machines {
 		c.network = newNetwork(t, names)
 	}
@@ -135,7 +140,7 @@ func New(t testing.TB, o Options) *Cluster {
 	return c
 }
 
-// Nodes lists the nodes: db1, db2, dr.
+// Nodes lists the nodes: db1, db2, and dr where there is one.
 func (c *Cluster) Nodes() []*Node {
 	var nodes []*Node
 	for _, n := range []*Node{c.DB1, c.DB2, c.DR} {
