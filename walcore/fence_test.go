@@ -1,6 +1,7 @@
 package walcore_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,4 +77,44 @@ func TestFenceWithoutArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkNoArchive(t, a)
+}
+
+// TestHistoryEndsATimeline: an archive that no fence was raised in, because it could
+// not be reached, takes no WAL of the old primary past the place where the new one's
+// history says that it left the timeline.
+func TestHistoryEndsATimeline(t *testing.T) {
+	seg3 := walcore.SegmentName("000000010000000000000003")
+	whole := func(name walcore.SegmentName) []byte { return segment(storetest.Segment{Name: name}) }
+	ended, end := storetest.Segment{Name: seg2, Ending: storetest.Shutdown}.Build()
+	past, _ := storetest.Continue(seg2, ended, end, storetest.Switch)
+	history := func(forks ...string) []byte { return []byte(strings.Join(forks, "\tby hand\n") + "\tby hand\n") }
+
+	steps := []struct {
+		name   string
+		file   walcore.FileName
+		data   []byte
+		reason string // that it is refused for
+	}{
+		{"before", walcore.FileName(seg1), whole(seg1), ""},
+		{"the new timeline's history", "00000002.history", history("1\t" + end.String()), ""},
+		{"identical, before the end", walcore.FileName(seg1), whole(seg1), ""},
+		{"WAL past the end", walcore.FileName(seg2), past, walcore.ReasonLeft},
+		{"a segment past the end", walcore.FileName(seg3), whole(seg3), walcore.ReasonLeft},
+		{"WAL up to the end", walcore.FileName(seg2), ended, ""},
+		{"the new timeline's own", "000000020000000000000003", whole("000000020000000000000003"), ""},
+		{"a timeline that does not come from it", "00000003.history", history("1\t" + end.String()), ""},
+		{"the one that was passed by", "000000020000000000000004", whole("000000020000000000000004"), ""},
+	}
+	a := newArchive(t)
+	for _, step := range steps {
+		_, err := a.Put(t.Context(), request(step.file, step.data, 0))
+		var refused *walcore.RefusedError
+		if errors.As(err, &refused) {
+			if refused.Reason != step.reason || !strings.Contains(err.Error(), "00000002.history in "+a.Dir()) || hint.Of(err) == "" {
+				t.Errorf("%s: got %v, hint %q, want it refused as %q, with the history and a hint", step.name, err, hint.Of(err), step.reason)
+			}
+		} else if err != nil || step.reason != "" {
+			t.Errorf("%s: got %v, want %q", step.name, err, step.reason)
+		}
+	}
 }

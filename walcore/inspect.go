@@ -113,11 +113,11 @@ func (p *put) checkStamp() error {
 	return nil
 }
 
-// checkFence refuses a segment with WAL past the cut of its timeline, under
+// checkFence refuses a segment with WAL past the end of its timeline, under
 // the lock, so that a fence that has been raised holds for what is on its way.
 func (p *put) checkFence() error {
-	cut, ok, err := p.cut()
-	if err != nil || !ok || p.at(p.Size) <= cut.LSN {
+	end, ok, err := p.timelineEnd()
+	if err != nil || !ok || p.at(p.Size) <= end.lsn {
 		return err
 	}
 	offered, err := p.content()
@@ -126,41 +126,91 @@ func (p *put) checkFence() error {
 	}
 	extent, err := p.scan(offered)
 	if err != nil {
-		return p.refuse(ReasonCorrupt, remedyHeader, "it cannot be shown to end before the cut at %s: %v", cut.LSN, err)
+		return p.refuse(ReasonCorrupt, remedyHeader, "it cannot be shown to end before %s, where its timeline does: %v", end.lsn, err)
 	}
-	if extent.End > cut.LSN {
-		return p.archive.fenced(p.PutRequest, cut, fmt.Sprintf("holds WAL up to %s", extent.End))
+	if extent.End > end.lsn {
+		return p.fenced(end, fmt.Sprintf("holds WAL up to %s", extent.End))
 	}
-	if extent.End < cut.LSN && !extent.Complete && p.Provisional == 0 {
-		// Damage before the cut would hide what lies behind it.
+	if extent.End < end.lsn && !extent.Complete && p.Provisional == 0 {
+		// Damage before the end would hide what lies behind it.
 		return p.refuse(ReasonCorrupt, remedyHeader,
-			"timeline %d was cut at %s, and the records of this copy end before that, at %s (%s)", uint32(cut.Timeline), cut.LSN, extent.End, extent.Stopped)
+			"%s, and the records of this copy end before that, at %s (%s)", end.known, extent.End, extent.Stopped)
 	}
 	return nil
 }
 
-// cut is the one on the segment's timeline. A segment that lies past it whole
-// is refused at once.
-func (p *put) cut() (Cut, bool, error) {
-	if p.Name.Kind() != KindSegment {
-		return Cut{}, false, nil
-	}
-	fence, err := p.archive.readFence()
-	if err != nil {
-		return Cut{}, false, err
-	}
-	cut, ok := fence.Cut(p.Name.Timeline())
-	if start := p.at(0); ok && start >= cut.LSN {
-		return Cut{}, false, p.archive.fenced(p.PutRequest, cut, fmt.Sprintf("begins at %s", start))
-	}
-	return cut, ok, nil
+// timelineEnd is the place past which no WAL of a timeline is accepted any more.
+type timelineEnd struct {
+	lsn           LSN
+	reason        string // that WAL past it is refused for
+	known, remedy string // how it is known, and what lifts it
 }
 
-func (a *Archive) fenced(r PutRequest, cut Cut, holds string) error {
-	return r.refuse(ReasonFenced,
-		"another node was promoted at that point. Stop this server and make it a standby of the new primary; what it wrote past the cut is in its own pg_wal only. If the promotion was called off and nobody was promoted: warmrun lowerFence, on this server's node",
-		"timeline %d was cut at %s in %s (epoch %d, by %s, %s), and the segment %s",
-		uint32(cut.Timeline), cut.LSN, a.dir, cut.Epoch, cut.By, cut.At.UTC().Format("2006-01-02 15:04:05 UTC"), holds)
+// timelineEnd is the one of the segment's timeline: the archive's fence, or the
+// history of a later timeline, whichever is lower. A segment that lies past it
+// whole is refused at once.
+func (p *put) timelineEnd() (timelineEnd, bool, error) {
+	if p.Name.Kind() != KindSegment {
+		return timelineEnd{}, false, nil
+	}
+	end, ok, err := p.archive.cutOf(p.Name.Timeline())
+	if err != nil {
+		return timelineEnd{}, false, err
+	}
+	left, isLeft, err := p.archive.leftAt(p.Name.Timeline())
+	if err != nil {
+		return timelineEnd{}, false, err
+	}
+	if isLeft && (!ok || left.lsn < end.lsn) {
+		end, ok = left, true
+	}
+	if start := p.at(0); ok && start >= end.lsn {
+		return timelineEnd{}, false, p.fenced(end, fmt.Sprintf("begins at %s", start))
+	}
+	return end, ok, nil
+}
+
+// cutOf is where the fence cuts a timeline.
+func (a *Archive) cutOf(t Timeline) (timelineEnd, bool, error) {
+	fence, err := a.readFence()
+	if err != nil {
+		return timelineEnd{}, false, err
+	}
+	cut, ok := fence.Cut(t)
+	return timelineEnd{
+		lsn: cut.LSN, reason: ReasonFenced,
+		known: fmt.Sprintf("timeline %d was cut at %s in %s (epoch %d, by %s, %s)",
+			uint32(t), cut.LSN, a.dir, cut.Epoch, cut.By, cut.At.UTC().Format("2006-01-02 15:04:05 UTC")),
+		remedy: "If the promotion was called off and nobody was promoted: warmrun lowerFence, on this server's node",
+	}, ok, nil
+}
+
+// leftAt is where the archive's newest timeline left a timeline that it comes
+// from. It is there for an archive that could not be told of a fence, and for a
+// promotion that raised none: the history of the new timeline comes first of all
+// that its server ships. Newest is what a standby that reads this archive would
+// find (findNewestTimeLine in timeline.c).
+func (a *Archive) leftAt(t Timeline) (timelineEnd, bool, error) {
+	newest := newestHistory(a.dir, t)
+	if newest == t {
+		return timelineEnd{}, false, nil
+	}
+	history, err := a.history(newest)
+	if err != nil {
+		return timelineEnd{}, false, err
+	}
+	fork, ok := history.Fork(t)
+	return timelineEnd{
+		lsn: fork, reason: ReasonLeft,
+		known:  fmt.Sprintf("timeline %d was left at %s for timeline %d, says %s in %s", uint32(t), fork, uint32(newest), newest.HistoryName(), a.dir),
+		remedy: fmt.Sprintf("If timeline %d was given up for good, and no server will go on with it: move %s and its WAL out of the archive", uint32(newest), newest.HistoryName()),
+	}, ok, nil
+}
+
+func (p *put) fenced(end timelineEnd, holds string) error {
+	return p.refuse(end.reason,
+		"another node was promoted at that point. Stop this server and make it a standby of the new primary; what it wrote past that point is in its own pg_wal only. "+end.remedy,
+		"%s, and the segment %s", end.known, holds)
 }
 
 func (p *put) scan(r io.ReaderAt) (Extent, error) {

@@ -42,7 +42,7 @@ func (a *Archive) Offer(ctx context.Context, o Offer) (identical bool, err error
 		_, err := p.settle()
 		return err == nil, err
 	}
-	if _, _, err := p.cut(); err != nil {
+	if _, _, err := p.timelineEnd(); err != nil {
 		return false, err
 	}
 	_, err = a.checkSpace(o.Name, o.Size)

@@ -49,7 +49,7 @@ func content(t *testing.T, a *walcore.Archive, name walcore.FileName) []byte {
 // TestPackedFiles: what is stored in which form, and that the ordinary tools
 // unpack it.
 func TestPackedFiles(t *testing.T) {
-	history := []byte("1\t0/180000\tno recovery target specified\n")
+	history := []byte("1\t0/300000\tno recovery target specified\n")
 	whole := segment(storetest.Segment{Name: seg1})
 	half, end := storetest.Segment{Name: seg2, Ending: storetest.Shutdown}.Build()
 	rest, _ := storetest.Continue(seg2, half, end, storetest.Full)

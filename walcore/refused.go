@@ -14,6 +14,7 @@ import (
 // Reasons for which an archive refuses a file, as RefusedError gives them.
 const (
 	ReasonFenced    = "fenced"            // WAL past a cut: the server that wrote it was superseded
+	ReasonLeft      = "left behind"       // WAL past the place where the archive's newest timeline left its own
 	ReasonDifferent = "different content" // other bytes are archived under that name
 	ReasonCluster   = "wrong cluster"     // system identifier is not the stamp's
 	ReasonSize      = "wrong size"        // not a whole segment of this cluster

@@ -18,7 +18,7 @@ import (
 
 func TestStamp(t *testing.T) {
 	a := newArchive(t)
-	mustPut(t, a, "00000002.history", []byte("1\t0/180000\tx\n"), 0)
+	mustPut(t, a, "00000002.history", []byte("1\t0/300000\tx\n"), 0)
 	if stamp, stamped, err := a.Stamp(); err != nil || stamped {
 		t.Fatalf("after a history: got %+v, %v, %v, want no stamp", stamp, stamped, err)
 	}

@@ -269,6 +269,8 @@ func (r *relay) settle(f *relayed) error {
 	switch {
 	case errors.Is(f.err, walcore.ErrNotArchived):
 		return nil // cleaned up here in the meantime: the check tells whether it is missed
+	case leftBehind(f.err):
+		return nil // of a server that was superseded: the new timeline has no use for it
 	case f.err != nil:
 		return f.err
 	case f.put.Identical:
@@ -278,6 +280,11 @@ func (r *relay) settle(f *relayed) error {
 	r.result.Bytes += f.put.Bytes
 	_, err := fmt.Fprintf(r.Out, "%s\n", f.name)
 	return err
+}
+
+func leftBehind(err error) bool {
+	var refused *walcore.RefusedError
+	return errors.As(err, &refused) && refused.Reason == walcore.ReasonLeft
 }
 
 // check looks for gaps at the destination and moves the watermark.

@@ -49,11 +49,12 @@ func TestRelay(t *testing.T) {
 	mustPut(t, from, tli2, []byte("1\t0/280000\tx\n"), 0)
 	mustPut(t, from, walcore.FileName(seg1)+".00000028.backup", []byte("START WAL LOCATION: 0/100028\n"), 0)
 	mustPut(t, from, walcore.FileName(seg2)+".partial", segment(storetest.Segment{Name: seg2, Ending: storetest.Cut}), 0)
-	out := relayOnce(t, from, to, 6, seg2.OnTimeline(2), "")
+	// Of the old timeline's last segment the new one has all that it needs.
+	out := relayOnce(t, from, to, 5, seg2.OnTimeline(2), "")
 	if !strings.HasPrefix(out, string(tli2)+"\n") {
 		t.Errorf("got %q, want the history first", out)
 	}
-	if got, want := listed(t, to), listed(t, from); got != want {
+	if got, want := listed(t, to), strings.Replace(listed(t, from), string(seg2)+" ", "", 1); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	relayOnce(t, from, to, 0, seg2.OnTimeline(2), "")

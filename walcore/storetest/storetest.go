@@ -156,7 +156,7 @@ func stored(data []byte) walcore.PutResult { return walcore.PutResult{Bytes: int
 var identical = walcore.PutResult{Identical: true}
 
 func storesAndLists(t *tester) {
-	history := []byte("1\t0/180000\tno recovery target specified\n")
+	history := []byte("1\t0/300000\tno recovery target specified\n")
 	backup := []byte("START WAL LOCATION: 0/1000028 (file 000000010000000000000001)\n")
 	files := map[walcore.FileName][]byte{
 		walcore.FileName(one):                      build(Segment{Name: one}),
