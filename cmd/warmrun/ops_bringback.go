@@ -148,16 +148,17 @@ func mayComeBack(ctx context.Context, s *session, node cluster.NodeName, o bring
 	if err != nil {
 		return false, err
 	}
+	if state.Role != standby.RolePrimary {
+		if err := wasPrimary(node, state); err != nil {
+			return false, err
+		}
+	}
 	status, err := pgctlStatus(ctx, s, node)
 	if err != nil {
 		return false, err
 	}
-	if state.Role == standby.RolePrimary {
-		if !stopping(status) {
-			return true, nil
-		}
-	} else if err := wasPrimary(node, state); err != nil {
-		return false, err
+	if state.Role == standby.RolePrimary && !stopping(status) {
+		return true, nil
 	}
 	if o.Undo {
 		// The undo of the fence passes over an archive that cannot be reached, and may
