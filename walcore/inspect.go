@@ -147,8 +147,9 @@ type timelineEnd struct {
 }
 
 // timelineEnd is the one of the segment's timeline: the archive's fence, or the
-// history of a later timeline, whichever is lower. A segment that lies past it
-// whole is refused at once.
+// history of a later timeline, whichever is lower; where both say the same, the
+// history, which is there for good. A segment that lies past it whole is refused
+// at once.
 func (p *put) timelineEnd() (timelineEnd, bool, error) {
 	if p.Name.Kind() != KindSegment {
 		return timelineEnd{}, false, nil
@@ -161,7 +162,7 @@ func (p *put) timelineEnd() (timelineEnd, bool, error) {
 	if err != nil {
 		return timelineEnd{}, false, err
 	}
-	if isLeft && (!ok || left.lsn < end.lsn) {
+	if isLeft && (!ok || left.lsn <= end.lsn) {
 		end, ok = left, true
 	}
 	if start := p.at(0); ok && start >= end.lsn {

@@ -13,14 +13,14 @@ import (
 
 // Reasons for which an archive refuses a file, as RefusedError gives them.
 const (
-	ReasonFenced    = "fenced"            // WAL past a cut: the server that wrote it was superseded
-	ReasonLeft      = "left behind"       // WAL past the place where the archive's newest timeline left its own
-	ReasonDifferent = "different content" // other bytes are archived under that name
-	ReasonCluster   = "wrong cluster"     // system identifier is not the stamp's
-	ReasonSize      = "wrong size"        // not a whole segment of this cluster
-	ReasonName      = "bad name"          // not the name of a WAL file
-	ReasonHeader    = "bad header"        // the first page is not that of the segment
-	ReasonCorrupt   = "corrupt"           // the records do not reach where they should
+	ReasonFenced    = "fenced"                   // WAL past a cut: the server that wrote it was superseded
+	ReasonLeft      = "fenced by a new timeline" // WAL past the place where that left the one it is of
+	ReasonDifferent = "different content"        // other bytes are archived under that name
+	ReasonCluster   = "wrong cluster"            // system identifier is not the stamp's
+	ReasonSize      = "wrong size"               // not a whole segment of this cluster
+	ReasonName      = "bad name"                 // not the name of a WAL file
+	ReasonHeader    = "bad header"               // the first page is not that of the segment
+	ReasonCorrupt   = "corrupt"                  // the records do not reach where they should
 )
 
 // RefusedError says that an archive will not take a file, and that trying

@@ -1,6 +1,7 @@
 package pgctl
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -43,8 +44,9 @@ func TestManager(t *testing.T) {
 	}
 }
 
-// The directory of modules lies in different places beside the programs, and a
-// directory of other libraries is not taken for it.
+// The directory of modules lies in different places beside the programs, which a
+// host may have links to elsewhere, and a directory of other libraries is not taken
+// for it.
 func TestLibraries(t *testing.T) {
 	data := t.TempDir()
 	writeFile(t, filepath.Join(data, "PG_VERSION"), "15\n")
@@ -53,10 +55,18 @@ func TestLibraries(t *testing.T) {
 			"bin/pg_ctl": "#!/bin/sh\n", "bin/postgres": "#!/bin/sh\necho 'postgres (PostgreSQL) 15.1'\n",
 			"lib/libpq.so": "", below + "/plpgsql.so": "", below + "/hstore.so": "", below + "/README": "",
 		})
-		s := Server{PGData: data, BinDir: filepath.Join(root, "bin"), machine: machine{root: root}}
-		dir, names, err := s.Libraries()
-		if err != nil || dir != filepath.Join(root, below) || !slices.Contains(names, "hstore") || slices.Contains(names, "README") {
-			t.Errorf("%s: got %s, %q, %v", below, dir, names, err)
+		linked := t.TempDir()
+		for _, program := range []string{"pg_ctl", "postgres"} {
+			if err := os.Symlink(filepath.Join(root, "bin", program), filepath.Join(linked, program)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, bin := range []string{filepath.Join(root, "bin"), linked} {
+			s := Server{PGData: data, BinDir: bin, machine: machine{root: root}}
+			dir, names, err := s.Libraries()
+			if err != nil || dir != filepath.Join(root, below) || !slices.Contains(names, "hstore") || slices.Contains(names, "README") {
+				t.Errorf("%s, programs in %s: got %s, %q, %v", below, bin, dir, names, err)
+			}
 		}
 	}
 	s := Server{PGData: data, BinDir: filepath.Join(tree(t, map[string]string{"bin/pg_ctl": "#!/bin/sh\n", "bin/postgres": "#!/bin/sh\necho 'postgres (PostgreSQL) 15.1'\n"}), "bin")}

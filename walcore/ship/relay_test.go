@@ -74,6 +74,23 @@ func TestRelay(t *testing.T) {
 	relayOnce(t, from, to, 1, seg3.OnTimeline(2), "")
 }
 
+// TestRelayPassesOverWhatWasLost: WAL that a failover has announced as lost stays
+// behind in the archive of the node that was down. It is no reason to fail for ever.
+func TestRelayPassesOverWhatWasLost(t *testing.T) {
+	from, to := newArchive(t), newArchive(t)
+	fill(t, from, seg1, seg2, seg3)
+	fill(t, to, seg1)
+	if err := to.RaiseFence(walcore.Cut{Timeline: 1, LSN: seg2.Start(storetest.Small), By: "failover on dr"}); err != nil {
+		t.Fatal(err)
+	}
+	relayOnce(t, from, to, 0, seg1, "2 files were not taken, the first: "+string(seg2)+" refused: fenced")
+	for _, a := range []*walcore.Archive{from, to} {
+		mustPut(t, a, tli2, []byte("1\t"+seg2.Start(storetest.Small).String()+"\tx\n"), 0)
+	}
+	fill(t, from, seg2.OnTimeline(2))
+	relayOnce(t, from, to, 1, seg2.OnTimeline(2), "")
+}
+
 func TestRelayFindsGaps(t *testing.T) {
 	from, to := newArchive(t), newArchive(t)
 	fill(t, from, seg1, seg2, seg4)
