@@ -1,6 +1,8 @@
 package tests
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,6 +25,7 @@ func TestRejoin(t *testing.T) {
 		chapter{"it follows already", (*state).rejoinFollows},
 		chapter{"it has gone on writing", (*state).rejoinRewinds},
 		chapter{"it was killed while it wrote", (*state).rejoinCrashed},
+		chapter{"the rewind was cut", (*state).rejoinHalfRewound},
 		chapter{"a copy", (*state).rejoinCopies},
 		chapter{"nobody to follow", (*state).rejoinRefused},
 	)
@@ -147,12 +150,63 @@ func (s *state) rejoinCrashed() {
 	s.asBefore(s.DB1, s.DB2)
 }
 
+// rejoinHalfRewound: warmrun and pg_rewind die after that has removed the signal file.
+// What is left would start as a second primary, and be damaged. Nothing starts there,
+// whoever tries, until a copy has mended it.
+func (s *state) rejoinHalfRewound() {
+	s.returnsWriting()
+	usual := s.rewindDies(s.DB2)
+	if result := s.DB2.Run("rejoin", "--yes"); result.Code == 0 || s.DB2.Exists(filepath.Join(s.DB2.PGData, "standby.signal")) {
+		s.Fatalf("%s\nwant it killed, with the signal file removed", result)
+	}
+	usual()
+	s.refused(s.DB2, 5, "is unfinished", "startStandby")
+	s.abandoned(s.DB2)
+	s.refused(s.DB2, 1, "db2 stays stopped", "startPrimary")
+	pgCtl := filepath.Join(s.PGBin(), "pg_ctl")
+	if result := s.DB2.Exec(pgCtl, "-D", s.DB2.PGData, "-w", "start"); result.Code == 0 {
+		s.Errorf("%s\nwant a server that does not start", result)
+	}
+	s.says(s.DB2.Must("rejoin", "--yes"), "its data directory may be half rewound", "Starting online backup")
+	s.asBefore(s.DB1, s.DB2)
+}
+
+// rewindDies puts another pg_rewind in the place of the node's, which removes the
+// signal file as pg_rewind does, and dies with who has called it. usual takes it back.
+func (s *state) rewindDies(n *cluster.Node) (usual func()) {
+	s.Helper()
+	dir, site := filepath.Join(n.Dir, "bin"), n.Path(filepath.Join(n.Home, "global", "cluster.toml"))
+	programs, err := filepath.Glob(filepath.Join(s.PGBin(), "*"))
+	text, errRead := os.ReadFile(site)
+	if err := errors.Join(err, errRead, os.MkdirAll(n.Path(dir), 0o755)); err != nil {
+		s.Fatal(err)
+	}
+	for _, program := range programs {
+		if name := filepath.Base(program); name != "pg_rewind" {
+			err = errors.Join(err, os.Symlink(program, filepath.Join(n.Path(dir), name)))
+		}
+	}
+	script := fmt.Sprintf("#!/bin/sh\n[ $# = 1 ] && exec %s/pg_rewind \"$@\"\nrm %s/standby.signal && kill -9 $PPID\n", s.PGBin(), n.PGData)
+	changed := bytes.ReplaceAll(text, []byte("bin_dir = '"+s.PGBin()+"'"), []byte("bin_dir = '"+dir+"'"))
+	err = errors.Join(err,
+		os.WriteFile(filepath.Join(n.Path(dir), "pg_rewind"), []byte(script), 0o755),
+		os.WriteFile(site, changed, 0o644))
+	if err != nil || bytes.Equal(text, changed) {
+		s.Fatalf("another pg_rewind: %v, and in %s:\n%s", err, site, text)
+	}
+	return func() {
+		if err := os.WriteFile(site, text, 0o644); err != nil {
+			s.Fatal(err)
+		}
+	}
+}
+
 func (s *state) rejoinCopies() {
-	s.says(s.DB1.Must("rejoin", "--copy", "--yes"), "Starting online backup")
-	s.asBefore(s.DB2, s.DB1)
+	s.says(s.DB2.Must("rejoin", "--copy", "--yes"), "Starting online backup")
+	s.asBefore(s.DB1, s.DB2)
 }
 
 func (s *state) rejoinRefused() {
-	s.refused(s.DB2, 1, "no other node that answers is a primary which db2 could follow", "rejoin")
-	s.asBefore(s.DB2, s.DB1)
+	s.refused(s.DB1, 1, "no other node that answers is a primary which db1 could follow", "rejoin")
+	s.asBefore(s.DB1, s.DB2)
 }

@@ -22,10 +22,6 @@ type RewindSource struct {
 	Database  string
 }
 
-// cleansSince is the first version whose pg_rewind brings a server that crashed
-// to a clean stop first.
-const cleansSince = 13
-
 // Rewindable is nil where pg_rewind can make this server's data directory one that
 // follows another timeline, else why not. Of a server that is running, a clean stop is
 // expected. It changes nothing.
@@ -48,18 +44,47 @@ func (s Server) Rewindable(running bool) error {
 	if err != nil {
 		return err
 	}
-	clean := running || control.State == walcore.StateShutDown || control.State == walcore.StateShutDownInRecovery
+	clean := running || stoppedCleanly(control)
 	switch outside, err := s.configOptions(); {
 	case err != nil:
 		return err
 	case control.ChecksumVersion == 0 && !control.WALLogHints:
 		return errors.New("it has neither data checksums nor wal_log_hints, which pg_rewind needs")
-	case !clean && v < cleansSince:
-		return fmt.Errorf("it was not stopped cleanly (%q), and pg_rewind %s cannot see to that", control.State, v)
 	case !clean && len(outside) > 0:
 		return fmt.Errorf("it was not stopped cleanly (%q), and its configuration lies outside of the data directory", control.State)
 	}
 	return nil
+}
+
+// StoppedCleanly reports whether the stopped server has nothing to recover from.
+func (s Server) StoppedCleanly() (bool, error) {
+	control, err := s.Control()
+	return stoppedCleanly(control), err
+}
+
+func stoppedCleanly(control walcore.ControlFile) bool {
+	return control.State == walcore.StateShutDown || control.State == walcore.StateShutDownInRecovery
+}
+
+// Recover brings a server that crashed to a clean stop: a single-user backend, which
+// takes no connections, replays what there is. It must not be set up as a standby.
+func (s Server) Recover(ctx context.Context) error {
+	status, err := s.StatusNow()
+	if err == nil && status.Running {
+		err = errors.New("its server runs")
+	}
+	if err == nil {
+		err = s.clearStalePID(status) // or the backend would not start
+	}
+	if err != nil {
+		return fmt.Errorf("recover %s: %w", s.PGData, err)
+	}
+	cmd, err := s.program(ctx, "postgres", "--single", "-D", s.PGData, "template1")
+	if err != nil {
+		return err
+	}
+	_, err = run(cmd)
+	return err
 }
 
 // missingWAL is how pg_rewind says that it cannot read a segment of the target's
@@ -75,7 +100,7 @@ const mostFetched = 10_000
 // configuration files in the data directory it has then, too; those that are here
 // are put back, with the mode that they had. It reads the target's WAL from the last
 // checkpoint before the fork on; segments that the server has removed since, fetch
-// puts back into pg_wal. A call that fails may leave a data directory that only a
+// puts back into pg_wal. The server must have been stopped cleanly. A call that fails may leave a data directory that only a
 // base copy can mend.
 func (s Server) Rewind(ctx context.Context, from RewindSource, fetch func(context.Context, walcore.SegmentName) error) (report string, err error) {
 	if err := s.Rewindable(false); err != nil {
@@ -84,9 +109,6 @@ func (s Server) Rewind(ctx context.Context, from RewindSource, fetch func(contex
 	status, err := s.StatusNow()
 	if err == nil && status.Running {
 		err = errors.New("its server runs")
-	}
-	if err == nil {
-		err = s.clearStalePID(status) // or the single-user backend would not start
 	}
 	if err != nil {
 		return "", fmt.Errorf("rewind %s: %w", s.PGData, err)

@@ -52,7 +52,10 @@ func (n Node) Configure(ctx context.Context) error {
 	if err := n.ownArchiveCommand(); err != nil {
 		return err
 	}
-	return n.configureRecovery()
+	if err := n.configureRecovery(); err != nil {
+		return err
+	}
+	return n.EndRewind() // what it had begun with is no longer there
 }
 
 // ownArchiveCommand puts an archive_command of this program right that has come

@@ -85,6 +85,10 @@ func (n Node) Returns(ctx context.Context, primary Lineage) (Return, error) {
 	case strconv.FormatUint(state.Control.SystemID, 10) != primary.SystemID:
 		return r, fmt.Errorf("%s holds another cluster (system identifier %d, the primary's is %s)", n.Server.PGData, state.Control.SystemID, primary.SystemID)
 	}
+	if why, err := n.HalfRewound(); err != nil || why != "" {
+		r.Way, r.Why = WayCopy, why
+		return r, err
+	}
 	at, err := n.ownEnd(ctx, state)
 	if err != nil {
 		r.Way, r.Why = WayCopy, fmt.Sprintf("where the WAL of %s ends cannot be told: %v", n.Name, err)

@@ -47,6 +47,8 @@ type Node struct {
 	// and global pg_hba.conf; where they exist they are installed.
 	LocalConf string
 	LocalHBA  string
+	// Rewinding is the file that notes a pg_rewind of the node, "" for none.
+	Rewinding string
 	// LogFile takes what the server prints before its own logging starts.
 	LogFile string
 	// Delay is how far the node stays behind on purpose as a standby; 0 is not.

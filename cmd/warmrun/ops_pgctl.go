@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // stopOptions: without drain the stop is fast at once; with it, new
@@ -68,6 +70,11 @@ func mayControl(ctx context.Context, s *session, _ none) (bool, error) {
 
 func startServer(ctx context.Context, s *session, timeout time.Duration) (pgctl.Status, error) {
 	server := s.server()
+	if why, err := s.self().HalfRewound(); err != nil {
+		return pgctl.Status{}, engine.NotBegun(err)
+	} else if why != "" {
+		return pgctl.Status{}, engine.NotBegun(hint.Wrap(errors.New(why), "a base copy mends it: warmrun rejoin, on this node"))
+	}
 	err := server.Start(ctx, pgctl.StartOptions{Timeout: orDefault(timeout, 10*time.Minute), LogFile: s.site.Local("server.log")})
 	if err != nil {
 		return pgctl.Status{}, err

@@ -215,6 +215,7 @@ func (s *session) self() standby.Node {
 		Template:  s.site.Global("recovery.conf"),
 		LocalConf: s.site.Local("postgresql.conf"),
 		LocalHBA:  s.site.Global("pg_hba.conf"),
+		Rewinding: s.site.Local("rewinding"),
 		LogFile:   s.site.Local("server.log"), Delay: time.Duration(n.Delay),
 		SQL:   func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, n.Name) },
 		SQLIn: func(ctx context.Context, database string) (*psql.Conn, error) { return s.sqlIn(ctx, n.Name, database) },

@@ -53,6 +53,9 @@ func findServer(t testing.TB, given string) (string, pgctl.Version) {
 	return dir, major
 }
 
+// PGBin is the directory of PostgreSQL's programs.
+func (c *Cluster) PGBin() string { return c.pgBin }
+
 // startPrimary makes db1's database and starts its server.
 func (c *Cluster) startPrimary() {
 	c.t.Helper()
