@@ -51,7 +51,7 @@ func (*shipping) primaryCutOff(s *shipping) {
 	s.DB1.SQL("CREATE TABLE nobody_else_sees AS SELECT 1 AS i")
 	late := s.switched()
 	s.DB1.RestoreAll()
-	line := s.said(string(late) + " refused: fenced: ")
+	line := s.said(string(late) + " refused: fenced by a new timeline: ")
 	s.Logf("the server that was cut off says: %s", line)
 	if !s.waits(late) || s.has(s.DB2, late) || s.has(s.DR, late) {
 		s.Errorf("%s was written after the failover: it must stay on db1 alone", late)

@@ -44,7 +44,7 @@ func (x *split) refusedEverywhere() {
 	since := len(readFile(x.T, path))
 	cluster.Eventually(x, 2*time.Minute, "the server log of the old primary says that its WAL is refused", func() (bool, error) {
 		_, err := x.primary.TrySQL("SELECT pg_switch_wal()") // wakes the archiver
-		return strings.Contains(readFile(x.T, path)[since:], "refused: fenced: "), err
+		return strings.Contains(readFile(x.T, path)[since:], "refused: fenced by a new timeline: "), err
 	})
 }
 

@@ -137,7 +137,7 @@ func TestRelayOfProvisional(t *testing.T) {
 func TestRelayGoesOnAfterRefusal(t *testing.T) {
 	from, to := newArchive(t), newArchive(t)
 	fill(t, from, seg1, seg2, seg3.OnTimeline(2))
-	mustPut(t, from, tli2, []byte("1\t0/200000\tx\n"), 0)
+	mustPut(t, from, tli2, []byte("1\t0/300000\tx\n"), 0)
 	if err := to.RaiseFence(walcore.Cut{Timeline: 1, LSN: seg2.Start(storetest.Small), By: "db2"}); err != nil {
 		t.Fatal(err)
 	}
