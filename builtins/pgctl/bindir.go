@@ -59,8 +59,8 @@ func (m machine) findBinDir(major Version, given string) (string, error) {
 		if err != nil {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(dir, "pg_ctl")); found == major && err == nil {
-			return dir, nil
+		if found == major && isProgram(filepath.Join(dir, "pg_ctl")) {
+			return linkedFrom(dir), nil
 		}
 		if found != major {
 			other = append(other, fmt.Sprintf("%s in %s", found, dir))
@@ -71,6 +71,16 @@ func (m machine) findBinDir(major Version, given string) (string, error) {
 		err = fmt.Errorf("%w (found %s)", err, strings.Join(other, ", "))
 	}
 	return "", hint.Wrap(err, "install the PostgreSQL %s server package, or set bin_dir to the directory that holds pg_ctl", major)
+}
+
+// linkedFrom is the directory that a directory's programs are links into: all of them
+// are there, and not only those that somebody has linked.
+func linkedFrom(dir string) string {
+	program, err := filepath.EvalSymlinks(filepath.Join(dir, "postgres"))
+	if err != nil || !isProgram(filepath.Join(filepath.Dir(program), "pg_ctl")) {
+		return dir
+	}
+	return filepath.Dir(program)
 }
 
 // binDirs lists where the programs of a version may be, the likeliest first.

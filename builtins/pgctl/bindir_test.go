@@ -1,6 +1,7 @@
 package pgctl
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -83,5 +84,18 @@ func TestFindBinDirOfThisMachine(t *testing.T) {
 	}
 	if v, err := versionOf(filepath.Join(dir, "postgres")); err != nil || v != systemVersion(t) {
 		t.Errorf("%s holds version %s, %v", dir, v, err)
+	}
+}
+
+// A directory that has links to some of the programs stands for the one that has all.
+func TestFindBinDirBehindLinks(t *testing.T) {
+	root := tree(t, map[string]string{"opt/pg/bin/pg_ctl": "#!/bin/sh\n", "opt/pg/bin/postgres": "#!/bin/sh\necho 'postgres (PostgreSQL) 15.1'\n", "usr/local/bin/psql": ""})
+	for _, name := range []string{"pg_ctl", "postgres"} {
+		if err := os.Symlink(filepath.Join(root, "opt/pg/bin", name), filepath.Join(root, "usr/local/bin", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if dir, err := (machine{root: root}).findBinDir(15, ""); err != nil || dir != filepath.Join(root, "opt/pg/bin") {
+		t.Errorf("got %s, %v", dir, err)
 	}
 }

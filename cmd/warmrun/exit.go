@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/warmrun/warmrun/engine"
@@ -86,5 +85,5 @@ func describe(err error) (message, next string) {
 	if errors.As(err, &negative) || errors.As(err, &plugin) {
 		return "", ""
 	}
-	return fmt.Sprint(err), cmp.Or(hint.Of(err), hint.File(err))
+	return oneLine(err), cmp.Or(hint.Of(err), hint.File(err))
 }
