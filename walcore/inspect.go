@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/warmrun/warmrun/walcore/hint"
 )
 
 // Remedies that several refusals share.
@@ -178,12 +180,15 @@ func (a *Archive) cutOf(t Timeline) (timelineEnd, bool, error) {
 		return timelineEnd{}, false, err
 	}
 	cut, ok := fence.Cut(t)
+	if !ok {
+		return timelineEnd{}, false, nil
+	}
 	return timelineEnd{
 		lsn: cut.LSN, reason: ReasonFenced,
 		known: fmt.Sprintf("timeline %d was cut at %s in %s (epoch %d, by %s, %s)",
 			uint32(t), cut.LSN, a.dir, cut.Epoch, cut.By, cut.At.UTC().Format("2006-01-02 15:04:05 UTC")),
 		remedy: "If the promotion was called off and nobody was promoted: warmrun lowerFence, on this server's node",
-	}, ok, nil
+	}, true, nil
 }
 
 // leftAt is where the archive's newest timeline left a timeline that it comes
@@ -198,14 +203,17 @@ func (a *Archive) leftAt(t Timeline) (timelineEnd, bool, error) {
 	}
 	history, err := a.history(newest)
 	if err != nil {
-		return timelineEnd{}, false, err
+		return timelineEnd{}, false, hint.Wrap(err, "compare %s with that of another archive of this cluster; until it can be read, nothing of an older timeline is taken here", newest.HistoryName())
 	}
 	fork, ok := history.Fork(t)
+	if !ok {
+		return timelineEnd{}, false, nil
+	}
 	return timelineEnd{
 		lsn: fork, reason: ReasonLeft,
 		known:  fmt.Sprintf("timeline %d was left at %s for timeline %d, says %s in %s", uint32(t), fork, uint32(newest), newest.HistoryName(), a.dir),
 		remedy: fmt.Sprintf("If timeline %d was given up for good, and no server will go on with it: move %s and its WAL out of the archive", uint32(newest), newest.HistoryName()),
-	}, ok, nil
+	}, true, nil
 }
 
 func (p *put) fenced(end timelineEnd, holds string) error {

@@ -41,10 +41,7 @@ func (s Server) Libraries() (dir string, names []string, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	// Some hosts link the programs into a directory of their own.
-	if program, err := filepath.EvalSymlinks(filepath.Join(bin, "postgres")); err == nil {
-		bin = filepath.Dir(program)
-	}
+	bin = linkedFrom(bin)
 	for _, below := range []string{"lib", "lib/postgresql", "lib64", "lib64/pgsql", "lib/pgsql", "lib64/postgresql"} {
 		dir := filepath.Join(filepath.Dir(bin), below)
 		entries, err := os.ReadDir(dir)

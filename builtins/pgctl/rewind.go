@@ -100,8 +100,8 @@ const mostFetched = 10_000
 // configuration files in the data directory it has then, too; those that are here
 // are put back, with the mode that they had. It reads the target's WAL from the last
 // checkpoint before the fork on; segments that the server has removed since, fetch
-// puts back into pg_wal. The server must have been stopped cleanly. A call that fails may leave a data directory that only a
-// base copy can mend.
+// puts back into pg_wal. The server must have been stopped cleanly. A call that fails
+// may leave a data directory that only a base copy can mend.
 func (s Server) Rewind(ctx context.Context, from RewindSource, fetch func(context.Context, walcore.SegmentName) error) (report string, err error) {
 	if err := s.Rewindable(false); err != nil {
 		return "", fmt.Errorf("rewind %s: %w", s.PGData, err)

@@ -77,6 +77,21 @@ func staysHalfway(err error) bool {
 // oneLine is an error's text without line breaks.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
+// joined tells several errors in one line. What is indented, as the words of a server
+// log are, keeps its lines.
+func joined(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	text := lines[0]
+	for _, line := range lines[1:] {
+		if strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") {
+			text += "\n" + line
+		} else {
+			text += "; " + line
+		}
+	}
+	return text
+}
+
 // describe splits an error into its one line and its hint. What the file system
 // refuses is explained here, where the file is.
 func describe(err error) (message, next string) {
@@ -85,5 +100,5 @@ func describe(err error) (message, next string) {
 	if errors.As(err, &negative) || errors.As(err, &plugin) {
 		return "", ""
 	}
-	return oneLine(err), cmp.Or(hint.Of(err), hint.File(err))
+	return joined(err), cmp.Or(hint.Of(err), hint.File(err))
 }

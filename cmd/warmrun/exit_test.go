@@ -44,3 +44,16 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorOfSeveral: what was joined is one line; the server's own words below an
+// error keep theirs.
+func TestErrorOfSeveral(t *testing.T) {
+	for want, err := range map[string]error{
+		"step flush: broken; interrupted":        fmt.Errorf("step flush: %w", errors.Join(errors.New("broken"), errors.New("interrupted"))),
+		"it did not come up\n  FATAL: no\n  LOG": errors.New("it did not come up\n  FATAL: no\n  LOG"),
+	} {
+		if got, _ := describe(err); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
