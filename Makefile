@@ -31,7 +31,7 @@ test: install-test lint ## everything: lint, unit and script tests, whole cluste
 	@$(MAKE) --no-print-directory -j 2 clusters unit
 
 clusters: install-test ## the tests of whole clusters alone
-	CGO_ENABLED=0 go test -trimpath -parallel 5 -timeout 60m ./tests
+	CGO_ENABLED=0 go test -trimpath -parallel 5 -timeout 40m ./tests
 
 # Without GORACE each process that the detector watches would wait a second before
 # it exits, and the tests start hundreds of them.

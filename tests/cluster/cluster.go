@@ -108,6 +108,7 @@ type Node struct {
 // that cannot be done.
 func New(t testing.TB, o Options) *Cluster {
 	t.Helper()
+	watchOver(t)
 	c := &Cluster{t: t, layout: o.Layout, settings: o.Settings, sshd: o.SSHD, segments: o.SegmentSize, stream: o.Streaming}
 	c.account = testAccount(t)
 	c.pgBin, c.version = findServer(t, o.PGBin)

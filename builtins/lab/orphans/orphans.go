@@ -67,22 +67,12 @@ func adopt(ctx context.Context, patience time.Duration) (stop func(), err error)
 func reap(dead map[int]time.Time, patience time.Duration) map[int]time.Time {
 	left := map[int]time.Time{}
 	for _, pid := range children() {
-		state, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		if err != nil {
-			continue // collected meanwhile
-		}
-		// pid (comm) state ppid pgrp session ... (proc(5))
-		_, rest, _ := strings.Cut(string(state), " (")
-		end := strings.LastIndex(rest, ") ")
-		if end < 0 {
-			continue
-		}
-		fields := strings.Fields(rest[end+2:])
+		name, fields := stat(pid)
 		if len(fields) < 4 || fields[0] != "Z" {
 			continue
 		}
 		switch since, seen := dead[pid]; {
-		case rest[:end] == "postgres", seen && time.Since(since) >= patience:
+		case name == "postgres", seen && time.Since(since) >= patience:
 			collect(pid)
 		case fields[3] != strconv.Itoa(pid): // leads no session
 		case seen:
@@ -94,25 +84,69 @@ func reap(dead map[int]time.Time, patience time.Duration) map[int]time.Time {
 	return left
 }
 
-// children are the processes that have one of our threads as their parent. One
-// that is missing because another has just ended is seen at the next look (proc(5)).
-func children() (pids []int) {
+// children are the processes that have one of our threads as their parent.
+func children() []int {
+	if listed, ok := childrenListed(); ok {
+		return listed
+	}
+	return childrenFound()
+}
+
+// childrenListed asks the kernel, which is cheap. One that is missing because another
+// has just ended is seen at the next look (proc(5)). ok is false where the kernel was
+// built without such lists (CONFIG_PROC_CHILDREN).
+func childrenListed() (pids []int, ok bool) {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
-		return nil // no /proc, no orphans to be found
+		return nil, false
 	}
 	for _, t := range threads {
 		list, err := os.ReadFile("/proc/self/task/" + t.Name() + "/children")
 		if err != nil {
 			continue // the thread has ended
 		}
+		ok = true
 		for pid := range strings.FieldsSeq(string(list)) {
 			if n, err := strconv.Atoi(pid); err == nil {
 				pids = append(pids, n)
 			}
 		}
 	}
+	return pids, ok
+}
+
+// childrenFound looks at every process there is.
+func childrenFound() (pids []int) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil // no /proc, no orphans to be found
+	}
+	self := strconv.Itoa(os.Getpid())
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		if _, fields := stat(pid); len(fields) > 1 && fields[1] == self {
+			pids = append(pids, pid)
+		}
+	}
 	return pids
+}
+
+// stat is the name of a process, and the fields that follow in /proc/PID/stat: state,
+// parent, group, session and more (proc(5)). There are none when it is gone.
+func stat(pid int) (name string, fields []string) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return "", nil
+	}
+	_, rest, _ := strings.Cut(string(text), " (")
+	end := strings.LastIndex(rest, ") ")
+	if end < 0 {
+		return "", nil
+	}
+	return rest[:end], strings.Fields(rest[end+2:])
 }
 
 func collect(pid int) {

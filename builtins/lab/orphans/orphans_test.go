@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,4 +96,21 @@ func waitFor(t *testing.T, deadline time.Time, what string, done func() bool) {
 			t.Fatalf("waited in vain until %s", what)
 		}
 	}
+}
+
+// TestChildren finds a child in both ways.
+func TestChildren(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "sleep", "300")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	listed, ok := childrenListed()
+	if ok && !slices.Contains(listed, cmd.Process.Pid) {
+		t.Errorf("the kernel's list %v lacks the child %d", listed, cmd.Process.Pid)
+	}
+	if found := childrenFound(); !slices.Contains(found, cmd.Process.Pid) {
+		t.Errorf("of all processes, %v are taken for children, want %d among them", found, cmd.Process.Pid)
+	}
+	kill(t, strconv.Itoa(cmd.Process.Pid))
+	_ = cmd.Wait() // it was killed
 }

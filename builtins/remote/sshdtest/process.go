@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/user"
@@ -19,10 +18,11 @@ import (
 
 // process is the listening sshd. Every connection has a child of its own.
 type process struct {
-	cmd  *exec.Cmd
-	log  lockedBuffer
-	done chan struct{} // closed when the process is gone and its log is read
-	once sync.Once
+	cmd    *exec.Cmd
+	stderr *os.File // the end that is read
+	log    lockedBuffer
+	done   chan struct{} // closed when the process is gone and its log is read
+	once   sync.Once
 }
 
 // startProcess returns once sshd says that it listens.
@@ -43,11 +43,12 @@ func startProcess(config string, account *user.User) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.stderr = stderr.(*os.File)
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
 	listening := make(chan struct{})
-	go p.watch(stderr, listening)
+	go p.watch(listening)
 	timeout := time.NewTimer(20 * time.Second)
 	defer timeout.Stop()
 	select {
@@ -62,9 +63,9 @@ func startProcess(config string, account *user.User) (*process, error) {
 }
 
 // watch keeps the log, reports the line that says sshd listens, and reaps.
-func (p *process) watch(stderr io.Reader, listening chan<- struct{}) {
+func (p *process) watch(listening chan<- struct{}) {
 	defer close(p.done)
-	lines := bufio.NewScanner(stderr)
+	lines := bufio.NewScanner(p.stderr)
 	for lines.Scan() {
 		p.log.WriteLine(lines.Text())
 		if listening != nil && strings.HasPrefix(lines.Text(), "Server listening on") {
@@ -86,8 +87,52 @@ func (p *process) stop() {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 		_ = p.cmd.Process.Kill()
-		<-p.done
+		p.killLeft()
 	})
+}
+
+// killLeft kills what children of sshd have started while they were looked for, and
+// returns when nothing writes to the log any more.
+func (p *process) killLeft() {
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for start := time.Now(); ; {
+		select {
+		case <-p.done:
+			return
+		case <-again.C:
+		}
+		if time.Since(start) > 10*time.Second {
+			_ = p.stderr.Close() // who still holds the other end is not ours to see
+		}
+		for _, pid := range writers(p.stderr) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// writers lists the sshd processes whose standard error is the pipe.
+func writers(pipe *os.File) (pids []int) {
+	conn, err := pipe.SyscallConn()
+	if err != nil {
+		return nil // closed
+	}
+	var name string
+	if err := conn.Control(func(fd uintptr) { name, _ = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)) }); err != nil || name == "" {
+		return nil
+	}
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/2") // the pattern is well formed
+	for _, link := range links {
+		dir := filepath.Dir(filepath.Dir(link))
+		comm, err := os.ReadFile(filepath.Join(dir, "comm"))
+		if target, errLink := os.Readlink(link); err != nil || errLink != nil || target != name || !strings.HasPrefix(string(comm), "sshd") {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // sshdChildren lists the descendants of a process that are sshd themselves.
