@@ -30,8 +30,9 @@ type heartbeat struct {
 	// soFar is how far the step is, by its own word, on each node of on_nodes.
 	soFar map[string]string
 	// elsewhere counts the runs within the step that give signs of life
-	// themselves.
+	// themselves, and back is when one of them last ended.
 	elsewhere int
+	back      time.Time
 }
 
 // beats gives a step its heartbeat. The function that it gives ends it and waits
@@ -65,26 +66,34 @@ func (h *heartbeat) watch(after time.Duration, stop <-chan struct{}) {
 		case <-timer.C:
 		}
 		now := h.body.count()
-		switch {
+		switch elsewhere, back := h.otherLife(); {
 		case now.bytes != written.bytes:
 			pause, since = after, now.last
-		case h.beat():
-			pause, since = min(2*pause, heartbeatMost), time.Now()
-		default:
+		case elsewhere:
 			since = time.Now()
+		case back.After(since):
+			pause, since = after, back
+		default:
+			h.beat()
+			pause, since = min(2*pause, heartbeatMost), time.Now()
 		}
 		written = h.body.count()
 	}
 }
 
-// beat says that the step still runs, unless a run within it does.
-func (h *heartbeat) beat() bool {
+// otherLife reports whether a run within the step gives signs of life now, and when
+// one last ended.
+func (h *heartbeat) otherLife() (now bool, ended time.Time) {
 	h.mu.Lock()
-	soFar, elsewhere := h.far(), h.elsewhere > 0
+	defer h.mu.Unlock()
+	return h.elsewhere > 0, h.back
+}
+
+// beat says that the step still runs.
+func (h *heartbeat) beat() {
+	h.mu.Lock()
+	soFar := h.far()
 	h.mu.Unlock()
-	if elsewhere {
-		return false
-	}
 	took := time.Since(h.began)
 	text := fmt.Sprintf("still running after %s, since %s", elapsed(took), h.began.Format("15:04:05"))
 	if soFar != "" {
@@ -93,7 +102,6 @@ func (h *heartbeat) beat() bool {
 	h.body.endLine()
 	_, _ = untold{h.body}.Write([]byte(text + "\n"))
 	h.r.tell(Event{Kind: StillRunning, Step: h.step, Line: soFar, Seconds: took.Seconds()})
-	return true
 }
 
 // SoFar notes how far a function that takes its time has come, in words that
@@ -139,4 +147,7 @@ func (h *heartbeat) add(n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.elsewhere += n
+	if n < 0 {
+		h.back = time.Now()
+	}
 }
