@@ -45,6 +45,18 @@ func TestCopy(t *testing.T) {
 			t.Errorf("pushed again: got %+v, want nothing transferred of %d bytes", again, total)
 		}
 	})
+	t.Run("connections", func(t *testing.T) {
+		logins := func() int { return strings.Count(c.DB2.SSHLog(), "Accepted publickey for ") }
+		before := logins()
+		c.DB1.Must("copy", source+"/", "db2:"+filepath.Join(c.DB2.Dir, "wide"))
+		if got := logins() - before; got != 2 {
+			t.Errorf("a copy by two streams logged in %d times, want 2", got)
+		}
+		c.DB1.Must("copy", "--streams=1", source+"/", "db2:"+filepath.Join(c.DB2.Dir, "narrow"))
+		if got := logins() - before; got != 3 {
+			t.Errorf("a copy by one stream logged in %d times, want once", got-2)
+		}
+	})
 	t.Run("delete", func(t *testing.T) {
 		c.DB2.Write(filepath.Join(there, "part1/surplus"), "x")
 		c.DB2.Write(filepath.Join(there, "kept.log"), "x")

@@ -9,8 +9,6 @@ import (
 	"slices"
 
 	"github.com/warmrun/warmrun/builtins/filesync"
-	"github.com/warmrun/warmrun/builtins/remote"
-	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
 )
 
@@ -182,15 +180,4 @@ func (s *session) farEnd(at place) filesync.Dialer {
 		return filesync.Here
 	}
 	return s.syncAgent(at.node)
-}
-
-// syncAgent starts the far end of a copy on a node.
-func (s *session) syncAgent(name cluster.NodeName) filesync.Dialer {
-	return s.starting(name, "sync-agent", func(ctx context.Context, node cluster.Node) (*remote.Client, error) {
-		client, err := s.client(ctx, node.Name)
-		if err != nil {
-			err = fmt.Errorf("reach %s: %w", node.Name, err)
-		}
-		return client, err
-	})
 }

@@ -62,6 +62,7 @@ type session struct {
 	mu       sync.Mutex
 	links    map[cluster.NodeName]*link
 	shipping map[cluster.NodeName]*link // for WAL, with keys of its own
+	copies   map[cluster.NodeName]*copyLinks
 	// ready are connections to archives that were opened before they are needed.
 	ready map[cluster.NodeName]*ship.Client
 	// guarded are held open while what this process has begun is to be guarded.
@@ -82,7 +83,8 @@ type link struct {
 
 func newSession(site *cluster.Site, out, errOut io.Writer) *session {
 	return &session{site: site, out: out, err: errOut, connectTimeout: 15 * time.Second,
-		links: map[cluster.NodeName]*link{}, shipping: map[cluster.NodeName]*link{}, ready: map[cluster.NodeName]*ship.Client{}}
+		links: map[cluster.NodeName]*link{}, shipping: map[cluster.NodeName]*link{},
+		copies: map[cluster.NodeName]*copyLinks{}, ready: map[cluster.NodeName]*ship.Client{}}
 }
 
 // drive makes this process the one that drives a run from now on.
@@ -98,12 +100,17 @@ func (s *session) Close() error {
 	links := slices.Collect(maps.Values(s.links))
 	links = slices.AppendSeq(links, maps.Values(s.shipping))
 	s.links, s.shipping = map[cluster.NodeName]*link{}, map[cluster.NodeName]*link{}
+	copies := s.copies
+	s.copies = map[cluster.NodeName]*copyLinks{}
 	guarded := s.guarded
 	s.guarded = nil
 	s.mu.Unlock()
 	errs := []error{ready}
 	for _, f := range guarded {
 		errs = append(errs, f.Close())
+	}
+	for _, l := range copies {
+		l.close()
 	}
 	for _, l := range links {
 		errs = append(errs, l.close())
