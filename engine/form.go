@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -12,6 +13,7 @@ import (
 //	  api = 1, name = "flushPrimary", summary = "one line",    -- required
 //	  runs_on = "primary",                 -- required: primary, standby, dr, pair or any
 //	  lock = "cluster",                    -- cluster (the default), node or none
+//	  lock_unless = "list",                -- a boolean parameter with which it only reads, and takes no lock
 //	  next = "triggerStandby", description = "as long as it takes",
 //	  params = {
 //	    drain = param.duration { default = "60s", help = "how long to wait" },
@@ -201,7 +203,11 @@ func (v *vm) makeRunbook(L *lua.LState) int {
 	b.Summary, b.Description, b.Next = p.required("summary"), p.text("description"), p.text("next")
 	b.RunsOn = p.oneOf("runs_on", "", runsOn)
 	b.Lock = p.oneOf("lock", "cluster", lockKinds)
+	b.LockUnless = p.text("lock_unless")
 	b.Params = p.params()
+	if b.LockUnless != "" && !slices.ContainsFunc(b.Params, func(param Param) bool { return param.Name == b.LockUnless && param.Type == "boolean" }) {
+		p.mistake("lock_unless", "lock_unless in %s: %q is not a boolean parameter of it", p.what, b.LockUnless)
+	}
 	d.checks = parts[*checkDef](p, "checks", "check")
 	d.steps = parts[*stepDef](p, "steps", "step")
 	p.finish(0)

@@ -55,6 +55,7 @@ func runbookKeys() []FieldRef {
 		{Name: "summary", Type: "string", Doc: "one line for the list of commands"},
 		{Name: "runs_on", Type: `"primary"|"standby"|"dr"|"pair"|"any"`, Doc: "the node that it is started on"},
 		{Name: "lock", Type: `"cluster"|"node"|"none"`, Optional: true, Doc: "cluster (the default): no other run that changes the cluster may be under way on any node; node: not this runbook twice on this node"},
+		{Name: "lock_unless", Type: "string", Optional: true, Doc: "the name of a boolean parameter with which it only reads, and takes no lock"},
 		{Name: "next", Type: "string", Optional: true, Doc: "what usually follows"},
 		{Name: "description", Type: "string", Optional: true, Doc: "as long as it takes"},
 		{Name: "params", Type: "table<string, param>", Optional: true, Doc: "NAME = param.KIND { ... }; NAME becomes a flag"},

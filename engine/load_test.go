@@ -69,6 +69,26 @@ func publicPart(r *Runbook) *Runbook {
 		Next: r.Next, Params: r.Params, Checks: r.Checks, Steps: r.Steps}
 }
 
+// TestLockUnless: what only reads takes no lock, however it is asked for.
+func TestLockUnless(t *testing.T) {
+	r := mustLoad(t, `return runbook { api = 1, name = "demo", summary = "s", runs_on = "any", lock = "node", lock_unless = "list_all",
+params = { list_all = param.boolean {}, close = param.boolean {} }, steps = { `+goodStep+` } }`, Host{})
+	for _, test := range []struct {
+		args map[string]string
+		want string
+	}{
+		{nil, "node"},
+		{map[string]string{"close": "true"}, "node"},
+		{map[string]string{"list_all": "false"}, "node"},
+		{map[string]string{"list_all": "true"}, "none"},
+		{map[string]string{"--list-all": "true"}, "none"},
+	} {
+		if got := r.LockFor(test.args); got != test.want {
+			t.Errorf("the lock with %v: got %q, want %q", test.args, got, test.want)
+		}
+	}
+}
+
 // TestBadRunbooks has one runbook for each mistake that a person makes, and
 // the exact message for it.
 func TestBadRunbooks(t *testing.T) {
@@ -91,6 +111,7 @@ func TestBadRunbooks(t *testing.T) {
 			`demo.lua:1: runbook demo has no runs_on: want one of primary, standby, dr, pair, any`},
 		{"wrong runs_on", "return runbook { api = 1, name = \"demo\", summary = \"s\",\nruns_on = \"primry\" }",
 			`demo.lua:2: runs_on in runbook demo: "primry" is not one of primary, standby, dr, pair, any, did you mean primary?`},
+		{"wrong lock_unless", head + "\nlock_unless = \"list\", " + steps, `demo.lua:2: lock_unless in runbook demo: "list" is not a boolean parameter of it`},
 		{"wrong lock", head + "\nlock = \"all\" }", `demo.lua:2: lock in runbook demo: "all" is not one of cluster, node, none`},
 		{"no steps", head + `}`, `demo.lua:1: runbook demo has no steps`},
 		{"unknown key", head + "\n\n  sumary = \"x\",\n" + steps, `demo.lua:3: unknown key sumary in runbook demo, did you mean summary?`},

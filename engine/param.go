@@ -204,7 +204,7 @@ func (r *Runbook) arguments(args map[string]string, back bool) (map[string]any, 
 	values, texts := map[string]any{}, map[string]string{}
 	given := map[string]string{}
 	for _, key := range sortedKeys(args) {
-		name := strings.ReplaceAll(strings.TrimLeft(key, "-"), "-", "_")
+		name := paramOf(key)
 		if !r.hasParam(name) {
 			return nil, nil, &ParamError{Param: key, Err: hint.Wrap(
 				fmt.Errorf("%s has no flag --%s%s", r.Name, strings.ReplaceAll(strings.TrimLeft(key, "-"), "_", "-"), r.meantFlag(key)),
@@ -237,6 +237,12 @@ func (r *Runbook) arguments(args map[string]string, back bool) (map[string]any, 
 		values[p.Name], texts[p.Name] = value, text
 	}
 	return values, texts, nil
+}
+
+// paramOf is the parameter that a key of arguments names: by its own name, or by
+// its flag.
+func paramOf(key string) string {
+	return strings.ReplaceAll(strings.TrimLeft(key, "-"), "-", "_")
 }
 
 func (r *Runbook) hasParam(name string) bool {

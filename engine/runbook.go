@@ -13,6 +13,8 @@ type Runbook struct {
 	RunsOn string `json:"runs_on"`
 	// Lock is cluster, node or none.
 	Lock string `json:"lock"`
+	// LockUnless is a boolean parameter with which a run takes no lock; see LockFor.
+	LockUnless string `json:"lock_unless,omitempty"`
 	// Next names the runbook that usually follows, or is empty.
 	Next   string      `json:"next,omitempty"`
 	Params []Param     `json:"params"`
@@ -76,6 +78,17 @@ type StepInfo struct {
 	Hint      string `json:"hint,omitempty"`
 	// OnError is "warn" or "fail" for a step that an extension has added.
 	OnError string `json:"on_error,omitempty"`
+}
+
+// LockFor is the lock of a run with these arguments: none where they ask for what
+// only reads.
+func (r *Runbook) LockFor(args map[string]string) string {
+	for name, text := range args {
+		if r.LockUnless != "" && paramOf(name) == r.LockUnless && text == "true" {
+			return "none"
+		}
+	}
+	return r.Lock
 }
 
 // Source is the text that the runbook was loaded from.

@@ -151,6 +151,7 @@ stds.warmrun = {
     } },
     fence = { fields = {
       "clear",
+      "enclose",
       "left",
       "lift",
       "liftable",

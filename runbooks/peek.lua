@@ -26,6 +26,7 @@ return runbook {
   summary = "Look at the data as it was at a time, read-only, beside everything else",
   runs_on = "any",
   lock = "node",
+  lock_unless = "list",
 
   params = {
     before = param.time { help = "show the data as it was just before this time" },

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -235,12 +236,26 @@ func (p *past) peeked(t *testing.T) {
 }
 
 // typed has psql opened on the past, which reads what is typed, and closed with
-// it. Another peek that is open stays so.
+// it. Meanwhile all that are open can be listed; another one stays open.
 func (p *past) typed(t *testing.T, input, other string) {
 	cmd := p.DR.Command(t.Context(), p.DR.Binary(), "peek", "--before", p.time, "--psql")
 	var out strings.Builder
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &out
+	cmd.Stdout, cmd.Stderr = &out, &out
+	keyboard, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	p.DR.Start(cmd)
+	cluster.Eventually(t, time.Minute, "both are listed as open, and one of them in psql", func() (bool, error) {
+		return strings.Count(p.DR.Must("peek", "list").Stdout, "psql -h ") == 2, nil
+	})
+	if result := p.DR.Run("peek", "close", other); result.Code != 5 {
+		t.Errorf("%s\nwant exit status 5: psql is open", result)
+	}
+	_, err = keyboard.Write([]byte(input))
+	if err := errors.Join(err, keyboard.Close()); err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "\n 1 2\n") || !strings.Contains(out.String(), "\n t\n") || !strings.Contains(out.String(), "Closed peek-") {
 		t.Errorf("%v\n%s\nwant the rows 1 2, read-only, and the peek closed", err, out.String())
 	}

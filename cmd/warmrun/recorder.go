@@ -78,7 +78,7 @@ func (r *recorder) begin(args map[string]string) (err error) {
 	}
 	who := thisProcess(r.s)
 	entries := []runEntry{{Head: &runHead{
-		ID: r.id, Outermost: r.s.run, Runbook: r.book.Name, Args: args, Lock: r.book.Lock,
+		ID: r.id, Outermost: r.s.run, Runbook: r.book.Name, Args: args, Lock: r.book.LockFor(args),
 		User: who.User, Node: who.Node, PID: who.PID, Version: who.Version, Began: who.At, View: r.at.view,
 	}}}
 	for i := range scripts {

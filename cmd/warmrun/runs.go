@@ -90,7 +90,7 @@ func runOutermost(ctx context.Context, p *process, s *session, book *engine.Runb
 		return engine.NotBegun(err)
 	}
 	s.drive(newRunID(book.Name, string(s.site.Self.Name), time.Now()))
-	lock, err := lockRun(ctx, s, book.Name, book.Lock)
+	lock, err := lockRun(ctx, s, book.Name, book.LockFor(c.args))
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func runForAnother(ctx context.Context, p *process, s *session, book *engine.Run
 	}
 	caller, ctx, leave := p.calledBy(ctx, c.attended)
 	defer leave()
-	lock, err := lockWithin(ctx, s, book.Name, book.Lock)
+	lock, err := lockWithin(ctx, s, book.Name, book.LockFor(c.args))
 	if err != nil {
 		return err
 	}

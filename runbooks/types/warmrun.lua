@@ -264,6 +264,10 @@ function lsn(text) end
 ---@field backup? string
 ---@field lsn? lsn
 
+---@class (exact) encloseOptions
+---@field by? string
+---@field fast? boolean
+
 ---@class (exact) eraseOption
 ---@field erase? boolean
 
@@ -555,6 +559,7 @@ function lsn(text) end
 ---@field control_state? string
 ---@field segment_size? integer
 ---@field was_primary? boolean
+---@field half_rewound? string
 ---@field timeline? integer
 ---@field history? historyEntry[]
 ---@field current_lsn? lsn
@@ -1023,6 +1028,7 @@ function lsn(text) end
 ---@field summary string one line for the list of commands
 ---@field runs_on "primary"|"standby"|"dr"|"pair"|"any" the node that it is started on
 ---@field lock? "cluster"|"node"|"none" cluster (the default): no other run that changes the cluster may be under way on any node; node: not this runbook twice on this node
+---@field lock_unless? string the name of a boolean parameter with which it only reads, and takes no lock
 ---@field next? string what usually follows
 ---@field description? string as long as it takes
 ---@field params? table<string, param> NAME = param.KIND { ... }; NAME becomes a flag
@@ -1446,6 +1452,12 @@ fence = {}
 ---@param node string
 ---@param options? fenceOptions
 function fence.clear(node, options) end
+
+---write a fence into every archive that can be reached, behind all WAL that they have (change)
+---@param node string
+---@param options? encloseOptions
+---@return cut
+function fence.enclose(node, options) end
 
 ---the fences on the node's timeline, once it is proved that nobody was promoted (read)
 ---@param node string
