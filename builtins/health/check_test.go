@@ -95,6 +95,9 @@ func TestCheckVerdicts(t *testing.T) {
 		{Critical, "lost", "given up", none, func(n *NodeStatus) { n.Lost = &walcore.Lost{First: 1, Last: 2} }},
 		{Critical, "link", "cannot ship to db2: refused", func(n *NodeStatus) { n.Facts.Links[0].Error = "refused" }, none},
 		{Warning, "link", "cannot ship to db1: refused", none, func(n *NodeStatus) { n.Facts.Links[0].Error = "refused" }},
+		{Critical, "server", "a pg_rewind of db2 has not ended; no server starts there", none, func(n *NodeStatus) {
+			n.Role, n.Running, n.Accepting, n.HalfRewound = RoleHalfRewound, false, false, "a pg_rewind of db2 has not ended"
+		}},
 		{Critical, "server", "its server is down", none, func(n *NodeStatus) { n.Role, n.Running = RoleStoppedStandby, false }},
 		{Critical, "archive_mode", "archive_mode is off", set("archive_mode", "off"), none},
 		{Critical, "archive_mode", "on after its next start", func(n *NodeStatus) { n.Facts.Settings["archive_mode"], n.Facts.Next["archive_mode"] = "off", "on" }, none},

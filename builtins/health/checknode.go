@@ -69,16 +69,24 @@ func (j *judge) host(n NodeStatus) {
 	default:
 		j.add(OK, n, "clock", "", "its clock agrees within %.1f s", max(f.AheadMost, -f.AheadLeast))
 	}
-	if f.DataMode != "" && f.DataMode != "0700" && f.DataMode != "0750" {
-		j.add(Critical, n, "permissions", "chmod 700 its data directory", "its data directory has mode %s, with which no server starts", f.DataMode)
-	} else if f.DataMode != "" {
-		j.add(OK, n, "permissions", "", "its data directory has mode %s", f.DataMode)
-	}
+	j.permissions(n)
 	j.disks(n)
 	j.trigger(n)
 	j.service(n)
 	for _, run := range f.Unfinished {
 		j.add(Warning, n, "runs", "warmrun runs list on "+string(n.Node), "%s", run)
+	}
+}
+
+// permissions judges the mode of the data directory. That of one which is half
+// rewound keeps servers from starting.
+func (j *judge) permissions(n NodeStatus) {
+	switch mode := n.Facts.DataMode; {
+	case mode == "" || n.Role == RoleHalfRewound:
+	case mode != "0700" && mode != "0750":
+		j.add(Critical, n, "permissions", "chmod 700 its data directory", "its data directory has mode %s, with which no server starts", mode)
+	default:
+		j.add(OK, n, "permissions", "", "its data directory has mode %s", mode)
 	}
 }
 
@@ -121,6 +129,8 @@ func (j *judge) server(n NodeStatus) {
 	switch n.Role {
 	case RoleStoppedPrimary, RoleStoppedStandby:
 		j.add(Critical, n, "server", start, "its server is down (%s)", n.Role)
+	case RoleHalfRewound:
+		j.add(Critical, n, "server", mendRewind, "%s; no server starts there", n.HalfRewound)
 	case RoleNoData:
 		j.add(Critical, n, "server", "warmrun configStandby on it, then warmrun copyToStandby --start on the primary", "it has no data directory")
 	case RoleRecovery, RoleStoppedRecovery:
@@ -206,7 +216,7 @@ func (j *judge) archive(n NodeStatus) {
 		j.add(OK, n, "fence", "", "no fence is in its way (epoch %d)", n.Fence.Epoch)
 	}
 	if n.ArchiveMissing != "" {
-		if !n.writes() {
+		if !n.writes() && n.Role != RoleHalfRewound {
 			j.add(Critical, n, "archive", "warmrun configStandby on it", "its archive directory %s is not there", n.ArchiveMissing)
 		}
 		return

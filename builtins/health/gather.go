@@ -161,6 +161,9 @@ func (c *ClusterStatus) problems(primary *NodeStatus) []string {
 		if n.LastFailedAt.After(n.LastArchivedAt) {
 			add("%s cannot archive %s, last tried %s; %d segments wait in its pg_wal", n.Node, n.LastFailed, clock(n.LastFailedAt), n.Backlog)
 		}
+		if n.HalfRewound != "" {
+			add("%s; no server starts there", n.HalfRewound)
+		}
 		if n.Lost != nil {
 			add("LOST: the archive on %s went over archive.max_size, last %s: WAL from %s to %s was removed though %s needed it",
 				n.Node, clock(n.Lost.At), n.Lost.First, n.Lost.Last, strings.Join(n.Lost.Broken, " and "))

@@ -41,6 +41,7 @@ const (
 	RoleStoppedPrimary  Role = "stopped primary"   // would accept writes if started
 	RoleStoppedStandby  Role = "stopped standby"   // would replay if started
 	RoleStoppedRecovery Role = "stopped recovery"  // would recover and open if started
+	RoleHalfRewound     Role = "half rewound"      // pg_rewind has begun there and has not ended
 	RoleNoData          Role = "no data directory" // nothing here yet
 	RoleUnreachable     Role = "unreachable"       // nobody answers for the node
 	RoleNotInstalled    Role = "not installed"     // the host answers, but warmrun is not there
@@ -70,6 +71,8 @@ type NodeStatus struct {
 	SegmentSize   walcore.SegmentSize `json:"segment_size,omitempty"`
 	// WasPrimary: the server is stopped and last ran as a primary.
 	WasPrimary bool `json:"was_primary,omitempty"`
+	// HalfRewound is why no server may start from the data directory.
+	HalfRewound string `json:"half_rewound,omitempty"`
 	// Timeline is the one that is written or replayed, History where it comes
 	// from.
 	Timeline walcore.Timeline `json:"timeline,omitempty"`

@@ -21,7 +21,8 @@ func (c *ClusterStatus) hints(primary *NodeStatus) []string {
 	add(c.where(func(n NodeStatus) bool { return n.Role == RoleNotInstalled }), "%s: run warmrun distrib, on a node that has it")
 	add(c.where(func(n NodeStatus) bool { return n.Role == RoleFailing }),
 		"%s: it answers, and its server may well run; correct on it what its warmrun fails at, then ask again")
-	add(c.where(func(n NodeStatus) bool { return n.ArchiveMissing != "" && !n.writes() }),
+	add(c.where(func(n NodeStatus) bool { return n.Role == RoleHalfRewound }), "%s: "+mendRewind)
+	add(c.where(func(n NodeStatus) bool { return n.ArchiveMissing != "" && !n.writes() && n.Role != RoleHalfRewound }),
 		"%s: the archive directory is not there yet; run warmrun configStandby on it")
 	for _, n := range c.Nodes {
 		if n.Lost != nil {
@@ -52,6 +53,9 @@ func (c *ClusterStatus) hints(primary *NodeStatus) []string {
 	}
 	return hints
 }
+
+// mendRewind is what to do where a pg_rewind has not ended.
+const mendRewind = "warmrun rejoin on it, which takes a base copy then; where a rejoin of it is under way (warmrun runs list), wait for its end"
 
 // leftBehind is what to do about a primary that has come back beside the one that
 // was promoted instead of it: the fence tells which of the two it is.

@@ -23,6 +23,9 @@ type Request struct {
 	Server pgctl.Server
 	// Active reports whether archiving_active is there.
 	Active func() (bool, error)
+	// HalfRewound is why no server may start from the data directory, "" where one
+	// may; nil: nobody knows of a rewind.
+	HalfRewound func() (string, error)
 	// SQL opens a session on the server; nil means to go to its socket as the
 	// node's user.
 	SQL func(context.Context) (*psql.Conn, error)
@@ -62,6 +65,7 @@ func Local(ctx context.Context, r Request) NodeStatus {
 	if l.dataDirectory() {
 		l.controlFile()
 		l.server(ctx)
+		l.halfRewound()
 		l.role()
 		l.wasPrimary()
 		l.pgWAL()
@@ -219,6 +223,19 @@ func versionText(number int) string {
 	return fmt.Sprintf("%d.%d.%d", number/10000, number/100%100, number%100)
 }
 
+// halfRewound looks for a pg_rewind that has not ended. A server that runs has been
+// started since.
+func (l *look) halfRewound() {
+	if l.HalfRewound == nil || l.status.Running {
+		return
+	}
+	why, err := l.HalfRewound()
+	if err != nil {
+		l.n.unknown(err, "half_rewound")
+	}
+	l.n.HalfRewound = why
+}
+
 // role says what the node is doing. What the server says counts most, then
 // what it wrote into pg_control, then what it is set up for.
 func (l *look) role() {
@@ -237,6 +254,8 @@ func (l *look) role() {
 		return
 	}
 	switch {
+	case l.n.HalfRewound != "":
+		l.n.Role = RoleHalfRewound // whatever signal file is left or missing
 	case kind == walcore.RecoveryNone:
 		l.n.Role = RoleStoppedPrimary
 	case l.Node.Role == cluster.RoleDR:

@@ -15,7 +15,7 @@ import (
 // signal file has been left since to fence it off. A base copy that never ran
 // still has the control file of the server it was taken from.
 func (l *look) wasPrimary() {
-	if l.control == nil || l.n.Running {
+	if l.control == nil || l.n.Running || l.n.HalfRewound != "" {
 		return
 	}
 	switch l.control.State {

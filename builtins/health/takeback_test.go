@@ -20,6 +20,9 @@ func TestTakeBack(t *testing.T) {
 	}
 	died := func(n *NodeStatus) { n.ControlState = "in production" }
 	flushed, down := with(primary("db1", 9), stopped(RoleStoppedStandby)), with(primary("db1", 9), stopped(RoleStoppedPrimary))
+	rewound := with(standby("db2", 9), func(n *NodeStatus) {
+		n.Role, n.Running, n.Accepting, n.HalfRewound, n.ArchiveMissing = RoleHalfRewound, false, false, "a pg_rewind of db2 has not ended", "/w/data/archive"
+	})
 	for _, test := range []struct {
 		name  string
 		nodes []NodeStatus
@@ -31,6 +34,8 @@ func TestTakeBack(t *testing.T) {
 		{"only stopped", []NodeStatus{down, standby("db2", 9)}, []string{"start its server"}, "startPrimary"},
 		{"died", []NodeStatus{with(down, died), standby("db2", 9)}, []string{"db1 is down: start its server", "warmrun failover on db2"}, "triggerStandby"},
 		{"died and fenced", []NodeStatus{with(flushed, died), standby("db2", 9)}, []string{"warmrun startPrimary on db1", "warmrun failover on db2"}, "triggerStandby"},
+		{"half rewound", []NodeStatus{primary("db1", 9), rewound}, []string{"db2: warmrun rejoin on it"}, "configStandby"},
+		{"half rewound, and the primary died", []NodeStatus{with(down, died), rewound}, []string{"db2: warmrun rejoin on it"}, "db2 is down"},
 		{"promoted", []NodeStatus{flushed, primary("db2", 9)}, nil, "startPrimary"},
 		{"a stopped standby", []NodeStatus{primary("db1", 9), with(standby("db2", 9), func(n *NodeStatus) { n.Role = RoleStoppedStandby })}, nil, "startPrimary"},
 	} {

@@ -32,6 +32,7 @@ const (
 	CauseAgent            Cause = "agent unreachable"
 	CauseArchiveCommand   Cause = "archive_command fails"
 	CauseBacklog          Cause = "archiver behind"
+	CauseHalfRewound      Cause = "half rewound"
 	CauseDiverged         Cause = "diverged"
 	CauseDown             Cause = "server down"
 	CauseNotStandby       Cause = "no standby"

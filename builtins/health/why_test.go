@@ -61,6 +61,10 @@ func TestWhyCauses(t *testing.T) {
 		{CauseBacklog, "db1 archives more slowly", "warmrun shipper status", "9 segments wait, none has failed", func(n *NodeStatus) { n.Backlog = 9 }, none, nil},
 		{CauseNoArchive, "db2 has no archive directory", "configStandby on db2", "/w/archive is not there", none, func(n *NodeStatus) { n.ArchiveMissing = "/w/archive" }, nil},
 		{CauseNoData, "db2 has no data directory", "copyToStandby --start", "", none, func(n *NodeStatus) { n.Role = RoleNoData }, nil},
+		{CauseHalfRewound, "a pg_rewind of db2 has not ended", "on db2: warmrun rejoin", "no server starts there", none, func(n *NodeStatus) {
+			n.Role, n.Running, n.Accepting, n.HalfRewound = RoleHalfRewound, false, false, "a pg_rewind of db2 has not ended"
+			n.ArchiveMissing = "/w/data/archive"
+		}, nil},
 		{CauseDiverged, "db2 has diverged from db1", "switchback --erase --rebuild-only", "past the fork", func(n *NodeStatus) {
 			n.Timeline, n.History = 2, walcore.History{{Timeline: 1, End: 0x6000000}}
 		}, none, nil},

@@ -14,12 +14,21 @@ func (d *doctor) following(n NodeStatus) {
 		return // told already
 	}
 	for _, look := range []func(NodeStatus) bool{
-		d.nothingThere, d.otherCluster, d.wouldOpen, d.leftBehind, d.isDown, d.triggered, d.restoreFails, d.held, d.waitsInVain, d.slow,
+		d.halfRewound, d.nothingThere, d.otherCluster, d.wouldOpen, d.leftBehind, d.isDown, d.triggered, d.restoreFails, d.held, d.waitsInVain, d.slow,
 	} {
 		if look(n) {
 			return
 		}
 	}
+}
+
+// halfRewound: a pg_rewind was cut, or is under way.
+func (d *doctor) halfRewound(n NodeStatus) bool {
+	if n.Role != RoleHalfRewound {
+		return false
+	}
+	d.add(CauseHalfRewound, n, fmt.Sprintf("on %s: %s", n.Node, mendRewind), n.HalfRewound, "no server starts there: the mode of the data directory keeps every one from it", n.logPlace())
+	return true
 }
 
 func (d *doctor) nothingThere(n NodeStatus) bool {

@@ -67,7 +67,7 @@ func (n Node) HalfRewound() (why string, err error) {
 	if err != nil || !begun {
 		return "", err
 	}
-	return fmt.Sprintf("a pg_rewind of %s that began at %s did not end: its data directory may be half rewound", n.Name, note.Began.Format("2006-01-02 15:04:05 UTC")), nil
+	return fmt.Sprintf("a pg_rewind of %s that began at %s has not ended: its data directory may be half rewound", n.Name, note.Began.Format("2006-01-02 15:04:05 UTC")), nil
 }
 
 func (n Node) rewinding() (note rewinding, begun bool, err error) {

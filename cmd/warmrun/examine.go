@@ -53,7 +53,7 @@ func lookAtAll(ctx context.Context, s *session, operation string, patience time.
 func statusRequest(s *session) health.Request {
 	return health.Request{
 		Node: s.site.Self, Server: s.server(), Active: s.site.ArchivingActive, Program: version, Compress: s.site.Archiving.Compress,
-		Promotion: lastPromotion(s.site), DrillPath: s.site.Local(health.DrillFile), Kept: s.keptCopies,
+		Promotion: lastPromotion(s.site), DrillPath: s.site.Local(health.DrillFile), Kept: s.keptCopies, HalfRewound: s.self().HalfRewound,
 		SQL: func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, s.site.Self.Name) },
 	}
 }
