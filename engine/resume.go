@@ -13,6 +13,10 @@ var ErrPastReturn = errors.New("the line of no return was passed, and the run ca
 // errUnsettled is in errors that leave a run open: nothing of it was undone.
 var errUnsettled = errors.New("the run stays as it was")
 
+// StaysOpen reports whether a run that has ended with an error is not over: what it
+// would take to undo it, or to go on with it, is not known yet.
+func StaysOpen(err error) bool { return unsettled(err) }
+
 // unsettled reports whether a run stays open, for what it is refused for or for
 // what keeps it from being undone.
 func unsettled(err error) bool {

@@ -161,7 +161,7 @@ func carryOut(ctx context.Context, rec *recorder, args map[string]string, opts e
 		defer end()
 	}
 	_, err := rec.book.Run(rec.within(ctx), args, opts)
-	if err != nil && !rec.ended && opts.History == nil && !errors.Is(err, engine.ErrOvertaken) {
+	if err != nil && !rec.ended && opts.History == nil && !errors.Is(err, engine.ErrOvertaken) && !engine.StaysOpen(err) {
 		// Refused for its arguments, say: nothing was done, and it is over.
 		err = errors.Join(err, rec.endAt(err))
 	}
