@@ -71,12 +71,10 @@ return runbook {
       repeatable = true },
 
     -- One history from here on: whatever the old primary may still ship past
-    -- this point is refused in every archive that could be told.
+    -- this point is refused in every archive that could be told. What it has shipped
+    -- to one of them since "collect" is fetched first.
     step { "fence",
-      run = function(c)
-        local cut = standby.recovery_end(c.node, { fast = c.params.fast })
-        return fence.raise(c.node, { timeline = cut.timeline, lsn = cut.cut, by = "failover" })
-      end,
+      run = function(c) return fence.enclose(c.node, { fast = c.params.fast, by = "failover" }) end,
       undo = function(c)
         local cut = c.results.fence
         if cut then fence.lower(c.node, { timeline = cut.timeline, lsn = cut.lsn, by = "failover" }) end

@@ -70,33 +70,49 @@ func (x *split) cut(links string) (heal func()) {
 	return func() { a.RestoreLink(b) }
 }
 
-// hold has a run of a runbook on the node wait before one of its steps, until it
-// is let go.
+// hold has the first run of a runbook on the node wait before one of its steps,
+// until it is let go.
 func (x *split) hold(n *cluster.Node, runbook, step string) (reached, letGo func()) {
 	x.Helper()
-	mark := n.Path(filepath.Join(n.Dir, "held"))
-	remove := place(n, filepath.Join(n.Home, "global", "runbooks", runbook+".d", "hold.lua"), `return extension {
+	held, free := filepath.Join(n.Dir, "held"), filepath.Join(n.Dir, "free")
+	place(n, filepath.Join(n.Home, "global", "runbooks", runbook+".d", "hold.lua"), `return extension {
   api = 1, extends = "`+runbook+`", summary = "wait for the test",
   before = { ["`+step+`"] = step { "hold", undo = false, run = function(c)
-    shell.read(c.node, "touch `+mark+`; while test -e `+mark+`; do sleep 0.02; done")
+    shell.read(c.node, "test -e `+free+` || touch `+held+`; while test ! -e `+free+`; do sleep 0.02; done")
   end } },
-}`)
-	remove(x.T)
+}`)(x.T)
 	return func() {
-			cluster.Eventually(x, time.Minute, "the run has come to "+step, func() (bool, error) { return n.Exists(filepath.Join(n.Dir, "held")), nil })
+			cluster.Eventually(x, time.Minute, "the run has come to "+step, func() (bool, error) { return n.Exists(held), nil })
 		}, func() {
-			if err := os.Remove(mark); err != nil {
+			x.Helper()
+			place(n, free, "")(x.T)
+			if err := os.Remove(n.Path(held)); err != nil {
 				x.Fatal(err)
 			}
 		}
+}
+
+// heldAt is where a row's run is held: the node, the runbook there, and its step.
+func (x *split) heldAt(r row) (n *cluster.Node, runbook, step string) {
+	runbook, step, part := strings.Cut(r.before, "/")
+	switch {
+	case !part:
+		return x.node(r.on), r.change, r.before
+	case runbook == "flushPrimary":
+		return x.primary, runbook, step
+	case r.change == "switchover":
+		return x.standby, runbook, step
+	}
+	return x.node(r.on), runbook, step
 }
 
 // row is a change of state with links that are cut.
 type row struct {
 	links  string // "p|s", or a node alone
 	change string
-	// before is the step that the run is held at when the links are cut; empty
-	// means that they are cut before the run begins.
+	// before is the step that the run is held at when the links are cut, as "fence",
+	// or "flushPrimary/stop" in a runbook that it calls; empty means that they are cut
+	// before the run begins.
 	before string
 	on     byte // the node that it is run on
 	args   []string
@@ -167,7 +183,7 @@ func (x *split) try(r row) {
 		heal = x.cut(r.links)
 		result = n.Run(args...)
 	} else {
-		reached, letGo := x.hold(n, r.change, r.before)
+		reached, letGo := x.hold(x.heldAt(r))
 		run := x.start(n, args...)
 		reached()
 		heal = x.cut(r.links)
@@ -223,39 +239,74 @@ func undone(x *split, r row) {
 	}
 }
 
-// rejoins: the dead primary becomes a standby of the new one.
+// rejoins: the dead primary becomes a standby of the new one, once the lock that the
+// run had behind the cut is free.
 func rejoins(x *split, r row) {
-	x.primary.Must("rejoin", "--yes")
+	x.unlocked(x.primary, "rejoin", "--yes")
 	moved(x, r)
 }
 
-// again: the same goes through, once the locks that the run had behind the cut are
-// free.
-func again(x *split, r row) {
+// unlocked runs a command that must succeed once no locks are in its way.
+func (x *split) unlocked(n *cluster.Node, args ...string) {
+	x.Helper()
 	var result cluster.Result
-	cluster.Eventually(x, 2*time.Minute, "the locks of the first run are free", func() (bool, error) {
-		result = x.node(r.on).Run(r.change, "--yes")
+	cluster.Eventually(x, 2*time.Minute, "the locks of the run behind the cut are free", func() (bool, error) {
+		result = n.Run(args...)
 		return result.Code != 5, nil
 	})
 	if result.Code != 0 {
 		x.Fatalf("%s\nwant it to go through", result)
 	}
+}
+
+// takenBack: the dead primary is started again as the primary that it was.
+func takenBack(x *split, _ row) { x.unlocked(x.primary, "startPrimary") }
+
+// again: the same goes through.
+func again(x *split, r row) {
+	x.unlocked(x.node(r.on), r.change, "--yes")
 	rejoins(x, r)
 }
 
 func TestSplitBrain(t *testing.T) {
 	t.Parallel()
 	x := newSplit(t, cluster.Options{})
-	yes := []string{"--yes"}
+	yes, accepted := []string{"--yes"}, []string{"--yes", "--accept-split"}
 	x.play([]row{
-		{links: "p|s", change: "switchover", on: 'p', code: 1, says: "db2", after: stays, quick: true},
+		{links: "p|s", change: "switchover", on: 'p', code: 1, says: "look at ", after: stays, quick: true},
+		{links: "p", change: "switchover", on: 'p', code: 1, says: "look at ", after: stays},
+		{links: "p", change: "switchover", on: 's', code: 1, says: "look at ", after: stays},
 		{links: "p|d", change: "switchover", on: 's', code: 0, after: moved, quick: true},
+		{links: "s|d", change: "switchover", on: 'p', code: 0, after: moved},
+		{links: "s|d", change: "switchover", on: 's', code: 0, after: moved, quick: true},
+		{links: "s|d", change: "switchover", before: "promote", on: 's', code: 0, after: moved},
 		{links: "p|s", change: "switchover", before: "promote", on: 'p', code: 4, says: "warmrun runs rollback", after: undone},
 		{links: "s", change: "switchover", before: "promote", on: 'p', code: 4, says: "warmrun runs rollback", after: undone},
+		{links: "p", change: "switchover", before: "promote", on: 's', code: 4, says: "warmrun runs rollback", after: undone},
+		{links: "p", change: "switchover", before: "flushPrimary/stop", on: 's', code: 4, says: "warmrun runs rollback", after: undone},
+		{links: "p", change: "switchover", before: "flushPrimary/flush", on: 's', code: 4, says: "warmrun runs rollback", after: undone},
+		{links: "p|s", change: "switchover", before: "triggerStandby/trigger", on: 'p', code: 4, says: "warmrun runs resume", after: goneOnWith},
+		{links: "p|s", change: "switchover", before: "triggerStandby/verify", on: 'p', code: 4, says: "warmrun runs resume", after: goneOnWith, quick: true},
+		{links: "p|s", change: "switchover", before: "triggerStandby/verify", on: 's', code: 4, says: "warmrun runs resume", after: goneOnWith},
 		{links: "p|s", change: "switchover", before: "follow", on: 's', code: 4, says: "warmrun runs resume", after: goneOnWith},
 		{links: "p|d", change: "failover", on: 's', args: yes, code: 0, says: "Nothing is lost", after: rejoins, quick: true},
 		{links: "p|s", change: "failover", on: 's', args: yes, code: 1, says: "--accept-split", after: again, quick: true},
+		{links: "s|d", change: "failover", on: 's', args: yes, code: 1, says: "dr, the DR node, cannot be asked whether it was promoted", after: again},
+		{links: "p|s", change: "failover", before: "salvage", on: 's', args: yes, code: 1, says: "--accept-split", after: again},
+		{links: "p|s", change: "failover", before: "promote", on: 's', args: yes, code: 1, says: "--accept-split", after: again, quick: true},
+		{links: "s|d", change: "failover", before: "promote", on: 's', args: yes, code: 1, says: "--accept-split", after: again},
+		{links: "s", change: "failover", before: "promote", on: 's', args: yes, code: 1, says: "--accept-split", after: again},
+		{links: "p|s", change: "failover", before: "promote", on: 's', args: accepted, code: 0, says: "RISK: ", after: rejoins},
+		{links: "p|s", change: "failover", before: "triggerStandby/trigger", on: 's', args: yes, code: 0, says: "Nothing is lost", after: rejoins, quick: true},
+		{links: "p|s", change: "failover", before: "triggerStandby/verify", on: 's', args: yes, code: 0, says: "Nothing is lost", after: rejoins},
+		{links: "s", change: "failover", before: "triggerStandby/verify", on: 's', args: yes, code: 0, says: "Nothing is lost", after: rejoins},
+		{links: "p", change: "failover", on: 'd', args: yes, code: 1, says: "--accept-split", after: takenBack},
 	})
+	x.part("the primary lives on behind the cut", (*split).livingPrimary)
+	if allLinks() {
+		x.part("the primary lives on alone", (*split).lonelyPrimary)
+		x.part("the site's fencing hook", (*split).fencingHook)
+	}
 }
 
 // TestSplitBrainOfTwo: there is nobody else to ask.
@@ -265,6 +316,9 @@ func TestSplitBrainOfTwo(t *testing.T) {
 	x.play([]row{
 		{links: "p|s", change: "switchover", on: 's', code: 1, says: "cannot", after: stays, quick: true},
 		{links: "p|s", change: "switchover", before: "promote", on: 's', code: 4, says: "warmrun runs rollback", after: undone},
+		{links: "p|s", change: "switchover", before: "triggerStandby/verify", on: 'p', code: 4, says: "warmrun runs resume", after: goneOnWith},
+		{links: "p|s", change: "failover", before: "promote", on: 's', args: []string{"--yes"}, code: 1, says: "--accept-split", after: again},
+		{links: "p|s", change: "failover", before: "triggerStandby/verify", on: 's', args: []string{"--yes"}, code: 0, says: "Nothing is lost", after: rejoins},
 	})
 	x.part("the site's fencing hook", (*split).fencingHook)
 	x.part("its word is not needed", (*split).hookOverruled)

@@ -83,6 +83,7 @@ func rivalOperations() []operation {
 				return raiseFence(ctx, s, cluster.NodeName(node), o)
 			}
 		}),
+		encloseOperation(),
 		here("fence", "liftable", engine.Read, "whether fence.lift would take down a fence", []string{"node"}, func(s *session) any {
 			return func(ctx context.Context, node string) (bool, error) {
 				left, err := liftable(ctx, s, cluster.NodeName(node))
@@ -115,7 +116,13 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o c
 	rivals := slices.DeleteFunc(slices.Clone(s.site.Nodes), func(n cluster.Node) bool {
 		return n.Name == promoted || engine.Planning(ctx) && n.Name == o.Stopped
 	})
-	for i, look := range askAll(rivals, func(n cluster.Node) (standby.State, error) { return stateOf(ctx, s, n.Name) }) {
+	looks := askAll(rivals, func(n cluster.Node) (standby.State, error) { return stateOf(ctx, s, n.Name) })
+	for i, look := range looks { // whatever else there is to say
+		if look.err == nil && look.value.Role == standby.RolePrimary {
+			return besidePrimary(ctx, s, rivals[i].Name, look.value)
+		}
+	}
+	for i, look := range looks {
 		n, state, err := rivals[i], look.value, look.err
 		switch {
 		case err != nil && n.Role == cluster.RoleDR:
@@ -131,9 +138,6 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o c
 		case err != nil:
 			return hint.Wrap(fmt.Errorf("%s cannot be asked whether it accepts writes: %w", n.Name, err),
 				"make sure that it is down, then repeat with --accept-split; if it still runs, what it writes from now on is lost")
-		case state.Role == standby.RolePrimary:
-			return hint.Wrap(fmt.Errorf("%s is running and accepts writes (timeline %d)", n.Name, writingTimeline(ctx, s, n.Name, state)),
-				"to change places without loss: warmrun switchover; to take over anyway, stop it first, on %s: pg_ctl -D %s stop -m fast", n.Name, state.PGData)
 		case n.Role == cluster.RoleDR && state.WasPrimary() && !state.Copy:
 			if err := checkPromotedDR(ctx, s, promoted, n.Name, state, o); err != nil {
 				return err
@@ -145,6 +149,12 @@ func checkRivals(ctx context.Context, s *session, promoted cluster.NodeName, o c
 		}
 	}
 	return nil
+}
+
+// besidePrimary refuses a promotion beside a node that accepts writes.
+func besidePrimary(ctx context.Context, s *session, node cluster.NodeName, state standby.State) error {
+	return hint.Wrap(fmt.Errorf("%s is running and accepts writes (timeline %d)", node, writingTimeline(ctx, s, node, state)),
+		"to change places without loss: warmrun switchover; to take over anyway, stop it first, on %s: pg_ctl -D %s stop -m fast", node, state.PGData)
 }
 
 // checkedByCaller refuses to skip the check for anybody but the run that has made

@@ -88,6 +88,7 @@ func planWords() map[string]string {
 		"rivals.salvage":         "fetch to {node} what a dead primary had flushed and not archived",
 		"rivals.collect":         "fetch to {node} what other archives have and it lacks",
 		"fence.raise":            "write the fence into every archive: timeline {timeline|(the old one)} ends at {lsn|the LSN found then}",
+		"fence.enclose":          "write the fence into every archive, behind all WAL that they have",
 		"fence.lift":             "take down a fence on the timeline of {node}, once it is proved on all nodes that nobody was promoted",
 		"fence.lower":            "take the fence out of every archive",
 		"fence.take_back":        "take the fences on the timeline of {node} out of every archive",
