@@ -23,15 +23,19 @@ return runbook {
     step { "fence", undo = false, when = function(c) return fence.liftable(c.node) end, run = function(c) fence.lift(c.node) end, repeatable = true },
 
     step { "start", undo = false, run = function(c)
-      if cluster.is_primary(c.node) and pg_ctl.status(c.node).ready == "ready" then
+      local ran = cluster.is_primary(c.node) and pg_ctl.status(c.node).ready == "ready"
+      if not ran then standby.bring_back(c.node, { partner = c.partner, accept_split = c.params.accept_split }) end
+      local ships = archive.active(c.node)
+      if ran then
         say("%s runs as the primary already; nothing was done", c.node)
-        if not archive.active(c.node) then
-          say("Archiving is off on %s: its WAL is dropped, and no other node can follow it. To turn it on: warmrun copyToStandby --start on %s", c.node, c.node)
-        end
-        return
+      elseif ships then
+        say("%s accepts writes again and ships its WAL to %s", c.node, c.partner)
+      else
+        say("%s accepts writes again", c.node)
       end
-      standby.bring_back(c.node, { partner = c.partner, accept_split = c.params.accept_split })
-      say("%s accepts writes again and ships its WAL to %s", c.node, c.partner)
+      if not ships then
+        say("Archiving is off on %s: its WAL is dropped, and no other node can follow it. To turn it on: warmrun copyToStandby --start on %s", c.node, c.node)
+      end
     end, repeatable = true },
   },
 }

@@ -18,10 +18,32 @@ import (
 type transition struct {
 	on      string // the node
 	command string
-	dies    bool   // no command: the server there is killed
+	event   event  // no command: what happens to the node
 	to      string // the nodes' states afterwards
 	refused string // in the error line
 	hint    string // in the hint line
+}
+
+// event is what happens to a node, in words.
+type event string
+
+const (
+	dies event = "the server on %s dies"
+	gone event = "the host of %s is gone"
+	back event = "the host of %s is back, with its server"
+)
+
+func (e event) happen(n *cluster.Node) {
+	switch e {
+	case dies:
+		n.SQL("CREATE TABLE IF NOT EXISTS in_pg_wal_alone AS SELECT generate_series(1, 20000)")
+		n.KillServer()
+	case gone:
+		n.Cut()
+	case back:
+		n.Uncut()
+		n.StartServer()
+	}
 }
 
 // before is the state that the table begins with.
@@ -40,9 +62,8 @@ func TestStateTable(t *testing.T) {
 		n := c.Nodes()[slices.Index([]string{"db1", "db2", "dr"}, row.on)]
 		ok := t.Run(row.String(), func(t *testing.T) {
 			switch {
-			case row.dies:
-				n.SQL("CREATE TABLE in_pg_wal_alone_" + n.Name + " AS SELECT generate_series(1, 20000)")
-				n.KillServer()
+			case row.event != "":
+				row.event.happen(n)
 			case row.refused != "":
 				refusal{row.command, n, strings.Fields(row.command), 1, row.refused}.check(t, c, row.hint)
 				return
@@ -61,8 +82,8 @@ func TestStateTable(t *testing.T) {
 }
 
 func (r transition) String() string {
-	if r.dies {
-		return "the server on " + r.on + " dies"
+	if r.event != "" {
+		return fmt.Sprintf(string(r.event), r.on)
 	}
 	return r.command + " on " + r.on
 }
@@ -146,7 +167,7 @@ func renderStates(rows []transition) string {
 			at = rows[i].to
 		}
 		where := " on " + rows[i].on
-		if rows[i].dies {
+		if rows[i].event != "" {
 			where = ""
 		}
 		fmt.Fprintf(&b, "| %s | %s%s | %s |\n", state, strings.Join(commands, ", "), where, result)
@@ -155,7 +176,7 @@ func renderStates(rows []transition) string {
 }
 
 func (r transition) typed() string {
-	if r.dies {
+	if r.event != "" {
 		return r.String()
 	}
 	return "`" + strings.TrimSuffix(r.command, " --yes") + "`"

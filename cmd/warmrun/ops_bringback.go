@@ -75,7 +75,7 @@ func startPrimary(ctx context.Context, s *session, _ none) (none, error) {
 		if err := mayBePrimary(ctx, s, state); err != nil {
 			return engine.NotBegun(err)
 		}
-		return liftAndStart(ctx, s)
+		return liftAndStart(ctx, s, state.Fenced)
 	})
 }
 
@@ -99,14 +99,17 @@ func mayBePrimary(ctx context.Context, s *session, state standby.State) error {
 	return nil
 }
 
-// liftAndStart makes archiving active before the server starts: its archiver
-// begins at once, and what it handed over in between would be dropped and
-// missed by the standby for ever.
-func liftAndStart(ctx context.Context, s *session) error {
-	if err := s.self().Unfence(); err != nil {
-		return err
+// liftAndStart makes archiving active before a server starts that was fenced: its
+// archiver begins at once, and what it handed over in between would be dropped and
+// missed by the standby for ever. The signal file goes last, for without it nobody
+// knows that archiving was active. A primary that only went down ships as it did.
+func liftAndStart(ctx context.Context, s *session, fenced bool) error {
+	if fenced {
+		if _, err := setActive(ctx, s, setActiveOptions{Active: true}); err != nil {
+			return err
+		}
 	}
-	if _, err := setActive(ctx, s, setActiveOptions{Active: true}); err != nil {
+	if err := s.self().Unfence(); err != nil {
 		return err
 	}
 	_, err := startServer(ctx, s, 0)

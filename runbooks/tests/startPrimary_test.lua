@@ -18,6 +18,9 @@ return test {
   case { "it runs already, and its WAL is dropped", answers = { ["cluster.is_primary"] = true, ["archive.active"] = false },
     says = { "Archiving is off on db1", "warmrun copyToStandby --start on db1" } },
 
+  case { "it went down by itself, and its WAL was dropped", answers = { ["archive.active"] = false },
+    calls = { "standby.bring_back db1 {partner=db2}" }, says = { "db1 accepts writes again", "Archiving is off on db1" } },
+
   case { "the server may not be started", answers = { ["pg_ctl.may_control"] = fails { "sudo is needed", hint = "sudoers" } },
     fails = "sudo is needed", hint = "sudoers", never = { "fence.lift" } },
 
