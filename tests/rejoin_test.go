@@ -167,7 +167,11 @@ func (s *state) rejoinHalfRewound() {
 	if result := s.DB2.Exec(pgCtl, "-D", s.DB2.PGData, "-w", "start"); result.Code == 0 {
 		s.Errorf("%s\nwant a server that does not start", result)
 	}
-	s.says(s.DB2.Must("rejoin", "--yes"), "its data directory may be half rewound", "Starting online backup")
+	const half = "its data directory may be half rewound"
+	s.says(s.DB1.Must("status"), "db2 is half rewound", "problem: a pg_rewind of db2 that began at ", half+"; no server starts there", "hint: db2: warmrun rejoin on it")
+	s.check(s.DR, 2, "CRITICAL  db2      server: a pg_rewind of db2 that began at ", half, "next: warmrun rejoin on it")
+	s.why(s.DB1, "a pg_rewind of db2 that began at ", half+"\n", "next: on db2: warmrun rejoin on it")
+	s.says(s.DB2.Must("rejoin", "--yes"), half, "Starting online backup")
 	s.asBefore(s.DB1, s.DB2)
 }
 
