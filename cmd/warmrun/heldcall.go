@@ -257,6 +257,10 @@ func (r *redirected) Write(p []byte) (int, error) {
 // program; it adds nothing to the text.
 var errNotInstalled = errors.New("")
 
+// errLinkBroke marks the error of a call that was asked over a connection which broke
+// before the answer came; it adds nothing to the text.
+var errLinkBroke = errors.New("")
+
 // explainCall says why a node gave no answer at all: mostly because the
 // program is not there yet.
 func (s *session) explainCall(node cluster.Node, op string, err error) error {
@@ -264,6 +268,7 @@ func (s *session) explainCall(node cluster.Node, op string, err error) error {
 	switch {
 	case !errors.As(err, &exit):
 		s.forget(node.Name)
+		return fmt.Errorf("%s on %s: %w%w", op, node.Name, err, errLinkBroke)
 	case notInstalled(err):
 		return hint.Wrap(fmt.Errorf("%s has no working %s%w", node.Name, node.Binary(), errNotInstalled), "run: warmrun distrib")
 	case exit.Status == exitUsage:

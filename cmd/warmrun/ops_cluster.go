@@ -66,10 +66,18 @@ func clusterOperations() []operation {
 	}
 }
 
-// stateOf inspects a node, here or there. What it sees of the DR node is noted.
+// stateOf inspects a node, here or there. What it sees of the DR node is noted. Where
+// the link breaks before the answer, the node is asked once more: WAL of one that
+// cannot be reached may be given up for that.
 func stateOf(ctx context.Context, s *session, name cluster.NodeName) (standby.State, error) {
-	state, err := callOn(ctx, s, name, "standby.state", none{},
-		func(ctx context.Context, s *session, _ none) (standby.State, error) { return s.self().Inspect(ctx) })
+	look := func() (standby.State, error) {
+		return callOn(ctx, s, name, "standby.state", none{},
+			func(ctx context.Context, s *session, _ none) (standby.State, error) { return s.self().Inspect(ctx) })
+	}
+	state, err := look()
+	if errors.Is(err, errLinkBroke) && ctx.Err() == nil {
+		state, err = look()
+	}
 	if node, unknown := s.site.Node(name); err == nil && unknown == nil && node.Role == cluster.RoleDR && !s.site.IsSelf(name) {
 		noteSighting(ctx, s, name, state)
 	}

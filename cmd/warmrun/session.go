@@ -138,7 +138,9 @@ func (s *session) link(name cluster.NodeName) *link {
 	return s.links[name]
 }
 
-// client is the held ssh connection to a node.
+// client is the held ssh connection to a node, or a new one where that has broken:
+// nothing was asked over it yet, so a link that was cut and is back makes no node one
+// that cannot be reached.
 func (s *session) client(ctx context.Context, name cluster.NodeName) (*remote.Client, error) {
 	node, err := s.site.Node(name)
 	if err != nil {
@@ -147,6 +149,10 @@ func (s *session) client(ctx context.Context, name cluster.NodeName) (*remote.Cl
 	l := s.link(name)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.client != nil && l.client.Broken() {
+		_ = l.client.Close() // which says again that it is broken
+		l.client = nil
+	}
 	if l.client == nil {
 		l.client, err = s.dial(ctx, node)
 	}
