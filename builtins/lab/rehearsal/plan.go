@@ -46,9 +46,6 @@ func (r *rehearsal) undisturbed(ctx context.Context, report *Report) (Row, error
 			report.Skipped = append(report.Skipped, step)
 		}
 	}
-	if row.Ended != "done" {
-		row.problem("the undisturbed run was to end, and is %s", row.Ended)
-	}
 	row.Hit = true
 	r.reference = &row
 	return row, nil

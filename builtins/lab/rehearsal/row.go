@@ -142,6 +142,9 @@ func (s *scene) disturb(ctx context.Context) error {
 	if err := s.hand.settle(ctx, &s.row); err != nil {
 		return err
 	}
+	if s.boundary == nil && s.row.Ended != "done" {
+		s.row.problem("the undisturbed run was to end, and is %s", s.row.Ended)
+	}
 	// Nothing is wrong with the cluster where only the program was killed.
 	if len(s.hand.did) > 0 && s.kill == Program && !s.back && s.row.Ended != "done" {
 		s.row.problem("the run was gone on with, and is %s: what it had done until it was killed was not enough to end it", s.row.Ended)
