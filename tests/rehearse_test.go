@@ -62,6 +62,8 @@ func TestCrashMatrix(t *testing.T) {
 		{"switchover", "--only", "triggerStandby/trigger"},
 		// Its service manager starts the dead primary again before it is fenced.
 		{"flushPrimary", "--only", "stop", "--at", "before", "--kill", "server"},
+		// An old primary whose last WAL a failover has given up.
+		{"rejoin", "--only", "rewind", "--at", "before", "--kill", "ssh"},
 	}
 	if os.Getenv("CRASH_MATRIX") == "all" {
 		// Left alone, rejoin rewinds what it finds here, and starts it in a switchback.

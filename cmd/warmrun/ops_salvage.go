@@ -150,7 +150,13 @@ func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
 		if there {
 			continue
 		}
-		if err := client.Fetch(ctx, own, name); err != nil {
+		var refused *walcore.RefusedError
+		switch err := client.Fetch(ctx, own, name); {
+		case errors.As(err, &refused) && refused.Reason == walcore.ReasonLeft:
+			// A failover has given it up: it is on nobody's way to the newest timeline.
+			say(ctx, s, "passed over %s: %s", name, refused.Detail)
+			continue
+		case err != nil:
 			return got, fmt.Errorf("%s: %w", name, err)
 		}
 		say(ctx, s, "fetched %s from %s", name, o.From)
