@@ -30,13 +30,20 @@ const newestKnown = 30
 // NewestBinDir is FindBinDir of the newest version from oldest on that is on
 // this machine, or that the directory given holds.
 func NewestBinDir(oldest Version, given string) (string, Version, error) {
+	if given != "" {
+		major, err := versionOf(filepath.Join(given, "postgres"))
+		if err == nil && major < oldest {
+			err = fmt.Errorf("it is version %s", major)
+		}
+		if err != nil {
+			return "", 0, fmt.Errorf("no PostgreSQL server of version %s or later in %s: %w", oldest, given, err)
+		}
+		return given, major, nil
+	}
 	for major := Version(newestKnown); major >= oldest; major-- {
-		if dir, err := FindBinDir(major, given); err == nil {
+		if dir, err := FindBinDir(major, ""); err == nil {
 			return dir, major, nil
 		}
-	}
-	if given != "" {
-		return "", 0, fmt.Errorf("no PostgreSQL server of version %s or later in %s", oldest, given)
 	}
 	return "", 0, hint.Wrap(fmt.Errorf("no PostgreSQL server of version %s or later found on this machine", oldest),
 		"install one (Debian, Ubuntu: apt-get install postgresql; Fedora, RHEL: dnf install postgresql-server postgresql-contrib)")
@@ -141,13 +148,14 @@ func versionOf(postgres string) (Version, error) {
 func quickOutput(program string, args ...string) (string, error) {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = "/"
-	cmd.WaitDelay = outputPatience
+	const patience = 10 * time.Second // a busy machine is slow to hand even one line over
+	cmd.WaitDelay = patience
 	var out strings.Builder
 	cmd.Stdout = &out
 	if err := cmd.Start(); err != nil {
 		return "", err
 	}
-	giveUp := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+	giveUp := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	defer giveUp.Stop()
 	if err := cmd.Wait(); err != nil {
 		return "", fmt.Errorf("%s %s: %w", program, strings.Join(args, " "), err)
