@@ -34,35 +34,30 @@ return runbook {
       end,
       undo = function(c) drill.note(c.node, { ok = false, why = "the recovery failed: warmrun runs show says how" }) end, repeatable = true },
 
-    step { "copy", timeout = "168h",
+    -- One step: the server goes with the program that has made it, so a run that is
+    -- gone on with makes another.
+    step { "recover", timeout = "168h",
       run = function(c)
         scratch.sweep(c.node, { kind = "drill" })
-        return scratch.make(c.node, { kind = "drill", backup = c.params.backup, shared_buffers = c.params.shared_buffers })
+        local made = scratch.make(c.node, { kind = "drill", backup = c.params.backup, shared_buffers = c.params.shared_buffers })
+        local started = scratch.start(c.node, { dir = made.dir, timeout = c.params.timeout })
+        say("Recovered from the base copy %s in %.1f s: %s", made.backup, started.seconds, started.text)
+        local seen = scratch.examine(c.node, { dir = made.dir })
+        scratch.remove(c.node, { dir = made.dir })
+        return { backup = made.backup, seconds = started.seconds, lsn = started.lsn, failures = seen.failures }
       end,
       undo = function(c) scratch.sweep(c.node, { kind = "drill" }) end, repeatable = true },
 
-    step { "recover", undo = false, timeout = "168h", run = function(c)
-      local started = scratch.start(c.node, { dir = c.results.copy.dir, timeout = c.params.timeout })
-      say("Recovered from the base copy %s in %.1f s: %s", c.results.copy.backup, started.seconds, started.text)
-      return started
-    end, repeatable = true },
-
-    step { "examine", undo = false, timeout = "168h", run = function(c)
-      return scratch.examine(c.node, { dir = c.results.copy.dir })
-    end, repeatable = true },
-
-    step { "remove", undo = false, timeout = "1h", run = function(c) scratch.remove(c.node, { dir = c.results.copy.dir }) end, repeatable = true },
-
     step { "note", undo = false, run = function(c)
-      local failures = c.results.examine.failures
+      local found = c.results.recover
       drill.note(c.node, {
-        ok = #failures == 0, why = failures[1], seconds = c.results.recover.seconds,
-        backup = c.results.copy.backup, lsn = c.results.recover.lsn,
+        ok = #found.failures == 0, why = found.failures[1], seconds = found.seconds,
+        backup = found.backup, lsn = found.lsn,
       })
     end, repeatable = true },
 
     step { "verdict", undo = false, run = function(c)
-      local failures = c.results.examine.failures
+      local failures = c.results.recover.failures
       for _, failure in ipairs(failures) do say("%s", failure) end
       if #failures > 0 then
         fail { string.format("the recovered server is not as it should be (%d findings), the first: %s", #failures, failures[1]),

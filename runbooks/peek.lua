@@ -75,41 +75,31 @@ return runbook {
       end
     end, repeatable = true },
 
-    step { "copy", timeout = "168h", when = function(c) return c.params.before ~= nil end,
+    -- One step: until it stays, the server goes with the program that has made it, so
+    -- a run that is gone on with makes another.
+    step { "open", timeout = "168h", when = function(c) return c.params.before ~= nil end,
       run = function(c)
         scratch.sweep(c.node, { kind = "peek" })
-        return scratch.make(c.node, {
+        local made = scratch.make(c.node, {
           kind = "peek", time = c.params.before, exclusive = true, timeline = c.params.timeline,
           backup = c.params.backup, shared_buffers = c.params.shared_buffers,
         })
+        local started = scratch.start(c.node, { dir = made.dir, timeout = c.params.timeout })
+        say("The data as it was before %s: %s", c.params.before, started.text)
+        if c.params.query then
+          say("%s", scratch.query(c.node, { dir = made.dir, sql = c.params.query, database = c.params.database }).text)
+          scratch.remove(c.node, { dir = made.dir })
+        elseif c.params.psql then
+          scratch.psql(c.node, { dir = made.dir, database = c.params.database })
+          scratch.remove(c.node, { dir = made.dir })
+          say("Closed %s", made.id)
+        else
+          scratch.stay(c.node, { dir = made.dir })
+          say("Look at it with: %s", started.connection)
+          say("Close it with: warmrun peek close %s", made.id)
+        end
       end,
       -- Those that are open and stay are not swept.
       undo = function(c) scratch.sweep(c.node, { kind = "peek" }) end, repeatable = true },
-
-    step { "recover", undo = false, timeout = "168h", when = function(c) return c.params.before ~= nil end, run = function(c)
-      local started = scratch.start(c.node, { dir = c.results.copy.dir, timeout = c.params.timeout })
-      say("The data as it was before %s: %s", c.params.before, started.text)
-      return started
-    end, repeatable = true },
-
-    step { "query", undo = false, timeout = "168h", when = function(c) return c.params.before ~= nil and c.params.query ~= nil end, run = function(c)
-      say("%s", scratch.query(c.node, { dir = c.results.copy.dir, sql = c.params.query, database = c.params.database }).text)
-    end, repeatable = true },
-
-    step { "remove", undo = false, timeout = "1h", when = function(c) return c.params.before ~= nil and c.params.query ~= nil end, run = function(c)
-      scratch.remove(c.node, { dir = c.results.copy.dir })
-    end, repeatable = true },
-
-    step { "psql", undo = false, timeout = "168h", when = function(c) return c.params.before ~= nil and c.params.psql end, run = function(c)
-      scratch.psql(c.node, { dir = c.results.copy.dir, database = c.params.database })
-      scratch.remove(c.node, { dir = c.results.copy.dir })
-      say("Closed %s", c.results.copy.id)
-    end },
-
-    step { "open", undo = false, when = function(c) return c.params.before ~= nil and not c.params.query and not c.params.psql end, run = function(c)
-      scratch.stay(c.node, { dir = c.results.copy.dir })
-      say("Look at it with: %s", c.results.recover.connection)
-      say("Close it with: warmrun peek close %s", c.results.copy.id)
-    end, repeatable = true },
   },
 }

@@ -33,7 +33,7 @@ func (c *callCommand) Run(ctx context.Context, p *process, g *globals) error {
 			}
 			request = next
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return toldElsewhere{context.Cause(ctx)}
 		}
 		if err := replies.encode(callFrame{Reply: c.answer(ctx, p, g, request, replies)}); err != nil {
 			return fmt.Errorf("answer %s: %w", request.Operation, err)

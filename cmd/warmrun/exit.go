@@ -92,12 +92,16 @@ func joined(err error) string {
 	return text
 }
 
+// toldElsewhere is an error of which whoever has started this program tells.
+type toldElsewhere struct{ error }
+
 // describe splits an error into its one line and its hint. What the file system
 // refuses is explained here, where the file is.
 func describe(err error) (message, next string) {
 	var negative negativeError
 	var plugin pluginError
-	if errors.As(err, &negative) || errors.As(err, &plugin) {
+	var told toldElsewhere
+	if errors.As(err, &negative) || errors.As(err, &plugin) || errors.As(err, &told) {
 		return "", ""
 	}
 	return joined(err), cmp.Or(hint.Of(err), hint.File(err))

@@ -23,7 +23,7 @@ return test {
   case { "psql", params = { before = "2024-05-01T12:00:00Z", psql = true, database = "app" }, sweep = true,
     calls = { "scratch.psql db1 {database=app, dir=/scratch/peek-1}", "scratch.remove db1 {dir=/scratch/peek-1}" }, never = { "scratch.stay", "scratch.query" }, says = { "Closed peek-1" } },
   case { "psql fails", params = { before = "2024-05-01T12:00:00Z", psql = true }, answers = { ["scratch.psql"] = fails "psql ended with: exit status 3" }, fails = "exit status 3",
-    undone = { "copy" }, calls = { "scratch.sweep db1 {kind=peek}", "scratch.psql db1", "scratch.sweep db1 {kind=peek}" } },
+    undone = { "open" }, calls = { "scratch.sweep db1 {kind=peek}", "scratch.psql db1", "scratch.sweep db1 {kind=peek}" } },
   case { "psql is not there", params = { before = "2024-05-01T12:00:00Z", psql = true }, answers = { ["scratch.has_psql"] = fails "psql is not installed" }, fails = "psql is not installed", never = { "scratch.make" } },
   case { "psql and a query", params = { before = "2024-05-01T12:00:00Z", psql = true, query = "SELECT 1" }, fails = "give --psql or --query", never = { "scratch.make" } },
 
