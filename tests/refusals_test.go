@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -268,7 +269,7 @@ func (r refusal) check(t *testing.T, c *cluster.Cluster, hint string) {
 }
 
 // fingerprint is everything of the nodes that a change of state would touch:
-// what the servers are, and the files that say so. A run's own record, and
+// what the servers are, and the files that say so. A run's own record, what a shipper logs, and
 // what a node has noted of another, are not part of it.
 func fingerprint(t *testing.T, c *cluster.Cluster) map[string]string {
 	t.Helper()
@@ -296,7 +297,7 @@ func walk(t *testing.T, n *cluster.Node, root string, deep bool, print map[strin
 			return nil // servers make and remove files all the time
 		case err != nil:
 			return err
-		case entry.IsDir() && path != top && (!deep || entry.Name() == "runs" || entry.Name() == "seen"):
+		case entry.IsDir() && path != top && (!deep || slices.Contains([]string{"runs", "seen", "ship"}, entry.Name())):
 			return filepath.SkipDir
 		case !entry.Type().IsRegular():
 			return nil
