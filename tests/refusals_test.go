@@ -269,8 +269,8 @@ func (r refusal) check(t *testing.T, c *cluster.Cluster, hint string) {
 }
 
 // fingerprint is everything of the nodes that a change of state would touch:
-// what the servers are, and the files that say so. A run's own record, what a shipper logs, and
-// what a node has noted of another, are not part of it.
+// what the servers are, and the files that say so. A run's own record, what a
+// shipper logs, and what a node has noted of another, are not part of it.
 func fingerprint(t *testing.T, c *cluster.Cluster) map[string]string {
 	t.Helper()
 	print := map[string]string{}

@@ -70,12 +70,7 @@ func (s *session) dialAgain(ctx context.Context, node cluster.Node) (*remote.Cli
 }
 
 func (s *session) copying(name cluster.NodeName) *copyLinks {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.copies[name] == nil {
-		s.copies[name] = &copyLinks{}
-	}
-	return s.copies[name]
+	return ofNode(&s.mu, &s.copies, name)
 }
 
 // take gives a stream the held connection if no other has it, or else another one

@@ -129,13 +129,17 @@ func (l *link) close() error {
 	return err
 }
 
-func (s *session) link(name cluster.NodeName) *link {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.links[name] == nil {
-		s.links[name] = &link{}
+func (s *session) link(name cluster.NodeName) *link { return ofNode(&s.mu, &s.links, name) }
+
+// ofNode is what is kept of one node, made when it is first asked for. The lock guards
+// the map itself, too.
+func ofNode[T any](mu *sync.Mutex, all *map[cluster.NodeName]*T, name cluster.NodeName) *T {
+	mu.Lock()
+	defer mu.Unlock()
+	if (*all)[name] == nil {
+		(*all)[name] = new(T)
 	}
-	return s.links[name]
+	return (*all)[name]
 }
 
 // client is the held ssh connection to a node, or a new one where that has broken:

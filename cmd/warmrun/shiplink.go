@@ -98,10 +98,5 @@ func (s *session) shippingKeys(to cluster.NodeName) trust.Keys {
 
 // shippingLink is the link for WAL alone.
 func (s *session) shippingLink(name cluster.NodeName) *link {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.shipping[name] == nil {
-		s.shipping[name] = &link{}
-	}
-	return s.shipping[name]
+	return ofNode(&s.mu, &s.shipping, name)
 }
