@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"github.com/warmrun/warmrun/builtins/standby"
 	"github.com/warmrun/warmrun/engine"
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
@@ -64,22 +66,22 @@ func enclose(ctx context.Context, s *session, promoted cluster.NodeName, o enclo
 // archivesPast are the nodes that can be reached and whose archives go past the cut.
 // Where every other node of the pair answers, nobody ships.
 func archivesPast(ctx context.Context, s *session, promoted cluster.NodeName, cut walcore.Cut) (ahead []cluster.NodeName) {
+	others := slices.DeleteFunc(slices.Clone(s.site.Nodes), func(n cluster.Node) bool { return n.Name == promoted })
+	looks := askAll(others, func(n cluster.Node) (standby.State, error) { return stateOf(ctx, s, n.Name) })
 	silent := false
-	for _, n := range s.site.Nodes {
-		if n.Name == promoted {
-			continue
-		}
-		_, err := stateOf(ctx, s, n.Name)
-		silent = silent || err != nil && n.Role == cluster.RolePair
-		if err != nil {
+	for i, n := range others {
+		silent = silent || looks[i].err != nil && n.Role == cluster.RolePair
+	}
+	if !silent {
+		return nil
+	}
+	for i, n := range others {
+		if looks[i].err != nil {
 			continue
 		}
 		if chain, err := chainOf(ctx, s, n.Name); err == nil && chain.Timeline == cut.Timeline && chain.End > cut.LSN {
 			ahead = append(ahead, n.Name)
 		}
-	}
-	if !silent {
-		return nil
 	}
 	return ahead
 }
