@@ -22,7 +22,13 @@ const (
 // most of it; the help with every shipped runbook loaded; and the help of a
 // runbook of 5,000 lines, beside that of one of seven.
 func runbookPart(ctx context.Context, b *bench) error {
-	home, err := b.runbookHome()
+	home, err := b.runbookHome("shipped", map[string]string{
+		"few": emptyRunbook("few", emptySteps(fewSteps)), "many": emptyRunbook("many", emptySteps(manySteps))})
+	if err != nil {
+		return err
+	}
+	// A home of its own: --help loads every runbook there is.
+	long, err := b.runbookHome("long", map[string]string{"long": emptyRunbook("long", stepsOf(longLines))})
 	if err != nil {
 		return err
 	}
@@ -31,20 +37,20 @@ func runbookPart(ctx context.Context, b *bench) error {
 	}
 	var rows []row
 	calls := []struct {
-		who  string
-		args []string
+		who, home string
+		args      []string
 	}{
-		{"--help, all shipped runbooks", []string{"--help"}},
-		{fmt.Sprintf("--help of a runbook of %d lines", longLines), []string{"long", "--help"}},
-		{"--help of a runbook of 7 lines", []string{"few", "--help"}},
-		{"version, which loads none", []string{"version"}},
+		{"--help, all shipped runbooks", home, []string{"--help"}},
+		{fmt.Sprintf("--help of a runbook of %d lines", longLines), long, []string{"long", "--help"}},
+		{"--help of a runbook of 7 lines", home, []string{"few", "--help"}},
+		{"version, which loads none", home, []string{"version"}},
 	}
 	for _, c := range calls {
 		rows = append(rows, row{Part: "runbook", Who: c.who, Unit: "ms"})
 	}
 	for round := range b.rounds(30, 5) {
 		for _, i := range turns(len(calls), round) {
-			took, err := b.timed(ctx, b.dir, append([]string{b.path("warmrun"), "--home", home}, calls[i].args...)...)
+			took, err := b.timed(ctx, b.dir, append([]string{b.path("warmrun"), "--home", calls[i].home}, calls[i].args...)...)
 			if err != nil {
 				return err
 			}
@@ -106,25 +112,32 @@ func (b *bench) flushTwice(steps int) (took time.Duration, err error) {
 	return time.Since(start), nil
 }
 
-// runbookHome makes a site of one node with the runbooks.
-func (b *bench) runbookHome() (string, error) {
-	home := b.path("runbooks")
-	long := strings.Builder{}
-	for i := range (longLines - 6) / 4 {
-		fmt.Fprintf(&long, "    step { \"step %d\",\n      run = function(c) return { n = %d, on = c.node } end,\n      undo = function(c) say(\"%%s\", c.node) end,\n    },\n", i, i)
+// runbookHome makes a site of one node with runbooks of its own, which are given
+// by name.
+func (b *bench) runbookHome(name string, runbooks map[string]string) (string, error) {
+	home := b.path(name)
+	files := map[string]string{
+		"global/cluster.toml": fmt.Sprintf("[[node]]\nname = \"db1\"\nhome = %q\npgdata = %q\n", home, b.path("none")),
+		"local/node":          "db1\n",
 	}
-	for path, text := range map[string]string{
-		"global/cluster.toml":      fmt.Sprintf("[[node]]\nname = \"db1\"\nhome = %q\npgdata = %q\n", home, b.path("none")),
-		"local/node":               "db1\n",
-		"global/runbooks/few.lua":  emptyRunbook("few", emptySteps(fewSteps)),
-		"global/runbooks/many.lua": emptyRunbook("many", emptySteps(manySteps)),
-		"global/runbooks/long.lua": emptyRunbook("long", long.String()),
-	} {
+	for runbook, text := range runbooks {
+		files["global/runbooks/"+runbook+".lua"] = text
+	}
+	for path, text := range files {
 		if err := write(home+"/"+path, text, 0o644); err != nil {
 			return "", err
 		}
 	}
 	return home, nil
+}
+
+// stepsOf are steps that fill so many lines of a runbook.
+func stepsOf(lines int) string {
+	var steps strings.Builder
+	for i := range (lines - 6) / 4 {
+		fmt.Fprintf(&steps, "    step { \"step %d\",\n      run = function(c) return { n = %d, on = c.node } end,\n      undo = function(c) say(\"%%s\", c.node) end,\n    },\n", i, i)
+	}
+	return steps.String()
 }
 
 func emptySteps(n int) string {
