@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -20,16 +19,19 @@ type entry struct {
 // readTable reads /proc/*/stat (proc(5)).
 func readTable() map[int]entry {
 	table := map[int]entry{}
-	paths, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well formed
-	for _, path := range paths {
-		data, err := os.ReadFile(path)
+	names, _ := os.ReadDir("/proc") // what was read of it counts
+	for _, name := range names {
+		pid, err := strconv.Atoi(name.Name())
+		if err != nil {
+			continue // no process
+		}
+		data, err := os.ReadFile("/proc/" + name.Name() + "/stat")
 		if err != nil {
 			continue // gone meanwhile
 		}
 		text := string(data)
 		fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err != nil || len(fields) < 15 {
+		if len(fields) < 15 {
 			continue
 		}
 		e := entry{state: fields[0]}
