@@ -48,7 +48,7 @@ func (f fakeProcesses) add(pid, parent int, ticks uint64, title, cwd string) {
 	f.t.Helper()
 	dir := filepath.Join(f.dir, fmt.Sprint(pid))
 	// A name with a parenthesis and blanks must not confuse the reader.
-	stat := fmt.Sprintf("%d (post) gres) S %d%s %d 1 2 3\n", pid, parent, strings.Repeat(" 0", 17), ticks)
+	stat := fmt.Sprintf("%d (post) gres) S %d%s %d%s\n", pid, parent, strings.Repeat(" 0", 17), ticks, strings.Repeat(" 1", 30))
 	err := errors.Join(os.MkdirAll(dir, 0o700),
 		os.WriteFile(filepath.Join(dir, "stat"), []byte(stat), 0o600),
 		os.WriteFile(filepath.Join(dir, "cmdline"), []byte(title+"\x00\x00  "), 0o600),
@@ -169,7 +169,7 @@ func TestDescends(t *testing.T) {
 }
 
 func FuzzReadProcess(f *testing.F) {
-	f.Add("1 (a b) c) S 7 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 99 1")
+	f.Add("1 (a b) c) S 7 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 99" + strings.Repeat(" 1", 30))
 	f.Add(")")
 	f.Fuzz(func(t *testing.T, stat string) {
 		dir := t.TempDir()

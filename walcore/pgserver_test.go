@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // pgServer is a real PostgreSQL server that a test may stop, kill and promote.
@@ -241,36 +243,22 @@ func (s *pgServer) kill() {
 // children are the processes whose parent is pid.
 func (s *pgServer) children(pid int) []int {
 	var found []int
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, stat := range stats {
-		child, err := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
-		if err != nil {
-			continue
-		}
-		if fields := processStat(child); len(fields) > 1 && fields[1] == strconv.Itoa(pid) {
-			found = append(found, child)
+	all, _ := procfs.AllProcs() // what was read of it counts
+	for _, one := range all {
+		if p, err := one.Stat(); err == nil && p.PPID == pid {
+			found = append(found, p.PID)
 		}
 	}
 	return found
 }
 
-// processStat is /proc/PID/stat from the state on.
-func processStat(pid int) []string {
-	content, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return nil
-	}
-	text := string(content)
-	return strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-}
-
 // processState is empty for a process that is gone or a zombie.
 func processState(pid int) string {
-	fields := processStat(pid)
-	if len(fields) == 0 || fields[0] == "Z" || fields[0] == "X" {
+	p, err := hostProcesses.read(pid)
+	if err != nil || p.state == 'Z' || p.state == 'X' {
 		return ""
 	}
-	return fields[0]
+	return string(p.state)
 }
 
 func (s *pgServer) waitFor(what string, done func() bool) {

@@ -1,12 +1,13 @@
 package walcore
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/prometheus/procfs"
 )
 
 // Server identifies one run of a server: a later postmaster of the same data
@@ -36,24 +37,21 @@ type process struct {
 	state       byte // 'Z' is dead already
 }
 
-// read looks up a process (proc_pid_stat(5)). The command's name stands in
-// parentheses and may hold anything, so fields are counted from the last one.
+// read looks up a process (proc_pid_stat(5)).
 func (p processTable) read(pid int) (process, error) {
-	stat, err := os.ReadFile(p.path(pid, "stat"))
+	table, err := procfs.NewFS(string(p))
 	if err != nil {
 		return process{}, err
 	}
-	_, rest, found := bytes.Cut(stat[max(0, bytes.LastIndexByte(stat, ')')):], []byte(") "))
-	fields := strings.Fields(string(rest))
-	if !found || len(fields) < 20 {
-		return process{}, fmt.Errorf("%s is not in the form of proc_pid_stat(5)", p.path(pid, "stat"))
+	proc, err := table.Proc(pid)
+	if err != nil {
+		return process{}, err
 	}
-	parent, errParent := strconv.Atoi(fields[1])
-	ticks, errTicks := strconv.ParseUint(fields[19], 10, 64)
-	if errParent != nil || errTicks != nil {
-		return process{}, fmt.Errorf("%s is not in the form of proc_pid_stat(5)", p.path(pid, "stat"))
+	stat, err := proc.Stat()
+	if err != nil {
+		return process{}, fmt.Errorf("%s: %w", p.path(pid, "stat"), err)
 	}
-	return process{pid: pid, parent: parent, startTicks: ticks, state: fields[0][0]}, nil
+	return process{pid: pid, parent: stat.PPID, startTicks: stat.Starttime, state: stat.State[0]}, nil
 }
 
 // title is a process's command line as ps shows it. PostgreSQL's processes

@@ -9,6 +9,9 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"syscall"
+
+	"github.com/prometheus/procfs"
 )
 
 // ProcessState is what the other node says of a process.
@@ -157,17 +160,20 @@ func processState(t *tree, pid int) ProcessState {
 	if pid <= 0 {
 		return ProcessState{}
 	}
-	proc := "/proc/" + strconv.Itoa(pid)
-	stat, err := os.ReadFile(proc + "/stat")
+	proc, err := procfs.NewProc(pid)
 	if err != nil {
 		return ProcessState{Unknown: !errors.Is(err, fs.ErrNotExist)}
 	}
-	// The state follows the name, which is in parentheses and may hold any
-	// character (proc(5)).
-	if i := bytes.LastIndexByte(stat, ')'); i >= 0 && i+2 < len(stat) && (stat[i+2] == 'Z' || stat[i+2] == 'X') {
+	stat, err := proc.Stat()
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ESRCH):
+		return ProcessState{}
+	case err != nil:
+		return ProcessState{Unknown: true}
+	case stat.State == "Z", stat.State == "X": // dead
 		return ProcessState{}
 	}
-	info, err := os.Stat(proc + "/cwd")
+	info, err := os.Stat("/proc/" + strconv.Itoa(pid) + "/cwd")
 	if err != nil {
 		return ProcessState{Running: true, Unknown: true}
 	}

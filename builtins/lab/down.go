@@ -181,20 +181,12 @@ func look(pid int) (running, bool) {
 		}
 		return strings.TrimSuffix(target, " (deleted)")
 	}
-	process, err := processOf(pid)
-	if err != nil {
+	stat, err := statOf(pid)
+	if err != nil || stat.State == "Z" { // a zombie holds nothing and waits for its parent only
 		return running{}, false
 	}
-	p := running{Process: process, exe: link("exe"), cwd: link("cwd")}
-	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
-		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		// A zombie holds nothing and waits for its parent only.
-		if len(fields) < 2 || fields[0] == "Z" {
-			return running{}, false
-		}
-		p.parent, _ = strconv.Atoi(fields[1])
-	}
-	return p, true
+	process, err := named(stat)
+	return running{Process: process, parent: stat.PPID, exe: link("exe"), cwd: link("cwd")}, err == nil
 }
 
 func find(which func(running) bool) ([]running, error) {

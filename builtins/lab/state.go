@@ -8,9 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/prometheus/procfs"
 
 	"github.com/warmrun/warmrun/walcore/atomicfile"
 	"github.com/warmrun/warmrun/walcore/hint"
@@ -87,22 +88,27 @@ func readState(dir string) (State, error) {
 
 // processOf reads what names a running process.
 func processOf(pid int) (Process, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	stat, err := statOf(pid)
 	if err != nil {
 		return Process{}, err
 	}
-	// The second field is the program's name in parentheses and may hold
-	// anything (proc(5)); what follows it begins with field 3.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 20 {
-		return Process{}, fmt.Errorf("/proc/%d/stat has %d fields after the name", pid, len(fields))
-	}
-	start, err := strconv.ParseUint(fields[19], 10, 64)
+	return named(stat)
+}
+
+// statOf is what the kernel says of a process. The error is an fs.ErrNotExist or
+// ESRCH when it is gone.
+func statOf(pid int) (procfs.ProcStat, error) {
+	proc, err := procfs.NewProc(pid)
 	if err != nil {
-		return Process{}, err
+		return procfs.ProcStat{}, err
 	}
+	return proc.Stat()
+}
+
+// named is what tells a process from every other one.
+func named(stat procfs.ProcStat) (Process, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return Process{PID: pid, Start: start, Boot: strings.TrimSpace(string(boot))}, err
+	return Process{PID: stat.PID, Start: stat.Starttime, Boot: strings.TrimSpace(string(boot))}, err
 }
 
 // find returns a handle of the process, or nil when it is gone. The handle is

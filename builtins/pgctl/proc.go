@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/prometheus/procfs"
 )
 
 // machine is the node as the probes see it. The zero value is the real one;
@@ -128,22 +130,19 @@ func (m machine) processes(keep func(process) bool) ([]process, error) {
 
 // parentOf is the parent's process id; 0 means unknown or gone.
 func (m machine) parentOf(pid int) int {
-	stat, err := os.ReadFile(m.at("proc", strconv.Itoa(pid), "stat"))
+	table, err := procfs.NewFS(m.at("proc"))
 	if err != nil {
 		return 0
 	}
-	// The second field is the program's name in parentheses and may itself
-	// hold spaces and parentheses (proc(5)).
-	after := string(stat)[strings.LastIndexByte(string(stat), ')')+1:]
-	fields := strings.Fields(after)
-	if len(fields) < 2 {
-		return 0
-	}
-	parent, err := strconv.Atoi(fields[1])
+	proc, err := table.Proc(pid)
 	if err != nil {
 		return 0
 	}
-	return parent
+	stat, err := proc.Stat()
+	if err != nil {
+		return 0
+	}
+	return stat.PPID
 }
 
 func (m machine) titleOf(pid int) string {

@@ -3,8 +3,9 @@ package main
 import (
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
+
+	"github.com/prometheus/procfs"
 )
 
 // entry is one line of the process table.
@@ -19,28 +20,11 @@ type entry struct {
 // readTable reads /proc/*/stat (proc(5)).
 func readTable() map[int]entry {
 	table := map[int]entry{}
-	names, _ := os.ReadDir("/proc") // what was read of it counts
-	for _, name := range names {
-		pid, err := strconv.Atoi(name.Name())
-		if err != nil {
-			continue // no process
+	all, _ := procfs.AllProcs() // what was read of it counts
+	for _, one := range all {
+		if p, err := one.Stat(); err == nil {
+			table[p.PID] = entry{state: p.State, parent: p.PPID, ticks: int64(p.UTime) + int64(p.STime) + int64(p.CUTime) + int64(p.CSTime)}
 		}
-		data, err := os.ReadFile("/proc/" + name.Name() + "/stat")
-		if err != nil {
-			continue // gone meanwhile
-		}
-		text := string(data)
-		fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-		if len(fields) < 15 {
-			continue
-		}
-		e := entry{state: fields[0]}
-		e.parent, _ = strconv.Atoi(fields[1]) // the kernel writes numbers
-		for _, field := range fields[11:15] { // utime, stime, cutime, cstime
-			ticks, _ := strconv.ParseInt(field, 10, 64)
-			e.ticks += ticks
-		}
-		table[pid] = e
 	}
 	return table
 }

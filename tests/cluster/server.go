@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/procfs"
+
 	"github.com/warmrun/warmrun/builtins/pgctl"
 )
 
@@ -228,30 +230,22 @@ func (n *Node) processes(which func(pid int) bool) ([]int, error) {
 }
 
 func isZombie(pid int) bool {
-	fields := stat(pid)
-	return len(fields) == 0 || fields[0] == "Z"
+	p, err := stat(pid)
+	return err != nil || p.State == "Z"
 }
 
+// parentOf is 0 for a process that is gone.
 func parentOf(pid int) int {
-	fields := stat(pid)
-	if len(fields) < 2 {
-		return 0
-	}
-	parent, err := strconv.Atoi(fields[1])
-	if err != nil {
-		return 0
-	}
-	return parent
+	p, _ := stat(pid)
+	return p.PPID
 }
 
-// stat is the fields of /proc/PID/stat after the program's name (proc(5)):
-// state, parent, and more. It is empty for a process that is gone.
-func stat(pid int) []string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+func stat(pid int) (procfs.ProcStat, error) {
+	p, err := procfs.NewProc(pid)
 	if err != nil {
-		return nil
+		return procfs.ProcStat{}, err
 	}
-	return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	return p.Stat()
 }
 
 // Server is pgctl's view of the node's server, from outside.

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // setChildSubreaper is PR_SET_CHILD_SUBREAPER of <linux/prctl.h>.
@@ -67,14 +69,14 @@ func adopt(ctx context.Context, patience time.Duration) (stop func(), err error)
 func reap(dead map[int]time.Time, patience time.Duration) map[int]time.Time {
 	left := map[int]time.Time{}
 	for _, pid := range children() {
-		name, fields := stat(pid)
-		if len(fields) < 4 || fields[0] != "Z" {
+		p, err := stat(pid)
+		if err != nil || p.State != "Z" {
 			continue
 		}
 		switch since, seen := dead[pid]; {
-		case name == "postgres", seen && time.Since(since) >= patience:
+		case p.Comm == "postgres", seen && time.Since(since) >= patience:
 			collect(pid)
-		case fields[3] != strconv.Itoa(pid): // leads no session
+		case p.Session != pid: // leads no session
 		case seen:
 			left[pid] = since
 		default:
@@ -117,36 +119,25 @@ func childrenListed() (pids []int, ok bool) {
 
 // childrenFound looks at every process there is.
 func childrenFound() (pids []int) {
-	entries, err := os.ReadDir("/proc")
+	all, err := procfs.AllProcs()
 	if err != nil {
 		return nil // no /proc, no orphans to be found
 	}
-	self := strconv.Itoa(os.Getpid())
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		if _, fields := stat(pid); len(fields) > 1 && fields[1] == self {
-			pids = append(pids, pid)
+	for _, one := range all {
+		if p, err := one.Stat(); err == nil && p.PPID == os.Getpid() {
+			pids = append(pids, p.PID)
 		}
 	}
 	return pids
 }
 
-// stat is the name of a process, and the fields that follow in /proc/PID/stat: state,
-// parent, group, session and more (proc(5)). There are none when it is gone.
-func stat(pid int) (name string, fields []string) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+// stat is what the kernel says of a process; an error when it is gone.
+func stat(pid int) (procfs.ProcStat, error) {
+	p, err := procfs.NewProc(pid)
 	if err != nil {
-		return "", nil
+		return procfs.ProcStat{}, err
 	}
-	_, rest, _ := strings.Cut(string(text), " (")
-	end := strings.LastIndex(rest, ") ")
-	if end < 0 {
-		return "", nil
-	}
-	return rest[:end], strings.Fields(rest[end+2:])
+	return p.Stat()
 }
 
 func collect(pid int) {

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // process is the listening sshd. Every connection has a child of its own.
@@ -138,23 +140,10 @@ func writers(pipe *os.File) (pids []int) {
 // sshdChildren lists the descendants of a process that are sshd themselves.
 func sshdChildren(root int) []int {
 	children := map[int][]int{}
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well formed
-	for _, path := range stats {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			continue // gone meanwhile
-		}
-		// pid (comm) state ppid ...; comm may hold anything but ends at the
-		// last parenthesis (proc(5)).
-		head, rest, ok := strings.Cut(string(data), " (sshd")
-		fields := strings.Fields(rest[strings.LastIndexByte(rest, ')')+1:])
-		if !ok || len(fields) < 2 {
-			continue
-		}
-		pid, errPID := strconv.Atoi(head)
-		parent, errParent := strconv.Atoi(fields[1])
-		if errPID == nil && errParent == nil {
-			children[parent] = append(children[parent], pid)
+	all, _ := procfs.AllProcs() // what was read of it counts
+	for _, one := range all {
+		if p, err := one.Stat(); err == nil && strings.HasPrefix(p.Comm, "sshd") {
+			children[p.PPID] = append(children[p.PPID], p.PID)
 		}
 	}
 	var found []int
