@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/warmrun/warmrun/tests/cluster"
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/fault"
 )
 
 // TestRejoin: an old primary comes back, and one command makes it a standby, by no
@@ -35,7 +37,7 @@ func TestRejoin(t *testing.T) {
 // it the other node's.
 func TestRejoin2warm(t *testing.T) {
 	t.Parallel()
-	s := &state{T: t, Cluster: cluster.New(t, cluster.Options{Layout: cluster.TwoWarm, Settings: []string{"wal_log_hints = on"}})}
+	s := &state{T: t, Cluster: cluster.New(t, cluster.Options{Layout: cluster.TwoWarm, Settings: []string{"wal_log_hints = on"}, Tags: "faults"})}
 	s.prepare()
 	s.inTurn(
 		chapter{"nothing but a start", (*state).rejoinStarts},
@@ -46,7 +48,35 @@ func TestRejoin2warm(t *testing.T) {
 				s.Errorf("the archive of db2 held %s and holds %s", before, after)
 			}
 		}},
+		chapter{"the rewind was cut", (*state).rewindCutAside},
 	)
+}
+
+// rewindCutAside: warmrun dies when the archive lies aside. The archive is the node's
+// again when the copy has mended the rest.
+func (s *state) rewindCutAside() {
+	s.DB1, s.DB2 = s.DB2, s.DB1
+	defer func() { s.DB1, s.DB2 = s.DB2, s.DB1 }()
+	s.returnsWriting()
+	aside, before := s.DB2.PGData+".archive-aside", strings.Fields(s.listed(s.DB2))
+	(&deaths{T: s.T, notes: filepath.Join(s.DB2.Dir, "deaths")}).plan(s.DB2, map[fault.Step]float64{fault.Rewind: 1})
+	if result := s.DB2.Run("rejoin", "--yes"); !s.DB2.Exists(aside) {
+		s.Fatalf("%s\nwant it killed, with the archive aside", result)
+	}
+	if err := os.Remove(faultsFile(s.DB2)); err != nil {
+		s.Fatal(err)
+	}
+	s.abandoned(s.DB2)
+	said := s.DB1.Must("status")
+	s.says(said, "its data directory may be half rewound", "warmrun rejoin on it")
+	if strings.Contains(said.Stdout, "configStandby") {
+		s.Errorf("%s\nwant nothing said of an archive that is not there", said)
+	}
+	s.says(s.DB2.Must("rejoin", "--yes"), "its data directory may be half rewound", "Starting online backup")
+	if after := strings.Fields(s.listed(s.DB2)); !slices.Contains(after, before[0]) || s.DB2.Exists(aside) {
+		s.Errorf("the archive of %s held %s and holds %s", s.DB2.Name, before, after)
+	}
+	s.asBefore(s.DB1, s.DB2)
 }
 
 // rejoinStarts: the primary is killed, and all that it had written is fetched
@@ -109,7 +139,7 @@ func (s *state) returnsWriting() walcore.SegmentName {
 	s.write(s.DB2)
 	s.follows(s.DB1, s.DB2)
 	s.DB2.Cut()
-	s.says(s.DB1.Must("failover", "--accept-split", "--yes"), "RISK: db2 cannot be reached")
+	s.says(s.DB1.Must("failover", "--accept-split", "--yes"), fmt.Sprintf("RISK: %s cannot be reached", s.DB2.Name))
 	s.write(s.DB1)
 	s.DB2.Uncut()
 	s.DB2.StartServer()

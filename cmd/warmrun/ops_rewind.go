@@ -14,9 +14,11 @@ import (
 
 	"github.com/warmrun/warmrun/builtins/pgctl"
 	"github.com/warmrun/warmrun/builtins/remote"
+	"github.com/warmrun/warmrun/builtins/standby"
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/atomicfile"
 	"github.com/warmrun/warmrun/walcore/cluster"
+	"github.com/warmrun/warmrun/walcore/fault"
 )
 
 // pg_rewind on this node, from the server of another.
@@ -45,6 +47,7 @@ func rewind(ctx context.Context, s *session, o primaryOption) (report none, err 
 	if err := setArchiveAside(s.site.Self); err != nil {
 		return none{}, err
 	}
+	fault.At(fault.Rewind)
 	said, err := s.server().Rewind(ctx, from, func(ctx context.Context, name walcore.SegmentName) error {
 		return fetchForRewind(ctx, s, o.Primary, name)
 	})
@@ -127,6 +130,20 @@ func checkpointOn(ctx context.Context, s *session, primary cluster.NodeName) err
 	}
 	_, err = conn.Exec(ctx, "CHECKPOINT")
 	return errors.Join(err, conn.Close(ctx))
+}
+
+// prepare makes the node ready for a base copy. Where a rewind was cut, the archive
+// that it had set aside comes back first: the copy leaves it where it is, and a later
+// rewind would take the one that is aside for its own.
+func prepare(ctx context.Context, s *session, o eraseOption) (standby.Prepared, error) {
+	half, err := s.self().HalfRewound()
+	if err == nil && half != "" {
+		err = putArchiveBack(s.site.Self)
+	}
+	if err != nil {
+		return standby.Prepared{}, err
+	}
+	return s.self().Prepare(ctx, o.Erase)
 }
 
 // asideOf is where an archive in the data directory goes; "" where it is elsewhere.

@@ -58,10 +58,7 @@ func standbyOperations() []operation {
 			func(ctx context.Context, s *session, o eraseOption) (none, error) {
 				return none{}, s.self().Preparable(ctx, o.Erase)
 			}),
-		onNode("standby", "prepare", engine.Change, "data directory, archive, no trigger, empty pg_wal, configuration",
-			func(ctx context.Context, s *session, o eraseOption) (standby.Prepared, error) {
-				return s.self().Prepare(ctx, o.Erase)
-			}),
+		onNode("standby", "prepare", engine.Change, "data directory, archive, no trigger, empty pg_wal, configuration", prepare),
 		onNode("standby", "configure", engine.Change, "make the stopped server able to start only as a standby",
 			func(ctx context.Context, s *session, o configureOptions) (none, error) {
 				return none{}, configureHere(ctx, s, o)

@@ -41,6 +41,10 @@ const (
 	RestoreDone  Step = "restore: answer the server"
 )
 
+// Rewind is the step between setting an archive in the data directory aside and
+// pg_rewind. No segment passes it, so it is not in Steps.
+const Rewind Step = "rejoin: rewind"
+
 // BeforeEvent and AfterEvent are the steps around the writing of an event into
 // the journal of a run: "step ended" of step "stop". They are not in Steps, since
 // every runbook has its own.
