@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
-	"syscall"
 
 	"github.com/warmrun/warmrun/builtins/scratch"
 )
@@ -51,9 +49,8 @@ func (s *session) guardScratch(dir string) error {
 		return err
 	}
 	defer theirs.Close()
-	cmd := exec.Command("/proc/self/exe", "scratch-guard", dir)
-	cmd.Dir, cmd.Stdin = "/", theirs
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd := detached("scratch-guard", dir)
+	cmd.Stdin = theirs
 	if err := cmd.Start(); err != nil {
 		return errors.Join(err, ours.Close())
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -268,7 +267,11 @@ func sweepScratch(ctx context.Context, s *session, o scratchKindOption) (none, e
 		if !own || server.Stays && server.Running() {
 			continue
 		}
-		say(ctx, s, "Removing %s, which is left over from %s", server.Dir, cmp.Or(server.Begun.Format(time.RFC3339), "an earlier run"))
+		from := "an earlier run" // which had no time to say when it began
+		if !server.Begun.IsZero() {
+			from = server.Begun.Format(time.RFC3339)
+		}
+		say(ctx, s, "Removing %s, which is left over from %s", server.Dir, from)
 		if err := server.Remove(ctx); err != nil {
 			return none{}, err
 		}

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/ship"
@@ -61,10 +59,8 @@ func startShipper(home string, place ship.Place) (<-chan struct{}, error) {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command("/proc/self/exe", "--home", home, "--pgdata", place.DataDir, "shipper", "run")
-	cmd.Args[0] = "warmrun"
-	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd := detached("--home", home, "--pgdata", place.DataDir, "shipper", "run")
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

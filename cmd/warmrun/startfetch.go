@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -77,10 +75,9 @@ func (s *session) leaveFetch(name walcore.FileName, lock *os.File) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command("/proc/self/exe", "--home", s.site.Home, "--pgdata", s.site.Self.PGData, "fetch", string(name))
-	cmd.Dir, cmd.Stderr = "/", log
+	cmd := detached("--home", s.site.Home, "--pgdata", s.site.Self.PGData, "fetch", string(name))
+	cmd.Stderr = log
 	cmd.ExtraFiles = []*os.File{lock}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
