@@ -157,9 +157,9 @@ func stateTable() []transition {
 		{on: "db1", command: "copyToDR --start", to: "db1 archiving, db2 recovery, dr recovery"},
 
 		{on: "db2", event: gone, to: "db1 archiving, db2 down, dr recovery"},
-		{on: "db1", command: "flushPrimary", refused: "cannot reach db2"},
+		{on: "db1", command: "flushPrimary", refused: "reach db2"},
 		{on: "db1", command: "switchover", refused: "look at db2"},
-		{on: "db1", command: "stopSite", refused: "cannot reach db2"},
+		{on: "db1", command: "stopSite", refused: "reach db2"},
 		{on: "dr", command: "failover --yes", refused: "db1 is running and accepts writes"},
 		{on: "db1", event: gone, to: "db1 down, db2 down, dr recovery"},
 		{on: "dr", command: "triggerStandby", refused: "cannot be asked whether it accepts writes", hint: "--accept-split"},
