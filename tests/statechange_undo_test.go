@@ -51,6 +51,7 @@ func (s *state) switchoverPreflight() {
 	s.DB1.SQL("CREATE FUNCTION absent() RETURNS int LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler'")
 	s.DB1.SQL("UPDATE pg_proc SET probin = '$libdir/absent' WHERE proname = 'absent'")
 	s.DB1.SQL("CREATE COLLATION german (provider = icu, locale = 'de')")
+	s.DB1.SQL("CREATE TABLE names (name text COLLATE german)")
 	s.DB1.SQL("UPDATE pg_collation SET collversion = '1.0' WHERE collname = 'german'")
 	s.DB2.SQL("ALTER SYSTEM SET archive_library = 'basic_archive'")
 	s.DB2.SQL("SELECT pg_reload_conf()")

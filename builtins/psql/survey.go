@@ -70,16 +70,22 @@ type Survey struct {
 // mostDatabases bounds how many databases are looked into.
 const mostDatabases = 50
 
-// Survey looks into every database that sessions are let into, each by a session
-// that open opens. A database that this user may not enter is passed over.
+// Survey looks into every database that sessions are let into, each but this one's by
+// a session that open opens. A database that this user may not enter is passed over.
 func (c *Conn) Survey(ctx context.Context, open func(ctx context.Context, database string) (*Conn, error)) (Survey, error) {
 	var found Survey
-	databases, err := c.Query(ctx, fmt.Sprintf("SELECT datname::text FROM pg_database WHERE datallowconn ORDER BY datname LIMIT %d", mostDatabases))
+	databases, err := c.Query(ctx, fmt.Sprintf("SELECT datname::text, datname = current_database() FROM pg_database WHERE datallowconn ORDER BY datname LIMIT %d", mostDatabases))
 	if err != nil {
 		return found, err
 	}
 	for _, row := range databases.Values {
 		name := text(row[0])
+		if row[1] == true {
+			if err := c.survey(ctx, name, &found); err != nil {
+				return found, fmt.Errorf("database %s: %w", name, err)
+			}
+			continue
+		}
 		in, err := open(ctx, name)
 		switch state := sqlState(err); {
 		case state == stateInternalError:
@@ -125,11 +131,17 @@ func (c *Conn) survey(ctx context.Context, name string, found *Survey) error {
 }
 
 // staleQueries ask a database for collations that have another version here than
-// the one on record. Before 15 a database's own collation has none there.
+// the one on record. Before 15 a database's own collation has none there. Only those
+// are looked at that something depends on: a server with ICU has several hundred, each
+// of which its library has to open. What depends on a pinned one is not on record
+// (recordMultipleDependencies in pg_depend.c; its OID is below FirstUnpinnedObjectId).
 func staleQueries(version int) []string {
 	var queries []string
 	if version >= 100000 {
-		queries = append(queries, "SELECT 'collation ' || collname, collversion, pg_collation_actual_version(oid) FROM pg_collation WHERE collversion <> pg_collation_actual_version(oid) ORDER BY 1 LIMIT 5")
+		queries = append(queries, `SELECT 'collation ' || collname, collversion, pg_collation_actual_version(oid)
+			FROM (SELECT oid, collname, collversion FROM pg_collation AS c WHERE collversion IS NOT NULL AND (oid < 12000
+				OR EXISTS (SELECT FROM pg_depend WHERE refclassid = 'pg_collation'::regclass AND refobjid = c.oid)) OFFSET 0) AS used
+			WHERE collversion <> pg_collation_actual_version(oid) ORDER BY 1 LIMIT 5`)
 	}
 	if version >= 150000 {
 		queries = append(queries, "SELECT 'database ' || datname, datcollversion, pg_database_collation_actual_version(oid) FROM pg_database WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)")

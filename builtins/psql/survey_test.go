@@ -26,8 +26,8 @@ func TestSurvey(t *testing.T) {
 		"CREATE DATABASE closed", "CREATE DATABASE private",
 		"UPDATE pg_database SET datcollate = 'xx_XX.UTF-8' WHERE datname = 'closed'",
 		"UPDATE pg_database SET datallowconn = false WHERE datname = 'private'",
-		"CREATE COLLATION german (provider = icu, locale = 'de')",
-		"UPDATE pg_collation SET collversion = '1.0' WHERE collname = 'german'",
+		"CREATE COLLATION german (provider = icu, locale = 'de')", "CREATE TABLE names (name text COLLATE german)",
+		"UPDATE pg_collation SET collversion = '1.0' WHERE collname IN ('german', 'fr-x-icu')",
 		"CREATE FUNCTION absent() RETURNS int LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler'",
 		"UPDATE pg_proc SET probin = '$libdir/absent' WHERE proname = 'absent'",
 	} {

@@ -3,6 +3,8 @@ package standby
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -192,13 +194,8 @@ func (f *Fitness) ask(ctx context.Context, conn *psql.Conn) error {
 	}
 	f.SQL, f.LSN, f.Paused = true, max(state.CurrentLSN, state.ReplayLSN), state.ReplayPaused
 	f.ArchiveMode, f.ArchiveCommand, f.ArchiveLibrary, f.WALLevel = state.ArchiveMode, state.ArchiveCommand, state.ArchiveLibrary, state.WALLevel
-	for name := range sharedSettings() {
-		if f.Major < walSendersSince && name == "max_wal_senders" {
-			continue
-		}
-		if f.Shared[name], err = count(ctx, conn, "SELECT setting FROM pg_settings WHERE name = '"+name+"'"); err != nil {
-			return err
-		}
+	if err := f.askShared(ctx, conn); err != nil {
+		return err
 	}
 	if f.Prepared, err = count(ctx, conn, "SELECT count(*) FROM pg_prepared_xacts"); err != nil {
 		return err
@@ -208,6 +205,24 @@ func (f *Fitness) ask(ctx context.Context, conn *psql.Conn) error {
 	}
 	f.LogicalSlots, err = conn.LogicalSlots(ctx)
 	return err
+}
+
+func (f *Fitness) askShared(ctx context.Context, conn *psql.Conn) error {
+	settings, err := conn.Query(ctx, "SELECT name::text, setting::bigint FROM pg_settings WHERE name IN ('"+strings.Join(slices.Sorted(maps.Keys(sharedSettings())), "', '")+"')")
+	if err != nil {
+		return err
+	}
+	for _, row := range settings.Values {
+		name, isName := row[0].(string)
+		value, isNumber := row[1].(int64)
+		if !isName || !isNumber {
+			return fmt.Errorf("the setting %v is %v", row[0], row[1])
+		}
+		if f.Major >= walSendersSince || name != "max_wal_senders" {
+			f.Shared[name] = value
+		}
+	}
+	return nil
 }
 
 func count(ctx context.Context, conn *psql.Conn, query string) (int64, error) {
