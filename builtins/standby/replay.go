@@ -185,6 +185,11 @@ func (n Node) Replayed(ctx context.Context) (Opened, error) {
 			return Opened{LSN: state.ReplayLSN, Timeline: state.Timeline}, nil
 		}
 	}
+	return n.flushedReplay()
+}
+
+// flushedReplay is what the control file says of it, where the server does not.
+func (n Node) flushedReplay() (Opened, error) {
 	control, err := n.Server.Control()
 	if err != nil {
 		return Opened{}, err
@@ -192,16 +197,28 @@ func (n Node) Replayed(ctx context.Context) (Opened, error) {
 	return Opened{LSN: max(control.MinRecoveryPoint, control.Checkpoint), Timeline: max(control.MinRecoveryTimeline, control.Timeline)}, nil
 }
 
-// Received is how far the server has received by streaming and made durable, and
-// zero where it does not stream. A promotion replays all of it first.
-func (n Node) Received(ctx context.Context) (walcore.LSN, error) {
-	conn, hot := n.hotStandby(ctx)
-	if !hot {
-		return 0, nil
+// Recovery is how far a server in recovery is.
+type Recovery struct {
+	// Replayed is how far, on which timeline.
+	Replayed Opened
+	// Received is how far it has received by streaming and made durable, and zero
+	// where it does not stream. A promotion replays all of it first.
+	Received walcore.LSN
+	// LastCommit is the old primary's time at the last commit replayed; zero where
+	// the server does not tell.
+	LastCommit time.Time
+}
+
+// Recovery asks the server once for all of it, since clients wait for a promotion.
+// Of one that accepts no connections the control file tells what it has replayed.
+func (n Node) Recovery(ctx context.Context) (Recovery, error) {
+	conn, err := n.KeptSQL(ctx)
+	if err != nil {
+		at, err := n.flushedReplay()
+		return Recovery{Replayed: at}, err
 	}
-	defer conn.Close(ctx)
 	state, err := conn.State(ctx)
-	return state.ReceiveLSN, err
+	return Recovery{Replayed: Opened{LSN: state.ReplayLSN, Timeline: state.Timeline}, Received: state.ReceiveLSN, LastCommit: state.ReplayTimestamp}, err
 }
 
 // Progress is how far a server's control file says it is.
@@ -242,13 +259,12 @@ func (n Node) Progress() (Progress, error) {
 // is not waited for: a smart promotion replays what is left before it opens (xlogrecovery.c
 // looks for a promotion request only after the archive had nothing more).
 func (n Node) ReplayArchive(ctx context.Context, last walcore.LSN, timeout time.Duration) (Proof, error) {
-	conn, hot := n.hotStandby(ctx)
-	if !hot {
+	conn, err := n.KeptSQL(ctx)
+	if err != nil {
 		return Proof{LSN: last, How: "the promotion replays what is left"}, nil
 	}
-	defer conn.Close(ctx)
 	var at walcore.LSN
-	err := poll(ctx, timeout, fmt.Sprintf("%s to replay its archive, whose last record is at %s", n.Name, last), func(ctx context.Context) (bool, string, error) {
+	err = poll(ctx, timeout, fmt.Sprintf("%s to replay its archive, whose last record is at %s", n.Name, last), func(ctx context.Context) (bool, string, error) {
 		state, err := conn.State(ctx)
 		at = state.ReplayLSN
 		return at > last, fmt.Sprintf("replayed %s", at), err

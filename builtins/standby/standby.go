@@ -56,6 +56,9 @@ type Node struct {
 	// SQL opens a session on the node's server, SQLIn in another database of it.
 	SQL   func(context.Context) (*psql.Conn, error)
 	SQLIn func(ctx context.Context, database string) (*psql.Conn, error)
+	// KeptSQL is a session that whoever gave it closes: a promotion asks several
+	// times how far the server is, and for each new session that makes a process.
+	KeptSQL func(context.Context) (*psql.Conn, error)
 }
 
 // Role is what a data directory makes of its node.

@@ -90,8 +90,8 @@ func setActive(ctx context.Context, s *session, o setActiveOptions) (setActiveRe
 		return setActiveResult{}, err
 	}
 	result := setActiveResult{Was: was}
-	if conn, err := s.sql(ctx, s.site.Self.Name); err == nil {
-		defer conn.Close(ctx)
+	if conn, done, err := s.anySQL(ctx); err == nil {
+		defer done()
 		if state, err := conn.State(ctx); err == nil {
 			result.LSN = max(state.CurrentLSN, state.ReplayLSN)
 		}

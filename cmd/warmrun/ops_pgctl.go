@@ -95,6 +95,7 @@ func stopServer(ctx context.Context, s *session, o stopOptions) (none, error) {
 // stopWith calls fast before it asks for the stop that waits for nobody.
 func stopWith(ctx context.Context, s *session, o stopOptions, fast func()) error {
 	server := s.server()
+	_ = s.dropSQL() // it may have broken
 	defer s.telling(ctx, func(ctx context.Context) string {
 		status, err := server.Status(ctx)
 		if err != nil || !status.Running {

@@ -37,7 +37,8 @@ type lossResult struct {
 
 func salvageRivals(ctx context.Context, s *session, to cluster.NodeName) (salvaged, error) {
 	result, unread := salvaged{}, false
-	newest, err := callOn(ctx, s, to, "standby.recovery_end", recoveryEndOptions{}, recoveryEnd)
+	// Its timeline is wanted, and how far a fast promotion gets is soon found.
+	newest, err := callOn(ctx, s, to, "standby.recovery_end", recoveryEndOptions{Fast: true}, recoveryEnd)
 	if err != nil {
 		return result, err
 	}
@@ -183,13 +184,7 @@ func announceLoss(ctx context.Context, s *session, node cluster.NodeName, o loss
 	if err != nil {
 		return lossResult{}, err
 	}
-	result := lossResult{LSN: end.LSN}
-	if conn, err := s.sql(ctx, node); err == nil {
-		defer conn.Close(ctx)
-		if state, err := conn.State(ctx); err == nil {
-			result.LastCommit = state.ReplayTimestamp
-		}
-	}
+	result := lossResult{LSN: end.LSN, LastCommit: end.LastCommit}
 	if o.Salvaged.Complete && end.LSN >= o.Salvaged.End {
 		result.Exact = true
 		result.Sentence = fmt.Sprintf("Nothing is lost: %s has every byte that %s had flushed, up to %s.", node, o.Salvaged.From, o.Salvaged.End)

@@ -155,75 +155,85 @@ type recoveryEndResult struct {
 	// Cut is where a fence may end the timeline: no promotion, smart or fast,
 	// opens the node behind it.
 	Cut walcore.LSN `json:"cut"`
-	// Reached is the position that the server has replayed past once nothing in
-	// the archive is left to replay: the last whole record begins there. What
-	// follows it may be the beginning of a record whose rest never arrived.
-	// Zero where replay is ahead of the archive.
-	Reached walcore.LSN `json:"reached"`
+	// LastCommit is the old primary's time at the last commit that was replayed;
+	// zero where the server does not tell.
+	LastCommit time.Time `json:"last_commit"`
 }
 
 // recoveryEnd finds where a promotion would end this node's recovery: at the
 // end of its archive, or where replay is. A hole between the two is an error,
 // because the server would open in front of it.
 func recoveryEnd(ctx context.Context, s *session, o recoveryEndOptions) (recoveryEndResult, error) {
-	at, err := s.self().Replayed(ctx)
+	end, _, err := findRecoveryEnd(ctx, s, o)
+	return end, err
+}
+
+// findRecoveryEnd is recoveryEnd with the last segment in the archive that is still
+// to be replayed; "" where there is none.
+func findRecoveryEnd(ctx context.Context, s *session, o recoveryEndOptions) (recoveryEndResult, walcore.SegmentName, error) {
+	recovery, err := s.self().Recovery(ctx)
 	if err != nil {
-		return recoveryEndResult{}, err
-	}
-	received, err := s.self().Received(ctx)
-	if err != nil {
-		return recoveryEndResult{}, err
+		return recoveryEndResult{}, "", err
 	}
 	// Also a fast promotion replays what has been received by streaming.
-	at.LSN = max(at.LSN, received)
-	result := recoveryEndResult{LSN: at.LSN, Timeline: at.Timeline, Cut: at.LSN}
+	at := max(recovery.Replayed.LSN, recovery.Received)
+	result := recoveryEndResult{LSN: at, Timeline: recovery.Replayed.Timeline, Cut: at, LastCommit: recovery.LastCommit}
 	archive, err := walcore.OpenArchive(s.site.Self.Archive)
 	if errors.Is(err, walcore.ErrNoArchive) {
-		return result, nil
+		return result, "", nil
 	}
 	if err != nil {
-		return result, err
+		return result, "", err
 	}
 	chain, err := archive.Chain("")
 	if err != nil || chain.Last == "" {
-		return result, err
+		return result, "", err
 	}
-	result.Timeline, result.Cut = max(result.Timeline, chain.Timeline), max(at.LSN, chain.End)
-	if o.Fast || chain.End <= at.LSN {
-		return result, nil
+	result.Timeline, result.Cut = max(result.Timeline, chain.Timeline), max(at, chain.End)
+	if o.Fast || chain.End <= at {
+		return result, "", nil
 	}
 	size := chain.SegmentSize
-	if next := walcore.SegmentAt(chain.First.Timeline(), at.LSN, size).Next(size); chain.First.Position() > next.Position() {
-		return result, hint.Wrap(fmt.Errorf("the archive on %s lacks WAL between %s, which is replayed, and %s: a promotion would open there and lose what lies behind", s.site.Self.Name, at.LSN, chain.First),
+	if next := walcore.SegmentAt(chain.First.Timeline(), at, size).Next(size); chain.First.Position() > next.Position() {
+		return result, "", hint.Wrap(fmt.Errorf("the archive on %s lacks WAL between %s, which is replayed, and %s: a promotion would open there and lose what lies behind", s.site.Self.Name, at, chain.First),
 			"bring the missing segments into %s; to give up what lies behind the hole: --fast", s.site.Self.Archive)
 	}
 	result.LSN = chain.End
-	result.Reached, err = lastRecord(archive, chain.Last)
-	if err != nil {
-		err = fmt.Errorf("read %s in the archive on %s: %w", chain.Last, s.site.Self.Name, err)
-	}
-	return result, err
+	return result, chain.Last, nil
 }
 
-// lastRecord is where the last whole record of a segment begins.
-func lastRecord(archive *walcore.Archive, segment walcore.SegmentName) (walcore.LSN, error) {
+// lastRecord is where the last whole record of a segment in this node's archive
+// begins. What follows it may be the beginning of one whose rest never arrived.
+func lastRecord(s *session, segment walcore.SegmentName) (walcore.LSN, error) {
+	archive, err := walcore.OpenArchive(s.site.Self.Archive)
+	if err != nil {
+		return 0, err
+	}
 	f, err := archive.Open(walcore.FileName(segment))
 	if err != nil {
 		return 0, err
 	}
 	extent, err := walcore.ScanSegment(f, segment, walcore.Identity{})
-	return extent.LastRecord, errors.Join(err, f.Close())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return 0, fmt.Errorf("read %s in the archive on %s: %w", segment, s.site.Self.Name, err)
+	}
+	return extent.LastRecord, nil
 }
 
-// replayArchive waits until the server is as far as its archive.
+// replayArchive waits until the server is as far as its archive: past the last
+// whole record there, once nothing is left to replay.
 func replayArchive(ctx context.Context, s *session, o timeoutOption) (standby.Proof, error) {
-	end, err := recoveryEnd(ctx, s, recoveryEndOptions{})
-	if err != nil || end.Reached == 0 {
+	end, segment, err := findRecoveryEnd(ctx, s, recoveryEndOptions{})
+	if err != nil || segment == "" {
 		return standby.Proof{LSN: end.LSN, How: "there is nothing more in its archive"}, err
+	}
+	last, err := lastRecord(s, segment)
+	if err != nil || last == 0 {
+		return standby.Proof{LSN: end.LSN, How: "no whole record begins in what its archive has more"}, err
 	}
 	say(ctx, s, "Waiting for %s to replay its archive, which ends at %s", s.site.Self.Name, end.LSN)
 	defer s.tellReplay(ctx, end.LSN)()
-	return s.self().ReplayArchive(ctx, end.Reached, orDefault(o.Timeout, time.Hour))
+	return s.self().ReplayArchive(ctx, last, orDefault(o.Timeout, time.Hour))
 }
 
 func lastPoint(ctx context.Context, s *session, _ none) (standby.Point, error) {

@@ -65,6 +65,10 @@ type session struct {
 	copies   map[cluster.NodeName]*copyLinks
 	// ready are connections to archives that were opened before they are needed.
 	ready map[cluster.NodeName]*ship.Client
+	// kept is the session of keptSQL, and dropKept closes it; keeping guards both.
+	keeping  sync.Mutex
+	kept     *psql.Conn
+	dropKept func() error
 	// guarded are held open while what this process has begun is to be guarded.
 	guarded []*os.File
 }
@@ -105,7 +109,7 @@ func (s *session) Close() error {
 	guarded := s.guarded
 	s.guarded = nil
 	s.mu.Unlock()
-	errs := []error{ready}
+	errs := []error{ready, s.dropSQL()}
 	for _, f := range guarded {
 		errs = append(errs, f.Close())
 	}
@@ -236,6 +240,8 @@ func (s *session) self() standby.Node {
 		LogFile:   s.site.Local("server.log"), Delay: time.Duration(n.Delay),
 		SQL:   func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, n.Name) },
 		SQLIn: func(ctx context.Context, database string) (*psql.Conn, error) { return s.sqlIn(ctx, n.Name, database) },
+
+		KeptSQL: s.keptSQL,
 	}
 	self.Upstream, self.Slot = s.site.Upstream, s.site.SlotOf(n.Name)
 	self.Vars = map[string]string{

@@ -742,7 +742,7 @@ function lsn(text) end
 ---@field lsn lsn
 ---@field timeline integer
 ---@field cut lsn
----@field reached lsn
+---@field last_commit string
 
 ---@class (exact) relayResult
 ---@field files integer
