@@ -104,6 +104,7 @@ stds.warmrun = {
       "check",
       "check_command",
       "drain",
+      "names",
       "outlook",
       "pull",
       "set_active",

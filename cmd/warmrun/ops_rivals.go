@@ -75,6 +75,7 @@ func rivalOperations() []operation {
 		}),
 		onNode("standby", "holds_stop", engine.Read, "where the shutdown checkpoint of another server ends, if this archive has it", holdsStop),
 		onNode("archive", "pull", engine.Change, "fetch into the node's archive what another node's archive has", pullArchive),
+		onNode("archive", "names", engine.Read, "the names of the files in the node's archive: of segments those from a position on, which is a segment's name without its timeline", archiveNames),
 		onNode("fence", "set", engine.Change, "write a fence into the node's archive", setFence),
 		onNode("fence", "clear", engine.Change, "take a fence out of the node's archive", clearFence),
 		onNode("fence", "read", engine.Read, "the fence in the node's archive", readFence),

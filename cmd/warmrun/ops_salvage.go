@@ -9,7 +9,6 @@ import (
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
-	"github.com/warmrun/warmrun/walcore/ship"
 )
 
 // Before a failover everything that can still be had is fetched, and what
@@ -98,85 +97,6 @@ func collect(ctx context.Context, s *session, to cluster.NodeName) (int, error) 
 		}
 	}
 	return total, nil
-}
-
-type pullOptions struct {
-	From cluster.NodeName `json:"from"`
-	// Histories fetches these only.
-	Histories bool `json:"histories"`
-	// Lenient passes over an archive that cannot be listed, loudly.
-	Lenient bool `json:"lenient"`
-}
-
-// pullArchive fetches every history, and every segment that lies at or after
-// the one this node would recover from, that it does not have.
-func pullArchive(ctx context.Context, s *session, o pullOptions) (int, error) {
-	own, err := s.ownArchive()
-	if err != nil {
-		return 0, err
-	}
-	control, err := s.server().Control()
-	if err != nil {
-		return 0, err
-	}
-	// What pg_rewind has left begins where its backup_label says; the control file
-	// is the other server's, and tells of a later checkpoint.
-	progress, err := s.self().Progress()
-	if err != nil {
-		return 0, err
-	}
-	client, theirs, err := listThere(ctx, s, o.From)
-	if errors.Is(err, walcore.ErrNoArchive) {
-		return 0, nil
-	}
-	if err != nil && o.Lenient && ctx.Err() == nil {
-		say(ctx, s, "WARNING: the archive on %s cannot be read: %s", o.From, oneLine(err))
-		say(ctx, s, "WAL that only %s has is given up by going on; mend its archive first if it may have any", o.From)
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	defer client.Close()
-	first := walcore.SegmentAt(1, progress.Needs, control.SegmentSize).Position()
-	got := 0
-	for _, name := range theirs {
-		if segment := name.Segment(); segment != "" && (o.Histories || segment.Position() < first) {
-			continue
-		}
-		there, err := own.Has(name)
-		if err != nil {
-			return got, err
-		}
-		if there {
-			continue
-		}
-		var refused *walcore.RefusedError
-		switch err := client.Fetch(ctx, own, name); {
-		case errors.As(err, &refused) && refused.Reason == walcore.ReasonLeft:
-			// A failover has given it up: it is on nobody's way to the newest timeline.
-			say(ctx, s, "passed over %s: %s", name, refused.Detail)
-			continue
-		case err != nil:
-			return got, fmt.Errorf("%s: %w", name, err)
-		}
-		say(ctx, s, "fetched %s from %s", name, o.From)
-		got++
-	}
-	return got, nil
-}
-
-// listThere connects to the archive of a node and lists it.
-func listThere(ctx context.Context, s *session, node cluster.NodeName) (*ship.Client, []walcore.FileName, error) {
-	client, err := s.shipTo(ctx, node)
-	if err != nil {
-		return nil, nil, err
-	}
-	names, err := client.List(ctx)
-	if err != nil {
-		return nil, nil, errors.Join(err, client.Close())
-	}
-	return client, names, nil
 }
 
 func announceLoss(ctx context.Context, s *session, node cluster.NodeName, o lossOptions) (lossResult, error) {

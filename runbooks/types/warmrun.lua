@@ -505,6 +505,10 @@ function lsn(text) end
 ---@field opened? string
 ---@field now string
 
+---@class (exact) namesOptions
+---@field position? string
+---@field histories? boolean
+
 ---@class (exact) node
 ---@field name string
 ---@field host string
@@ -1252,6 +1256,12 @@ function archive.check_command(node) end
 ---@param options? timeoutOption
 ---@return backlogResult
 function archive.drain(node, options) end
+
+---the names of the files in the node's archive: of segments those from a position on, which is a segment's name without its timeline (read)
+---@param node string
+---@param options? namesOptions
+---@return string[]
+function archive.names(node, options) end
 
 ---which nodes a new primary's archiver misses, and what to do about it (read)
 ---@param node string
