@@ -59,6 +59,10 @@ func lockThere(ctx context.Context, s *session, node cluster.Node, request lockR
 	if err != nil {
 		return nil, err
 	}
+	// The program that the run will ask starts meanwhile.
+	var group sync.WaitGroup
+	defer group.Wait()
+	group.Go(func() { s.readyCall(ctx, node) })
 	return beginLock(node.Name, stream, request)
 }
 

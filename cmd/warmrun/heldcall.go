@@ -123,6 +123,14 @@ func (s *session) takeCall(ctx context.Context, node cluster.Node) (*heldCall, e
 	return h, nil
 }
 
+// readyCall starts a process that waits, for the first request to find. Where that
+// fails, the request says why.
+func (s *session) readyCall(ctx context.Context, node cluster.Node) {
+	if h, err := s.takeCall(ctx, node); err == nil {
+		s.keepCall(ctx, node.Name, h)
+	}
+}
+
 func (s *session) idleCall(name cluster.NodeName) *heldCall {
 	l := s.link(name)
 	s.mu.Lock()
