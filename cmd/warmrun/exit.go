@@ -58,8 +58,8 @@ func exitCode(err error) int {
 		return exitLocked
 	case step == nil && staysHalfway(err):
 		return exitOperator
-	case errors.As(err, &remote) && remote.code != 0:
-		return remote.code
+	case errors.As(err, &remote) && remote.code != 0 && remote.code <= exitLocked:
+		return remote.code // not that of a program which was killed, 137
 	case errors.As(err, &absent), errors.Is(err, walcore.ErrNotThere), errors.Is(err, walcore.ErrNotArchived), errors.Is(err, ship.ErrNoShipper):
 		return exitNotThere
 	}

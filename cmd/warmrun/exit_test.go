@@ -36,6 +36,8 @@ func TestExitCodes(t *testing.T) {
 		{undone(unsettled), exitFailed, ""},
 		{fmt.Errorf("run run: %w", engine.ErrPastReturn), exitOperator, "warmrun runs resume run"},
 		{nested, exitOperator, "then repeat: warmrun runs rollback run"},
+		{undone(&remoteError{"ship-back on db2: exit status 137", 137}), exitFailed, ""},
+		{undone(&remoteError{"flushPrimary on db1: held", exitLocked}), exitLocked, ""},
 		{hint.Wrap(lockedError{errors.New("held")}, "wait"), exitLocked, "wait"},
 	} {
 		err := explainGoOn(test.err, runRecord{Head: runHead{ID: "run", Runbook: "demo"}})
