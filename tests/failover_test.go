@@ -2,6 +2,7 @@ package tests
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ func TestFailovers(t *testing.T) {
 		chapter{"fenced by mistake", (*state).fencedByMistake},
 		chapter{"the DR node gets what only the new primary has", (*state).relayAfterFailover},
 		chapter{"rebuilt from a primary that was just promoted", (*state).rebuildAtOnce},
+		chapter{"salvaged over the connection that is there", (*state).salvagedBack},
 		chapter{"the primary's host stays away", (*state).hostStaysAway},
 	)
 }
@@ -82,6 +84,54 @@ func (s *state) relayAfterFailover() {
 func (s *state) rebuildAtOnce() {
 	s.says(s.DB1.Must("rejoin", "--copy", "--yes"), "Starting online backup at WAL file 00000002")
 	s.follows(s.DB1, s.DB2)
+}
+
+// salvagedBack: the dead primary cannot connect to the node that takes over, and need
+// not. One with an older program does so. Nobody is promoted where the program there
+// dies, or ends without a word.
+func (s *state) salvagedBack() {
+	s.write(s.DB2)
+	s.DB2.KillServer()
+	for _, end := range []string{"kill -9 $$", "exit 0"} {
+		restore := s.shipsBack(s.DB2, end)
+		s.refused(s.DB1, 1, "salvage the WAL of db2: ", "failover", "--yes")
+		restore()
+	}
+	restore := s.shipsBack(s.DB2, "exit 2")
+	s.says(s.DB1.Must("failover", "--yes"), "Nothing is lost: db1 has every byte that db2 had flushed")
+	restore()
+	s.write(s.DB1)
+	s.checkRows(s.DB1)
+	s.DB2.Must("rejoin", "--yes")
+	s.follows(s.DB2, s.DB1)
+
+	s.write(s.DB1)
+	s.DB1.KillServer()
+	s.DB2.StopSSH()
+	s.says(s.DB2.Must("failover", "--yes"), "Nothing is lost: db2 has every byte that db1 had flushed")
+	s.DB2.StartSSH()
+	s.write(s.DB2)
+	s.checkRows(s.DB2)
+	s.DB1.Must("rejoin", "--yes")
+	s.follows(s.DB1, s.DB2)
+}
+
+// shipsBack has the program on a node do something else, a line of shell, where it is
+// told to ship back. The function it returns ends that.
+func (s *state) shipsBack(n *cluster.Node, instead string) (restore func()) {
+	program := n.Path(n.Binary())
+	if err := os.Rename(program, program+".real"); err != nil {
+		s.Fatal(err)
+	}
+	n.Write(n.Binary(), "#!/bin/sh\nfor word; do if test \"$word\" = ship-back; then "+instead+"; fi; done\nexec \"$0.real\" \"$@\"\n")
+	if err := os.Chmod(program, 0o755); err != nil {
+		s.Fatal(err)
+	}
+	return func() {
+		if err := os.Rename(program+".real", program); err != nil {
+			s.Fatal(err)
+		}
+	}
 }
 
 // hostStaysAway: what to type, by name, before and after.

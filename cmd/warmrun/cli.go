@@ -69,6 +69,7 @@ type grammar struct {
 	Complete  completeCommand     `cmd:"" hidden:"" group:"Commands:" help:"What may stand where the cursor is, for a shell."`
 	Lock      lockCommand         `cmd:"" hidden:"" group:"Commands:" help:"Hold this node's lock for a run on another node, on standard input."`
 	Call      callCommand         `cmd:"" hidden:"" group:"Commands:" help:"Run one operation for another node."`
+	ShipBack  shipBackCommand     `cmd:"" hidden:"" group:"Commands:" name:"ship-back" help:"Ship what the dead server here had flushed to the agent on standard input and output."`
 	SyncAgent syncAgentCommand    `cmd:"" hidden:"" group:"Commands:" name:"sync-agent" help:"The far end of a copy, on standard input."`
 	Guard     scratchGuardCommand `cmd:"" hidden:"" group:"Commands:" name:"scratch-guard" help:"Remove a scratch server when its maker, on standard input, has ended."`
 	Fetch     fetchCommand        `cmd:"" hidden:"" group:"Commands:" help:"Fetch a WAL file from another node's archive."`

@@ -110,16 +110,22 @@ func (c *agentCommand) Run(ctx context.Context, p *process, g *globals) error {
 	// it, and a read of standard input could not be ended otherwise.
 	signal.Reset(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	log := func(format string, args ...any) { fmt.Fprintf(p.err, "warmrun agent: "+format+"\n", args...) }
-	return ship.Serve(ctx, stdio{p.in, p.out}.widen(), ship.AgentConfig{
-		Archive: dir,
+	config := agentConfig(dir, walDir, log)
+	// sshd sets it for a forced command (sshd(8)), which may be an agent
+	// that somebody else has put there. What it holds was never looked at.
+	config.Restricted = c.Restricted || os.Getenv("SSH_ORIGINAL_COMMAND") != ""
+	return ship.Serve(ctx, stdio{p.in, p.out}.widen(), config)
+}
+
+// agentConfig is what an agent of this node's archive is told.
+func agentConfig(archiveDir, walDir string, log func(format string, args ...any)) ship.AgentConfig {
+	return ship.AgentConfig{
+		Archive: archiveDir,
 		WALDir:  walDir,
 		Log:     log,
 		Version: version,
-		// sshd sets it for a forced command (sshd(8)), which may be an agent
-		// that somebody else has put there. What it holds was never looked at.
-		Restricted: c.Restricted || os.Getenv("SSH_ORIGINAL_COMMAND") != "",
 		Arrived: func(ctx context.Context, name walcore.FileName) {
-			archive, err := walcore.OpenArchive(dir)
+			archive, err := walcore.OpenArchive(archiveDir)
 			if err == nil {
 				err = archive.Nudge(ctx, name)
 			}
@@ -128,7 +134,7 @@ func (c *agentCommand) Run(ctx context.Context, p *process, g *globals) error {
 				log("could not wake the server for %s: %v", name, err)
 			}
 		},
-	})
+	}
 }
 
 // syncAgentCommand is the far end of a copy.

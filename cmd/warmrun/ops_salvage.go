@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/warmrun/warmrun/builtins/remote"
 	"github.com/warmrun/warmrun/walcore"
 	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
+	"github.com/warmrun/warmrun/walcore/ship"
 )
 
 // Before a failover everything that can still be had is fetched, and what
@@ -59,10 +62,7 @@ func salvageRivals(ctx context.Context, s *session, to cluster.NodeName) (salvag
 			continue
 		}
 		say(ctx, s, "%s answers and its server is down: shipping what it had not archived", n.Name)
-		sent, err := callOn(ctx, s, n.Name, "standby.salvage", toOption{to},
-			func(ctx context.Context, s *session, o toOption) (flushed, error) {
-				return flushed{}, errors.New("a node does not salvage its own WAL")
-			})
+		sent, err := salvageFrom(ctx, s, n, to)
 		if err != nil {
 			return result, hint.Wrap(fmt.Errorf("salvage the WAL of %s: %w", n.Name, err), "its pg_wal holds committed transactions that are nowhere else; mend this before promoting %s", to)
 		}
@@ -74,6 +74,57 @@ func salvageRivals(ctx context.Context, s *session, to cluster.NodeName) (salvag
 	// A node that could not be read may have been the last primary.
 	result.Complete = result.Complete && !unread
 	return result, nil
+}
+
+// salvageFrom has a node ship what its dead server had flushed. Where the node that
+// gets it is this one, that goes over the connection which leads there already.
+func salvageFrom(ctx context.Context, s *session, from cluster.Node, to cluster.NodeName) (flushed, error) {
+	if s.site.IsSelf(to) {
+		sent, err := shipBack(ctx, s, from)
+		if !errors.Is(err, errOlderProgram) {
+			return sent, err
+		}
+	}
+	return callOn(ctx, s, from.Name, "standby.salvage", toOption{to},
+		func(context.Context, *session, toOption) (flushed, error) {
+			return flushed{}, errors.New("a node does not salvage its own WAL")
+		})
+}
+
+// errOlderProgram is a program on another node that knows nothing of ship-back. It
+// makes a connection of its own.
+var errOlderProgram = errors.New("it does not know the command ship-back")
+
+// shipBack is the agent for the program there.
+func shipBack(ctx context.Context, s *session, from cluster.Node) (sent flushed, err error) {
+	progress, err := s.self().Progress()
+	if err != nil {
+		return sent, err
+	}
+	client, err := s.client(ctx, from.Name)
+	if err != nil {
+		return sent, err
+	}
+	var told error
+	said := &nestedOutput{rest: s.live(ctx), event: func(line string) { told = json.Unmarshal([]byte(line), &sent) }}
+	stream, err := client.StartStream(ctx, s.command(from, "ship-back", "--replayed", progress.Replayed.String()), said)
+	if err != nil {
+		return sent, s.explainCall(from, "ship-back", err)
+	}
+	served := ship.Serve(ctx, stream, agentConfig(s.site.Self.Archive, "", func(string, ...any) {}))
+	err = stream.Close()
+	var exit *remote.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return sent, context.Cause(ctx)
+	case errors.As(err, &exit) && exit.Status == exitUsage:
+		return sent, errOlderProgram
+	case err != nil:
+		return sent, explainNested(ctx, from.Name, "ship-back", said.complaints.String(), err)
+	case served == nil && told == nil && sent.End == 0:
+		told = errors.New("it has ended without saying where the WAL ends")
+	}
+	return sent, errors.Join(served, told)
 }
 
 // collect pulls into the node's archive what other archives have. One that

@@ -110,26 +110,32 @@ func standbyOperations() []operation {
 	}
 }
 
-// shipLast ships a stopped server's WAL through the point where it ends, and
-// nothing beyond: pg_wal also holds recycled segments with later names.
+// shipLast ships a stopped server's WAL through the point where it ends to the
+// archive on a node.
 func shipLast(ctx context.Context, s *session, point standby.Point, to cluster.NodeName) (flushed, error) {
-	result := flushed{Point: point, From: s.site.Self.Name}
-	control, err := s.server().Control()
-	if err != nil {
-		return result, err
-	}
 	progress, err := progressOf(ctx, s, to)
 	if err != nil {
-		return result, err
+		return flushed{}, err
 	}
 	client := s.takeShip(to)
 	if client == nil {
 		client, err = s.shipTo(ctx, to)
 	}
 	if err != nil {
-		return result, fmt.Errorf("reach the archive on %s: %w", to, err)
+		return flushed{}, fmt.Errorf("reach the archive on %s: %w", to, err)
 	}
-	result.Segments, err = ship.ShipWALDir(ctx, client, walcore.WALDir(s.site.Self.PGData), progress.Replayed, point.End, point.Timeline, control.Identity(), s.live(ctx))
+	return shipOver(ctx, s, client, point, progress.Replayed)
+}
+
+// shipOver ships it over a connection, which it closes, and nothing beyond: pg_wal
+// also holds recycled segments with later names. replayed is how far the server
+// there is.
+func shipOver(ctx context.Context, s *session, client *ship.Client, point standby.Point, replayed walcore.LSN) (flushed, error) {
+	result := flushed{Point: point, From: s.site.Self.Name}
+	control, err := s.server().Control()
+	if err == nil {
+		result.Segments, err = ship.ShipWALDir(ctx, client, walcore.WALDir(s.site.Self.PGData), replayed, point.End, point.Timeline, control.Identity(), s.live(ctx))
+	}
 	return result, errors.Join(err, client.Close())
 }
 
