@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -90,12 +91,17 @@ func (l *Lab) eachNode(do func(Node) error) error {
 	return errors.Join(errs...)
 }
 
-// mirror makes one tree like another. A file that has the same size, time and
-// mode is taken to be the same; sockets are left out.
+// mirror makes one tree like another, where no server runs. A file that has the
+// same size, time and mode is taken to be the same; sockets are left out, and the
+// files that lock a server's directories: their process number may be another
+// process's by now, which would keep the server from starting.
 func mirror(from, to string) error {
 	err := filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
+		}
+		if isLock(entry) {
+			return nil
 		}
 		info, err := entry.Info()
 		if err != nil {
@@ -114,7 +120,7 @@ func mirror(from, to string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := os.Lstat(filepath.Join(from, path[len(to):])); !errors.Is(err, fs.ErrNotExist) && entry.Type() != fs.ModeSocket {
+		if _, err := os.Lstat(filepath.Join(from, path[len(to):])); !errors.Is(err, fs.ErrNotExist) && entry.Type() != fs.ModeSocket && !isLock(entry) {
 			return err
 		}
 		if err := os.RemoveAll(path); err != nil || !entry.IsDir() {
@@ -122,6 +128,14 @@ func mirror(from, to string) error {
 		}
 		return filepath.SkipDir
 	})
+}
+
+// isLock reports whether a server that runs holds its data directory or its socket
+// by this file.
+func isLock(entry fs.DirEntry) bool {
+	name := entry.Name()
+	return entry.Type().IsRegular() &&
+		(name == "postmaster.pid" || strings.HasPrefix(name, ".s.PGSQL.") && strings.HasSuffix(name, ".lock"))
 }
 
 // same reports whether the target needs no copy.

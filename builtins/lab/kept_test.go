@@ -2,8 +2,11 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/warmrun/warmrun/builtins/lab/ledger"
@@ -64,6 +67,68 @@ func TestKeptAndRestored(t *testing.T) {
 			t.Fatalf("no server runs beside the node's own: %v", err)
 		}
 		spoil(t, l, db1, link, file)
+	}
+}
+
+// TestKeptWithoutLockFiles: a server that was killed has left files with its process
+// number; when its node is put back, another process may have that number, and the
+// server starts all the same.
+func TestKeptWithoutLockFiles(t *testing.T) {
+	l, err := Up(t.Context(), Options{Dir: newDir(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	db1 := l.Nodes[0]
+	if err := l.Kill(t.Context(), db1.Name); err != nil {
+		t.Fatal(err)
+	}
+	locks := []string{
+		filepath.Join(db1.PGData, "postmaster.pid"),
+		filepath.Join(db1.SocketDir, fmt.Sprintf(".s.PGSQL.%d.lock", db1.Port)),
+	}
+	other := exec.CommandContext(t.Context(), "sleep", "1000")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = other.Process.Kill()
+		_ = other.Wait() // it was killed
+	})
+	for _, lock := range locks {
+		giveTo(t, lock, other.Process.Pid)
+	}
+	kept, err := l.Keep(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Restore(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	for _, lock := range locks {
+		if _, err := os.Lstat(lock); err == nil {
+			t.Errorf("%s is there, and no server runs", lock)
+		}
+	}
+	if err := l.StartServer(t.Context(), db1); err != nil {
+		t.Error(err)
+	}
+}
+
+// giveTo writes another process number into a server's lock file.
+func giveTo(t *testing.T, lock string, pid int) {
+	t.Helper()
+	text, err := os.ReadFile(lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\n")
+	if err := os.WriteFile(lock, fmt.Appendf(nil, "%d\n%s", pid, rest), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
