@@ -15,6 +15,7 @@ type Cause string
 // The causes, in the order in which they are looked for: what comes first often
 // explains what comes after it.
 const (
+	CauseUnfinishedRun    Cause = "run unfinished"
 	CauseTwoPrimaries     Cause = "two primaries"
 	CausePrimaryDown      Cause = "primary down"
 	CauseNoPrimary        Cause = "no primary"
@@ -91,11 +92,27 @@ func Why(places Places, nodes ...NodeStatus) Diagnosis {
 	}
 	result := Diagnosis{Findings: append([]Finding{}, d.found...)}
 	if len(d.found) > 0 {
-		result.Sentence = d.found[0].Sentence
+		result.Findings = append(d.unfinished(), result.Findings...)
+		result.Sentence = result.Findings[0].Sentence
 		return result
 	}
 	result.Sentence, result.Proof = d.allIsWell()
 	return result
+}
+
+// unfinished are the runs that have to be brought to an end before anything else:
+// until then what mends the rest is refused.
+func (d *doctor) unfinished() (found []Finding) {
+	for _, n := range d.c.Nodes {
+		if n.Facts == nil {
+			continue
+		}
+		for _, run := range n.Facts.Unfinished {
+			sentence, next, _ := strings.Cut(run, "; ")
+			found = append(found, Finding{Cause: CauseUnfinishedRun, Node: n.Node, Sentence: sentence + " on " + string(n.Node), Next: "on " + string(n.Node) + ": " + next})
+		}
+	}
+	return found
 }
 
 // WaitedFor are the segments that servers ask for and do not find, and the

@@ -32,6 +32,9 @@ func TestWhyCauses(t *testing.T) {
 		places   []string // of segment seven
 	}{
 		{CauseTwoPrimaries, "db1 and db2 accept writes", "stop the server on db2", "db2 writes on timeline 1", none, func(n *NodeStatus) { n.Role = RolePrimary }, nil},
+		{CauseUnfinishedRun, "run 7-switchover is unfinished on db1", "on db1: go on with it: warmrun runs resume 7-switchover", "", func(n *NodeStatus) {
+			n.ArchiveMode, n.Facts.Unfinished = "off", []string{"run 7-switchover is unfinished; go on with it: warmrun runs resume 7-switchover"}
+		}, none, nil},
 		{CausePrimaryDown, "db1 was the primary, and its server is down", "failover on db2", "its server's last error: disk on fire",
 			func(n *NodeStatus) {
 				n.Role, n.Running, n.WasPrimary, n.ControlState, n.Facts.Fatal = RoleStoppedPrimary, false, true, "in production", "disk on fire"

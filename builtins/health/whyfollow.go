@@ -236,7 +236,7 @@ func (d *doctor) allIsWell() (sentence string, proof []string) {
 		names = append(names, n.Node)
 		line := fmt.Sprintf("%s has replayed up to %s", n.Node, n.ReplayedLSN)
 		if n.Role == RoleRelay {
-			line = fmt.Sprintf("%s has everything to %s", n.Node, orNone(string(n.LastReceived)))
+			line = n.clause()
 		}
 		if n.LagBytes != nil {
 			line += ", " + bytesOf(*n.LagBytes) + " behind"

@@ -18,7 +18,7 @@ import (
 )
 
 // upPatience is how long making a lab may take.
-const upPatience = 2 * time.Minute
+const upPatience = 5 * time.Minute
 
 // Serve makes a lab and holds it until ctx ends, then removes it. It is the
 // body of the background process that Start leaves.
@@ -51,7 +51,7 @@ func Start(ctx context.Context, o Options, args ...string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, upPatience)
+	ctx, cancel := context.WithTimeoutCause(ctx, upPatience, hint.Wrap(fmt.Errorf("its servers and sshd were not up within %s", upPatience), "this machine has much else to do, or a slow disk; what was begun was removed: try again"))
 	defer cancel()
 	if err := b.ready(ctx, dir, o.Out); err != nil {
 		return Report{}, errors.Join(err, b.close())
@@ -110,7 +110,7 @@ func (c *child) ready(ctx context.Context, dir string, out io.Writer) error {
 			return nil
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			err = fmt.Errorf("the lab is not ready: %w", err)
+			err = fmt.Errorf("the lab is not ready: %w", context.Cause(ctx))
 			// It takes itself down on SIGTERM.
 			if stopErr := c.process.Signal(syscall.SIGTERM); stopErr != nil {
 				return errors.Join(err, stopErr)

@@ -29,7 +29,7 @@ func readSecret(site *cluster.Site, name string) (engine.Secret, error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return engine.Secret{}, fmt.Errorf("read a secret: %w", err)
+		return engine.Secret{}, hint.Wrap(fmt.Errorf("read a secret: %w", err), "nothing was done; write the secret into that file, readable by this account only, or take the parameter or extension that asks for it away: warmrun runbook list")
 	}
 	defer f.Close()
 	info, err := f.Stat()
