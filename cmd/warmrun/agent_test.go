@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
 	"testing"
 	"time"
@@ -66,7 +67,12 @@ func TestAgentEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+	// What this process ignores, as under nohup, its children would ignore, too; what it
+	// catches does to them what it always does (execve(2)).
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		cmd := exec.Command(program, "agent", "--archive", archive.Dir())
 		_, err := ship.Connect(t.Context(), func(context.Context) (io.ReadWriteCloser, error) {
 			in, inErr := cmd.StdinPipe()
@@ -76,13 +82,13 @@ func TestAgentEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := cmd.Process.Signal(signal); err != nil {
+		if err := cmd.Process.Signal(sig); err != nil {
 			t.Error(err)
 		}
 		late := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
 		err = cmd.Wait()
-		if state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || state.Signal() != signal {
-			t.Errorf("%s: the agent ended with %v", signal, err)
+		if state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || state.Signal() != sig {
+			t.Errorf("%s: the agent ended with %v", sig, err)
 		}
 		late.Stop()
 	}
