@@ -35,34 +35,11 @@ type packer struct {
 	how  Compression
 	buf  []byte
 	zstd *zstd.Encoder
-
-	skip   int // calls for which nothing is tried
-	inVain int // how many that were the last time
 }
-
-// maxSkip is how many calls in a row are not tried at most: 4 MB of large files.
-const maxSkip = 31
 
 // pack returns the content packed, and false where that does not pay. What it
-// returns is valid until the next call. What does not get smaller mostly comes in
-// long stretches, of values that the server or its user packed or ciphered: the
-// longer one lasts, the rarer it is tried.
+// returns is valid until the next call.
 func (p *packer) pack(content []byte) ([]byte, bool) {
-	if p.skip > 0 {
-		p.skip--
-		return nil, false
-	}
-	packed, pays := p.try(content)
-	if pays {
-		p.inVain = 0
-	} else {
-		p.inVain = min(2*p.inVain+1, maxSkip)
-	}
-	p.skip = p.inVain
-	return packed, pays
-}
-
-func (p *packer) try(content []byte) ([]byte, bool) {
 	switch p.how {
 	case CompressNone:
 		return nil, false
