@@ -24,7 +24,6 @@ const (
 	lz4         = "github.com/pierrec/lz4/v4"
 	blake3      = "github.com/zeebo/blake3"
 	xxhash      = "github.com/cespare/xxhash/v2"
-	procfs      = "github.com/prometheus/procfs"
 )
 
 // rule says what the packages of one part of the house may import. A name
@@ -40,29 +39,29 @@ type rule struct {
 // is open to all.
 var rules = []rule{
 	{part: "walcore/cluster", ours: []string{"walcore"}, third: []string{"github.com/pelletier/go-toml/v2"}},
-	{part: "walcore", third: []string{xSys, "github.com/fsnotify/fsnotify", compression, lz4, blake3, xxhash, procfs}},
+	{part: "walcore", third: []string{xSys, "github.com/fsnotify/fsnotify", compression, lz4, blake3, xxhash}},
 	{part: "engine/journal", ours: []string{"walcore/atomicfile"}, third: []string{xSys}},
 	{part: "engine", ours: []string{"walcore/atomicfile"},
 		third: []string{"github.com/yuin/gopher-lua", "layeh.com/gopher-luar"}},
-	{part: "builtins/remote", ours: []string{"walcore/cluster"},
-		third: []string{xSSH, xTerm, procfs, "github.com/kevinburke/ssh_config", "github.com/skeema/knownhosts"}},
-	{part: "builtins/filesync", ours: []string{"walcore/atomicfile"}, third: []string{xSys, xSync, compression, blake3, xxhash, procfs}},
+	{part: "builtins/remote", ours: []string{"walcore/cluster", "walcore/procstat"},
+		third: []string{xSSH, xTerm, "github.com/kevinburke/ssh_config", "github.com/skeema/knownhosts"}},
+	{part: "builtins/filesync", ours: []string{"walcore/atomicfile", "walcore/procstat"}, third: []string{xSys, xSync, compression, blake3, xxhash}},
 	{part: "builtins/psql", ours: []string{"=walcore", "walcore/cluster", "walcore/atomicfile"}, third: []string{xSys, "github.com/jackc/pgx/v5"}},
-	{part: "builtins/pgctl", ours: []string{"=walcore", "walcore/cluster", "walcore/atomicfile"}, third: []string{xSys, procfs}},
+	{part: "builtins/pgctl", ours: []string{"=walcore", "walcore/cluster", "walcore/atomicfile", "walcore/procstat"}, third: []string{xSys}},
 	{part: "builtins/basebackup", ours: []string{"walcore", "builtins/filesync", "builtins/psql", "builtins/pgctl", "builtins/remote"}},
 	{part: "builtins/backups", ours: []string{"walcore", "builtins/basebackup", "builtins/filesync"}},
 	{part: "builtins/scratch", ours: []string{"walcore", "builtins/backups", "builtins/psql", "builtins/pgctl"}},
 	{part: "builtins/health", ours: []string{"walcore", "builtins/filesync", "builtins/psql", "builtins/pgctl", "builtins/remote"}},
 	{part: "builtins/standby", ours: []string{"walcore", "builtins/psql", "builtins/pgctl"}},
 	{part: "builtins/trust", ours: []string{"walcore/atomicfile"}, third: []string{xSSH}},
-	{part: "builtins/lab", ours: []string{"walcore/cluster", "walcore/atomicfile", "builtins/pgctl", "builtins/remote", "builtins/psql"},
-		third: []string{xSSH, procfs}},
+	{part: "builtins/lab", ours: []string{"walcore/cluster", "walcore/atomicfile", "walcore/procstat", "builtins/pgctl", "builtins/remote", "builtins/psql"},
+		third: []string{xSSH}},
 	{part: "runbooks"},
 	{part: "cmd", ours: []string{"walcore", "engine", "builtins", "runbooks"},
 		third: []string{"github.com/alecthomas/kong", "github.com/cheggaaa/pb/v3", "github.com/rogpeppe/go-internal/diff", xSys, xTerm}},
-	{part: "tests/bench", ours: []string{"walcore", "builtins"}, third: []string{xSys, compression, procfs}},
+	{part: "tests/bench", ours: []string{"walcore", "builtins"}, third: []string{xSys, compression}},
 	{part: "tests", ours: []string{"walcore", "engine", "builtins", "runbooks"},
-		third: []string{xSys, xSync, xSSH, compression, procfs, "github.com/jackc/pgx/v5"}},
+		third: []string{xSys, xSync, xSSH, compression, "github.com/jackc/pgx/v5"}},
 }
 
 // never lists what not even a test file may do, because it would turn the

@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/warmrun/warmrun/walcore/procstat"
 )
 
 // Nudge tells the servers that wait for the file that it has arrived. Call it
@@ -77,12 +79,12 @@ func (n nudger) wake(w Wanted) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return startup.pid, n.signal(func() error {
-		if now, err := n.procs.read(startup.pid); err != nil || now.parent != startup.parent || now.startTicks != startup.startTicks {
-			return fmt.Errorf("process %d is no longer the startup process", startup.pid)
+	return startup.PID, n.signal(func() error {
+		if now, err := n.procs.read(startup.PID); err != nil || now.Parent != startup.Parent || now.StartTicks != startup.StartTicks {
+			return fmt.Errorf("process %d is no longer the startup process", startup.PID)
 		}
 		return n.confirmServer(w)
-	}, startup.pid)
+	}, startup.PID)
 }
 
 // confirmServer checks that the run of the server that wrote w still goes on:
@@ -119,26 +121,26 @@ var startupTitle = sync.OnceValue(func() *regexp.Regexp {
 // kernel's list of children (proc_tid_children(5)) costs one read, but may miss
 // some while processes come and go, and not every kernel has it; then the whole
 // table is searched.
-func (n nudger) startupProcess(postmaster int) (process, error) {
+func (n nudger) startupProcess(postmaster int) (procstat.Process, error) {
 	found := n.startupAmong(postmaster, n.children(postmaster))
 	if len(found) == 0 {
 		found = n.startupAmong(postmaster, n.all())
 	}
 	if len(found) != 1 {
-		return process{}, fmt.Errorf("%d children of the postmaster %d look like its startup process", len(found), postmaster)
+		return procstat.Process{}, fmt.Errorf("%d children of the postmaster %d look like its startup process", len(found), postmaster)
 	}
 	return found[0], nil
 }
 
-func (n nudger) startupAmong(postmaster int, pids []string) []process {
-	var found []process
+func (n nudger) startupAmong(postmaster int, pids []string) []procstat.Process {
+	var found []procstat.Process
 	for _, word := range pids {
 		pid, err := strconv.Atoi(word)
 		if err != nil {
 			continue
 		}
 		proc, err := n.procs.read(pid)
-		if err != nil || proc.parent != postmaster || proc.state == 'Z' {
+		if err != nil || proc.Parent != postmaster || proc.Dead() {
 			continue
 		}
 		if title, err := n.procs.title(pid); err == nil && startupTitle().MatchString(title) {

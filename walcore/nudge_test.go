@@ -176,7 +176,7 @@ func FuzzReadProcess(f *testing.F) {
 		if err := errors.Join(os.Mkdir(filepath.Join(dir, "5"), 0o700), os.WriteFile(filepath.Join(dir, "5", "stat"), []byte(stat), 0o600)); err != nil {
 			t.Fatal(err)
 		}
-		if p, err := processTable(dir).read(5); err == nil && p.pid != 5 {
+		if p, err := processTable(dir).read(5); err == nil && p.PID != 5 {
 			t.Errorf("%q: got %+v", stat, p)
 		}
 	})

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/procfs"
+	"github.com/warmrun/warmrun/walcore/procstat"
 )
 
 // pgServer is a real PostgreSQL server that a test may stop, kill and promote.
@@ -243,9 +243,12 @@ func (s *pgServer) kill() {
 // children are the processes whose parent is pid.
 func (s *pgServer) children(pid int) []int {
 	var found []int
-	all, _ := procfs.AllProcs() // what was read of it counts
-	for _, one := range all {
-		if p, err := one.Stat(); err == nil && p.PPID == pid {
+	all, err := procstat.All(procstat.Root)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, p := range all {
+		if p.Parent == pid {
 			found = append(found, p.PID)
 		}
 	}
@@ -255,10 +258,10 @@ func (s *pgServer) children(pid int) []int {
 // processState is empty for a process that is gone or a zombie.
 func processState(pid int) string {
 	p, err := hostProcesses.read(pid)
-	if err != nil || p.state == 'Z' || p.state == 'X' {
+	if err != nil || p.Dead() {
 		return ""
 	}
-	return string(p.state)
+	return string(p.State)
 }
 
 func (s *pgServer) waitFor(what string, done func() bool) {

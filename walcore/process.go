@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/prometheus/procfs"
+	"github.com/warmrun/warmrun/walcore/procstat"
 )
 
 // Server identifies one run of a server: a later postmaster of the same data
@@ -28,31 +28,9 @@ type Server struct {
 // own.
 type processTable string
 
-const hostProcesses processTable = "/proc"
+const hostProcesses processTable = procstat.Root
 
-// process is what the kernel says of one process.
-type process struct {
-	pid, parent int
-	startTicks  uint64
-	state       byte // 'Z' is dead already
-}
-
-// read looks up a process (proc_pid_stat(5)).
-func (p processTable) read(pid int) (process, error) {
-	table, err := procfs.NewFS(string(p))
-	if err != nil {
-		return process{}, err
-	}
-	proc, err := table.Proc(pid)
-	if err != nil {
-		return process{}, err
-	}
-	stat, err := proc.Stat()
-	if err != nil {
-		return process{}, fmt.Errorf("%s: %w", p.path(pid, "stat"), err)
-	}
-	return process{pid: pid, parent: stat.PPID, startTicks: stat.Starttime, state: stat.State[0]}, nil
-}
+func (p processTable) read(pid int) (procstat.Process, error) { return procstat.Read(string(p), pid) }
 
 // title is a process's command line as ps shows it. PostgreSQL's processes
 // write their title over it (ps_status.c), padded with zeros or blanks.
@@ -76,10 +54,10 @@ func (p processTable) server(pgdata string) (Server, bool) {
 		return Server{}, false
 	}
 	proc, err := p.read(server.PID)
-	if err != nil || proc.state == 'Z' {
+	if err != nil || proc.Dead() {
 		return Server{}, false
 	}
-	server.StartTicks = proc.startTicks
+	server.StartTicks = proc.StartTicks
 	return server, true
 }
 
@@ -111,7 +89,7 @@ func readPostmasterPID(pgdata string) (Server, error) {
 // alive reports whether this very run of the server still goes on.
 func (p processTable) alive(s Server) bool {
 	proc, err := p.read(s.PID)
-	return err == nil && proc.state != 'Z' && proc.startTicks == s.StartTicks
+	return err == nil && !proc.Dead() && proc.StartTicks == s.StartTicks
 }
 
 // descends reports whether process pid is a child, grandchild and so on of
@@ -119,13 +97,13 @@ func (p processTable) alive(s Server) bool {
 func (p processTable) descends(pid, ancestor int) bool {
 	for range 16 {
 		proc, err := p.read(pid)
-		if err != nil || proc.parent == 0 {
+		if err != nil || proc.Parent == 0 {
 			return false
 		}
-		if proc.parent == ancestor {
+		if proc.Parent == ancestor {
 			return true
 		}
-		pid = proc.parent
+		pid = proc.Parent
 	}
 	return false
 }

@@ -9,9 +9,8 @@ import (
 	"os"
 	"path"
 	"strconv"
-	"syscall"
 
-	"github.com/prometheus/procfs"
+	"github.com/warmrun/warmrun/walcore/procstat"
 )
 
 // ProcessState is what the other node says of a process.
@@ -160,18 +159,9 @@ func processState(t *tree, pid int) ProcessState {
 	if pid <= 0 {
 		return ProcessState{}
 	}
-	proc, err := procfs.NewProc(pid)
-	if err != nil {
-		return ProcessState{Unknown: !errors.Is(err, fs.ErrNotExist)}
-	}
-	stat, err := proc.Stat()
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ESRCH):
-		return ProcessState{}
-	case err != nil:
-		return ProcessState{Unknown: true}
-	case stat.State == "Z", stat.State == "X": // dead
-		return ProcessState{}
+	p, err := procstat.Read(procstat.Root, pid)
+	if err != nil || p.Dead() {
+		return ProcessState{Unknown: err != nil && !errors.Is(err, fs.ErrNotExist)}
 	}
 	info, err := os.Stat("/proc/" + strconv.Itoa(pid) + "/cwd")
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/warmrun/warmrun/walcore/procstat"
 )
 
 // How long parts of the lab may take to end before they are killed.
@@ -181,12 +183,12 @@ func look(pid int) (running, bool) {
 		}
 		return strings.TrimSuffix(target, " (deleted)")
 	}
-	stat, err := statOf(pid)
-	if err != nil || stat.State == "Z" { // a zombie holds nothing and waits for its parent only
+	p, err := procstat.Read(procstat.Root, pid)
+	if err != nil || p.Dead() { // it holds nothing
 		return running{}, false
 	}
-	process, err := named(stat)
-	return running{Process: process, parent: stat.PPID, exe: link("exe"), cwd: link("cwd")}, err == nil
+	process, err := named(p)
+	return running{Process: process, parent: p.Parent, exe: link("exe"), cwd: link("cwd")}, err == nil
 }
 
 func find(which func(running) bool) ([]running, error) {

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/prometheus/procfs"
+	"github.com/warmrun/warmrun/walcore/procstat"
 
 	"github.com/warmrun/warmrun/walcore/atomicfile"
 	"github.com/warmrun/warmrun/walcore/hint"
@@ -88,27 +88,17 @@ func readState(dir string) (State, error) {
 
 // processOf reads what names a running process.
 func processOf(pid int) (Process, error) {
-	stat, err := statOf(pid)
+	p, err := procstat.Read(procstat.Root, pid)
 	if err != nil {
 		return Process{}, err
 	}
-	return named(stat)
-}
-
-// statOf is what the kernel says of a process. The error is an fs.ErrNotExist or
-// ESRCH when it is gone.
-func statOf(pid int) (procfs.ProcStat, error) {
-	proc, err := procfs.NewProc(pid)
-	if err != nil {
-		return procfs.ProcStat{}, err
-	}
-	return proc.Stat()
+	return named(p)
 }
 
 // named is what tells a process from every other one.
-func named(stat procfs.ProcStat) (Process, error) {
+func named(p procstat.Process) (Process, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return Process{PID: stat.PID, Start: stat.Starttime, Boot: strings.TrimSpace(string(boot))}, err
+	return Process{PID: p.PID, Start: p.StartTicks, Boot: strings.TrimSpace(string(boot))}, err
 }
 
 // find returns a handle of the process, or nil when it is gone. The handle is

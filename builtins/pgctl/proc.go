@@ -11,7 +11,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/prometheus/procfs"
+	"github.com/warmrun/warmrun/walcore/procstat"
 )
 
 // machine is the node as the probes see it. The zero value is the real one;
@@ -130,19 +130,8 @@ func (m machine) processes(keep func(process) bool) ([]process, error) {
 
 // parentOf is the parent's process id; 0 means unknown or gone.
 func (m machine) parentOf(pid int) int {
-	table, err := procfs.NewFS(m.at("proc"))
-	if err != nil {
-		return 0
-	}
-	proc, err := table.Proc(pid)
-	if err != nil {
-		return 0
-	}
-	stat, err := proc.Stat()
-	if err != nil {
-		return 0
-	}
-	return stat.PPID
+	p, _ := procstat.Read(m.at("proc"), pid)
+	return p.Parent
 }
 
 func (m machine) titleOf(pid int) string {

@@ -5,26 +5,15 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/prometheus/procfs"
+	"github.com/warmrun/warmrun/walcore/procstat"
 )
 
-// entry is one line of the process table.
-type entry struct {
-	state  string
-	parent int
-	// ticks is the CPU time of the process and of its children that have ended
-	// and were waited for, user and system, in clock ticks of 10 ms.
-	ticks int64
-}
-
-// readTable reads /proc/*/stat (proc(5)).
-func readTable() map[int]entry {
-	table := map[int]entry{}
-	all, _ := procfs.AllProcs() // what was read of it counts
-	for _, one := range all {
-		if p, err := one.Stat(); err == nil {
-			table[p.PID] = entry{state: p.State, parent: p.PPID, ticks: int64(p.UTime) + int64(p.STime) + int64(p.CUTime) + int64(p.CSTime)}
-		}
+// readTable is the table of processes.
+func readTable() map[int]procstat.Process {
+	table := map[int]procstat.Process{}
+	all, _ := procstat.All(procstat.Root) // none without /proc
+	for _, p := range all {
+		table[p.PID] = p
 	}
 	return table
 }

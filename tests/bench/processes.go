@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/warmrun/warmrun/walcore/procstat"
 )
 
 // processes is everything that this program has started, and what that has
@@ -78,7 +80,7 @@ func (p *processes) reap() {
 		return
 	}
 	for pid, proc := range readTable() {
-		if proc.parent != os.Getpid() || proc.state != "Z" || p.ours[pid] {
+		if proc.Parent != os.Getpid() || !proc.Dead() || p.ours[pid] {
 			continue
 		}
 		var usage unix.Rusage
@@ -118,13 +120,13 @@ func (p *processes) orphanUsage(ctx context.Context, start func() (pid int, err 
 }
 
 // descendants are all live processes below this one.
-func (p *processes) descendants() map[int]entry {
+func (p *processes) descendants() map[int]procstat.Process {
 	table := readTable()
 	children := map[int][]int{}
 	for pid, e := range table {
-		children[e.parent] = append(children[e.parent], pid)
+		children[e.Parent] = append(children[e.Parent], pid)
 	}
-	found := map[int]entry{}
+	found := map[int]procstat.Process{}
 	for queue := children[os.Getpid()]; len(queue) > 0; queue = queue[1:] {
 		found[queue[0]] = table[queue[0]]
 		queue = append(queue, children[queue[0]]...)
@@ -152,7 +154,7 @@ func (p *processes) cpu() (time.Duration, error) {
 	}
 	total := time.Duration(dead.Utime.Nano() + dead.Stime.Nano())
 	for _, e := range p.descendants() {
-		total += time.Duration(e.ticks) * 10 * time.Millisecond
+		total += time.Duration(e.CPUTicks) * 10 * time.Millisecond
 	}
 	return total, nil
 }
@@ -223,7 +225,7 @@ func (p *processes) end() error {
 		}
 		for pid, e := range left {
 			switch {
-			case e.state == "Z":
+			case e.Dead():
 			case try == 0:
 				_ = syscall.Kill(pid, syscall.SIGINT) // a server's fast shutdown
 			case try > 300:

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/procfs"
+	"github.com/warmrun/warmrun/walcore/procstat"
 
 	"github.com/warmrun/warmrun/builtins/pgctl"
 )
@@ -230,22 +230,14 @@ func (n *Node) processes(which func(pid int) bool) ([]int, error) {
 }
 
 func isZombie(pid int) bool {
-	p, err := stat(pid)
-	return err != nil || p.State == "Z"
+	p, err := procstat.Read(procstat.Root, pid)
+	return err != nil || p.Dead()
 }
 
 // parentOf is 0 for a process that is gone.
 func parentOf(pid int) int {
-	p, _ := stat(pid)
-	return p.PPID
-}
-
-func stat(pid int) (procfs.ProcStat, error) {
-	p, err := procfs.NewProc(pid)
-	if err != nil {
-		return procfs.ProcStat{}, err
-	}
-	return p.Stat()
+	p, _ := procstat.Read(procstat.Root, pid)
+	return p.Parent
 }
 
 // Server is pgctl's view of the node's server, from outside.

@@ -19,7 +19,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/procfs"
+	"github.com/warmrun/warmrun/walcore/procstat"
 )
 
 // setChildSubreaper is PR_SET_CHILD_SUBREAPER of <linux/prctl.h>.
@@ -69,12 +69,12 @@ func adopt(ctx context.Context, patience time.Duration) (stop func(), err error)
 func reap(dead map[int]time.Time, patience time.Duration) map[int]time.Time {
 	left := map[int]time.Time{}
 	for _, pid := range children() {
-		p, err := stat(pid)
-		if err != nil || p.State != "Z" {
+		p, err := procstat.Read(procstat.Root, pid)
+		if err != nil || !p.Dead() {
 			continue
 		}
 		switch since, seen := dead[pid]; {
-		case p.Comm == "postgres", seen && time.Since(since) >= patience:
+		case p.Name == "postgres", seen && time.Since(since) >= patience:
 			collect(pid)
 		case p.Session != pid: // leads no session
 		case seen:
@@ -119,25 +119,16 @@ func childrenListed() (pids []int, ok bool) {
 
 // childrenFound looks at every process there is.
 func childrenFound() (pids []int) {
-	all, err := procfs.AllProcs()
+	all, err := procstat.All(procstat.Root)
 	if err != nil {
 		return nil // no /proc, no orphans to be found
 	}
-	for _, one := range all {
-		if p, err := one.Stat(); err == nil && p.PPID == os.Getpid() {
+	for _, p := range all {
+		if p.Parent == os.Getpid() {
 			pids = append(pids, p.PID)
 		}
 	}
 	return pids
-}
-
-// stat is what the kernel says of a process; an error when it is gone.
-func stat(pid int) (procfs.ProcStat, error) {
-	p, err := procfs.NewProc(pid)
-	if err != nil {
-		return procfs.ProcStat{}, err
-	}
-	return p.Stat()
 }
 
 func collect(pid int) {

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/procfs"
+	"github.com/warmrun/warmrun/walcore/procstat"
 )
 
 // process is the listening sshd. Every connection has a child of its own.
@@ -140,10 +140,10 @@ func writers(pipe *os.File) (pids []int) {
 // sshdChildren lists the descendants of a process that are sshd themselves.
 func sshdChildren(root int) []int {
 	children := map[int][]int{}
-	all, _ := procfs.AllProcs() // what was read of it counts
-	for _, one := range all {
-		if p, err := one.Stat(); err == nil && strings.HasPrefix(p.Comm, "sshd") {
-			children[p.PPID] = append(children[p.PPID], p.PID)
+	all, _ := procstat.All(procstat.Root) // none without /proc
+	for _, p := range all {
+		if strings.HasPrefix(p.Name, "sshd") {
+			children[p.Parent] = append(children[p.Parent], p.PID)
 		}
 	}
 	var found []int
