@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,15 +13,7 @@ import (
 
 // TestKeptAndRestored: what is changed after a lab was kept is as it was then.
 func TestKeptAndRestored(t *testing.T) {
-	l, err := Up(t.Context(), Options{Dir: newDir(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	l := up(t)
 	db1 := l.Nodes[0]
 	target := l.Target(db1)
 	if err := ledger.CreateTable(t.Context(), target); err != nil {
@@ -74,15 +65,7 @@ func TestKeptAndRestored(t *testing.T) {
 // number; when its node is put back, another process may have that number, and the
 // server starts all the same.
 func TestKeptWithoutLockFiles(t *testing.T) {
-	l, err := Up(t.Context(), Options{Dir: newDir(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	l := up(t)
 	db1 := l.Nodes[0]
 	if err := l.Kill(t.Context(), db1.Name); err != nil {
 		t.Fatal(err)

@@ -45,6 +45,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// up makes a lab that goes with the test.
+func up(t *testing.T) *Lab {
+	t.Helper()
+	l, err := Up(t.Context(), Options{Dir: newDir(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
 // newDir is a directory that does not exist yet, with a path short enough for
 // sockets.
 func newDir(t *testing.T) string {

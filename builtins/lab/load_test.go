@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"context"
 	"path/filepath"
 	"testing"
 	"time"
@@ -12,15 +11,7 @@ import (
 // TestLoadAcrossACrash: the server is killed under load and started again.
 // Every row that it acknowledged must be there, and none that was never sent.
 func TestLoadAcrossACrash(t *testing.T) {
-	l, err := Up(t.Context(), Options{Dir: newDir(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	l := up(t)
 	d := &demo{lab: l}
 	if err := ledger.CreateTable(t.Context(), d.target("db1")); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"context"
 	"os"
 	"strings"
 	"testing"
@@ -14,15 +13,7 @@ import (
 // TestNodesReachEachOther goes the way that the program goes: by the lab's own
 // cluster.toml, over ssh, to a command and to a server's socket.
 func TestNodesReachEachOther(t *testing.T) {
-	l, err := Up(t.Context(), Options{Dir: newDir(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	l := up(t)
 	none := func(string) string { return "" }
 	site, err := cluster.Load(cluster.Surroundings{Home: l.Nodes[0].Home, Getenv: none})
 	if err != nil {
