@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/warmrun/warmrun/builtins/psql"
@@ -97,9 +98,18 @@ type Facts struct {
 	Fatal    string `json:"fatal,omitempty"`
 	Log      string `json:"log,omitempty"` // where the server's log is
 
-	Links      []Link   `json:"links,omitempty"`
-	Unfinished []string `json:"unfinished_runs,omitempty"`
+	Links      []Link          `json:"links,omitempty"`
+	Unfinished []UnfinishedRun `json:"unfinished_runs,omitempty"`
 }
+
+// UnfinishedRun is a run that a node has on record and that nobody drives any more.
+// Other nodes may have the same one.
+type UnfinishedRun struct {
+	Run  string `json:"run"`
+	Next string `json:"next"` // the ways to end it
+}
+
+func (r UnfinishedRun) String() string { return fmt.Sprintf("run %s is unfinished; %s", r.Run, r.Next) }
 
 // Disk is a file system that the node needs room on.
 type Disk struct {
@@ -157,7 +167,7 @@ type Examination struct {
 	// Links tries the way to every other node.
 	Links func(context.Context) []Link
 	// Unfinished are the runs on this node that somebody has to bring to an end.
-	Unfinished func() ([]string, error)
+	Unfinished func() ([]UnfinishedRun, error)
 	// KeepBackups is archive.keep_backups of the site.
 	KeepBackups int
 	// LogFile is where a server prints before its own logging begins.

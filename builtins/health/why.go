@@ -103,13 +103,16 @@ func Why(places Places, nodes ...NodeStatus) Diagnosis {
 // unfinished are the runs that have to be brought to an end before anything else:
 // until then what mends the rest is refused.
 func (d *doctor) unfinished() (found []Finding) {
+	told := map[string]bool{}
 	for _, n := range d.c.Nodes {
 		if n.Facts == nil {
 			continue
 		}
-		for _, run := range n.Facts.Unfinished {
-			sentence, next, _ := strings.Cut(run, "; ")
-			found = append(found, Finding{Cause: CauseUnfinishedRun, Node: n.Node, Sentence: sentence + " on " + string(n.Node), Next: "on " + string(n.Node) + ": " + next})
+		for _, r := range n.Facts.Unfinished {
+			if !told[r.Run] {
+				found = append(found, Finding{Cause: CauseUnfinishedRun, Node: n.Node, Sentence: fmt.Sprintf("run %s is unfinished", r.Run), Next: fmt.Sprintf("on %s: %s", n.Node, r.Next)})
+			}
+			told[r.Run] = true
 		}
 	}
 	return found

@@ -67,7 +67,7 @@ func examineHere(ctx context.Context, s *session, _ none) (health.NodeStatus, er
 			return s.sqlIn(ctx, s.site.Self.Name, database)
 		},
 		Links:      func(ctx context.Context) []health.Link { return tryLinks(ctx, s.site) },
-		Unfinished: func() ([]string, error) { return unfinishedRuns(s.site) },
+		Unfinished: func() ([]health.UnfinishedRun, error) { return unfinishedRuns(s.site) },
 	}
 	// A template that cannot be read is the affair of those who use it.
 	if template, err := s.self().RecoveryTemplate(); err == nil {
@@ -121,22 +121,22 @@ func tryLink(ctx context.Context, s *session, to cluster.NodeName) health.Link {
 }
 
 // unfinishedRuns are the runs that nobody drives any more, with the ways out.
-func unfinishedRuns(site *cluster.Site) ([]string, error) {
+func unfinishedRuns(site *cluster.Site) ([]health.UnfinishedRun, error) {
 	open, _, err := inTheWay(site)
 	if err != nil {
 		return nil, err
 	}
-	var lines []string
+	var runs []health.UnfinishedRun
 	for _, r := range open {
 		held, err := journal.Held(journalPath(site, r.Head.ID))
 		if err != nil {
 			return nil, err
 		}
 		if !held {
-			lines = append(lines, fmt.Sprintf("run %s is unfinished; %s", r.Head.ID, waysOut(r)))
+			runs = append(runs, health.UnfinishedRun{Run: r.Head.ID, Next: waysOut(r)})
 		}
 	}
-	return lines, nil
+	return runs, nil
 }
 
 // promotionsKept is how many runs are searched for the last promotion.
