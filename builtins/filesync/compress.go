@@ -59,6 +59,36 @@ func (p *packer) pack(content []byte) ([]byte, bool) {
 	return p.buf, len(p.buf) < len(content)-len(content)/8
 }
 
+// patience is how readily content of one file is packed. What does not get smaller
+// mostly comes in long stretches, of values that the server or its user packed or
+// ciphered: the longer one lasts, the rarer it is tried. Every file begins anew, so
+// that one small file of noise does not cost those that follow it.
+type patience struct {
+	skip   int // pieces that are not tried
+	inVain int // how many that were the last time
+}
+
+// maxSkip is how many pieces in a row are not tried at most, 4 MB.
+const maxSkip = 31
+
+// passOver reports whether the next piece goes as it is.
+func (p *patience) passOver() bool {
+	if p.skip == 0 {
+		return false
+	}
+	p.skip--
+	return true
+}
+
+// tried takes note of whether a piece got smaller.
+func (p *patience) tried(pays bool) {
+	p.inVain = min(2*p.inVain+1, maxSkip)
+	if pays {
+		p.inVain = 0
+	}
+	p.skip = p.inVain
+}
+
 // unpacker unpacks content that a peer sent. It is for one goroutine.
 type unpacker struct {
 	how  Compression

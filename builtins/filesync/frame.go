@@ -25,8 +25,10 @@ const (
 	// chunkSize is the most file content that one frame holds.
 	chunkSize = 1 << 20
 	// readSize is how much of a file is read at a time: what then looks at it, one
-	// after the other, finds it in the processor's own cache.
-	readSize = 256 << 10
+	// after the other, packs it and sends it finds it in the processor's own cache,
+	// also where that is no more than a megabyte for each processor. With twice as
+	// much a base copy takes a third more processor time.
+	readSize = 128 << 10
 	// maxPayload leaves room beside a chunk for the fields that describe it.
 	maxPayload = chunkSize + 64<<10
 	bufferSize = 256 << 10

@@ -75,6 +75,7 @@ type outgoing struct {
 	asked    int64       // offset of the span to ask for next
 	pending  int         // spans asked and not taken
 	literal  int64
+	patience patience
 }
 
 // run sends jobs until there are no more.

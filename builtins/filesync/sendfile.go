@@ -229,7 +229,7 @@ func (s *sender) chunk(ctx context.Context, o *outgoing, offset int64, data, has
 			o.literal++ // so that the file counts as one that differed
 			continue
 		}
-		if err := s.data(ctx, at, data[r.from:r.to]); err != nil {
+		if err := s.data(ctx, o, at, data[r.from:r.to]); err != nil {
 			return err
 		}
 		literal += r.to - r.from
@@ -240,10 +240,14 @@ func (s *sender) chunk(ctx context.Context, o *outgoing, offset int64, data, has
 }
 
 // data sends one run of bytes, packed where that pays.
-func (s *sender) data(ctx context.Context, at *encoder, data []byte) error {
+func (s *sender) data(ctx context.Context, o *outgoing, at *encoder, data []byte) error {
 	t := frameData
-	if packed, pays := s.pack.pack(data); pays {
-		t, data = framePacked, packed
+	if !o.patience.passOver() {
+		packed, pays := s.pack.pack(data)
+		if pays {
+			t, data = framePacked, packed
+		}
+		o.patience.tried(pays)
 	}
 	if err := s.pace(ctx, len(data)); err != nil {
 		return err
