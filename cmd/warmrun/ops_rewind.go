@@ -175,8 +175,11 @@ func putArchiveBack(n cluster.Node) error {
 	if aside == "" {
 		return nil
 	}
-	if _, err := os.Stat(aside); errors.Is(err, fs.ErrNotExist) {
+	switch _, err := os.Stat(aside); {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	case err != nil:
+		return err // nothing is removed for what may not be there
 	}
 	return errors.Join(os.RemoveAll(n.Archive), atomicfile.Rename(aside, n.Archive))
 }
