@@ -321,7 +321,7 @@ function lsn(text) end
 ---@field fatal? string
 ---@field log? string
 ---@field links? link[]
----@field unfinished_runs? string[]
+---@field unfinished_runs? unfinishedRun[]
 
 ---@class (exact) fence
 ---@field epoch integer
@@ -994,6 +994,10 @@ function lsn(text) end
 
 ---@class (exact) underwayOptions
 ---@field timeline? integer
+
+---@class (exact) unfinishedRun
+---@field run string
+---@field next string
 
 ---@class (exact) verified
 ---@field segments integer
