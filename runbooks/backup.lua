@@ -16,7 +16,7 @@ return runbook {
   params = {
     seed = param.boolean { default = true, help = "begin with what the newest copy here has, and send only what differs" },
     fast = param.boolean { default = true, help = "begin with an immediate checkpoint instead of a spread one" },
-    streams = param.integer { default = 4, help = "how many streams copy at once" },
+    streams = param.integer { help = "how many streams copy at once (default: 4, or 2 or 3 on a machine of so few processors)" },
     max_rate = param.size { default = "0", help = "bytes a second that the copy may take from the network, such as 50MB (0: all it can get)" },
     compress = param.choice { choices = { "none", "s2", "zstd" }, default = "s2", help = "how the copy is packed on the wire" },
     allow_bad_pages = param.boolean { default = false, help = "copy pages whose checksum is wrong as they are, and list them, instead of failing" },

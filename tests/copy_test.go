@@ -48,7 +48,7 @@ func TestCopy(t *testing.T) {
 	t.Run("connections", func(t *testing.T) {
 		logins := func() int { return strings.Count(c.DB2.SSHLog(), "Accepted publickey for ") }
 		before := logins()
-		c.DB1.Must("copy", source+"/", "db2:"+filepath.Join(c.DB2.Dir, "wide"))
+		c.DB1.Must("copy", "--streams=4", source+"/", "db2:"+filepath.Join(c.DB2.Dir, "wide"))
 		if got := logins() - before; got != 2 {
 			t.Errorf("a copy by two streams logged in %d times, want 2", got)
 		}

@@ -2,6 +2,7 @@ package filesync
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -13,8 +14,17 @@ import (
 // copiers are the two directions, with the far end in this process and in one
 // of its own.
 var copiers = []copier{
-	{"push", Push},
-	{"pull", Pull},
+	{"push", wide(Push)},
+	{"pull", wide(Pull)},
+}
+
+// wide copies over several streams where a test does not say over how many: the
+// trees of tests are too small for more than one.
+func wide(run copyFunc) copyFunc {
+	return func(ctx context.Context, d Dialer, from, to string, o Options) (Summary, error) {
+		o.Streams = cmp.Or(o.Streams, 4)
+		return run(ctx, d, from, to, o)
+	}
 }
 
 // bothWays runs a test in both directions.
@@ -260,5 +270,7 @@ func TestManySmallFilesAreFlushedTogether(t *testing.T) {
 // copier is one direction.
 type copier struct {
 	name string
-	copy func(context.Context, Dialer, string, string, Options) (Summary, error)
+	copy copyFunc
 }
+
+type copyFunc func(context.Context, Dialer, string, string, Options) (Summary, error)

@@ -77,8 +77,9 @@ func LetPass(string, Change) error { return nil }
 // Options bend one copy. The zero value copies everything, deletes nothing and
 // fails when the source changes under its feet.
 type Options struct {
-	// Streams is how many streams may be used at once; 0 means 4. A small copy
-	// uses fewer, and so does one whose further streams cannot be opened: an
+	// Streams is how many streams may be used at once; 0 means 4, or as many
+	// as there are processors, from 2 to 4, where the other side is near. A small
+	// copy uses fewer, and so does one whose further streams cannot be opened: an
 	// OpenSSH server allows ten on one connection (MaxSessions).
 	Streams int
 	// Exclude lists patterns (see Match) of what is not copied. Where the
@@ -154,8 +155,6 @@ type Options struct {
 
 	listed func() // called when the source has been listed; for tests
 }
-
-const defaultStreams = 4
 
 // Progress is how far a copy has come.
 type Progress struct {

@@ -23,7 +23,7 @@ func TestHere(t *testing.T) {
 		must(t, os.Truncate(filepath.Join(from, "holes"), 12<<20))
 		must(t, os.Chtimes(filepath.Join(from, "holes"), old, old))
 		write(t, to, "dir/odd", noise(3, 2*blockSize))
-		s, err := Push(t.Context(), Here, from, to, Options{InPlace: inPlace, Delete: true})
+		s, err := Push(t.Context(), Here, from, to, Options{Streams: 4, InPlace: inPlace, Delete: true})
 		must(t, err)
 		checkSame(t, to, from)
 		checkNoTemps(t, to)
@@ -35,7 +35,7 @@ func TestHere(t *testing.T) {
 		if used := info.Sys().(*syscall.Stat_t).Blocks * 512; used > 2<<20 {
 			t.Errorf("got %d bytes taken on the target, want holes", used)
 		}
-		s, err = Push(t.Context(), Here, from, to, Options{InPlace: inPlace, Delete: true})
+		s, err = Push(t.Context(), Here, from, to, Options{Streams: 4, InPlace: inPlace, Delete: true})
 		must(t, err)
 		if s.Transferred != 0 {
 			t.Errorf("got %d files transferred the second time, want none", s.Transferred)
@@ -104,7 +104,7 @@ func TestReflink(t *testing.T) {
 	unix.Sync()
 	var before, after unix.Statfs_t
 	must(t, unix.Statfs(disk, &before))
-	_, err := Push(t.Context(), Here, from, to, Options{})
+	_, err := Push(t.Context(), Here, from, to, Options{Streams: 4})
 	must(t, err)
 	must(t, unix.Statfs(disk, &after))
 	checkSame(t, to, from)

@@ -52,6 +52,17 @@ func (l *jobs) add(e listed, there compared) {
 // len is how many there are.
 func (l *jobs) len() int { return len(l.large) + len(l.small) }
 
+// unsure is how many bytes must at least be compared.
+func (l *jobs) unsure() int64 {
+	n := l.bytes
+	for _, there := range l.known {
+		for _, s := range there.sure {
+			n -= s.to - s.from
+		}
+	}
+	return n
+}
+
 // each visits all of them.
 func (l *jobs) each(visit func(*planned)) {
 	for i := range l.large {

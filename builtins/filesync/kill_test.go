@@ -26,7 +26,7 @@ func drive(args []string) error {
 		copyTree = Pull
 	}
 	// The rate is so low that no machine is done before it is killed.
-	o := Options{Delete: true, Checksum: args[3] == "inplace", InPlace: args[3] == "inplace", Resume: "kills", MaxRate: 40 << 20, DryRun: args[3] == "foretold"}
+	o := Options{Streams: 4, Delete: true, Checksum: args[3] == "inplace", InPlace: args[3] == "inplace", Resume: "kills", MaxRate: 40 << 20, DryRun: args[3] == "foretold"}
 	_, err := copyTree(context.Background(), processDialer, args[1], args[2], o)
 	return err
 }

@@ -172,7 +172,7 @@ func (p *pull) files(ctx context.Context, plan plan) error {
 	q := newQueue(&plan)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.fetch(ctx, p.first, q) })
-	for range streamsFor(p.opts.Streams, &plan.jobs) - 1 {
+	for range streamsFor(p.opts.Streams, p.first.answer, &plan.jobs) - 1 {
 		group.Go(func() error {
 			s, err := dial(ctx, p.dial)
 			if err != nil {

@@ -137,7 +137,7 @@ func (p *push) files(ctx context.Context, plan plan) error {
 	q := newQueue(&plan)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.send(ctx, p.first, q) })
-	for range streamsFor(p.opts.Streams, &plan.jobs) - 1 {
+	for range streamsFor(p.opts.Streams, p.first.answer, &plan.jobs) - 1 {
 		group.Go(func() error {
 			s, err := dial(ctx, p.dial)
 			if err != nil {

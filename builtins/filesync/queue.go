@@ -77,16 +77,3 @@ func (q *queue) put(j job) {
 	defer q.mu.Unlock()
 	q.back = append(q.back, j)
 }
-
-// streamsFor is how many streams are worth opening for the jobs of a plan.
-func streamsFor(limit int, l *jobs) int {
-	if limit <= 0 {
-		limit = defaultStreams
-	}
-	pieces := int64(l.len())
-	for _, f := range l.large {
-		pieces += f.size / rangeSize
-	}
-	useful := 1 + l.bytes/(8<<20) + int64(l.len())/256
-	return int(min(int64(limit), useful, max(1, pieces)))
-}

@@ -16,8 +16,9 @@ import (
 type stream struct {
 	c       *conn
 	rw      io.ReadWriteCloser
-	machine string    // of the other side
-	files   *handover // where that is in this process
+	machine string        // of the other side
+	answer  time.Duration // how long it took to open the root
+	files   *handover     // where that is in this process
 	detach  func() bool
 	stop    context.CancelFunc // of what keeps it alive
 	alive   sync.WaitGroup
@@ -73,10 +74,12 @@ func (s *stream) hangUp() error {
 
 // open opens the root on the other side.
 func (s *stream) open(ctx context.Context, r openRequest) (openReply, error) {
+	asked := time.Now()
 	payload, err := s.call(ctx, frameOpen, r.encode(), frameOpened)
 	if err != nil {
 		return openReply{}, fmt.Errorf("open %s there: %w", r.Root, err)
 	}
+	s.answer = time.Since(asked)
 	return decodeOpenReply(payload)
 }
 

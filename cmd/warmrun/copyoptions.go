@@ -19,7 +19,7 @@ type copyOptions struct {
 	Exclude        []string             `json:"exclude" sep:"none" placeholder:"PATTERN" help:"Leave out what matches, here and there; may be repeated."`
 	MaxRate        int64                `json:"max_rate" type:"size" placeholder:"SIZE" help:"The most bytes of content to send in a second, such as 20MB."`
 	Compress       filesync.Compression `json:"compress" placeholder:"none|s2|zstd" help:"How content is packed on the wire (default: s2)."`
-	Streams        int                  `json:"streams" placeholder:"N" help:"How many streams copy at once (default: 4)."`
+	Streams        int                  `json:"streams" placeholder:"N" help:"How many streams copy at once (default: 4; to a node nearby, 2 or 3 on a machine of so few processors)."`
 	InPlace        bool                 `json:"in_place" name:"in-place" help:"Write into the files that are there instead of replacing them. A copy that is cut leaves half-written files."`
 	HardLinks      filesync.HardLinks   `json:"hard_links" name:"hard-links" placeholder:"refuse|keep" help:"What is done with a file that has several names (default: each becomes a file of its own)."`
 	DryRun         bool                 `json:"dry_run" name:"dry-run" short:"n" help:"Change nothing, and say what a copy would do by sizes and times: with -v the names."`
