@@ -73,7 +73,7 @@ func (r *backupRepo) argv(side string, words ...string) []string {
 
 // empty makes a repository that has nothing.
 func (r *backupRepo) empty(ctx context.Context) error {
-	if err := emptyDir(r.repo()); err != nil {
+	if err := errors.Join(r.b.discard(r.repo()), os.MkdirAll(r.repo(), 0o700)); err != nil {
 		return err
 	}
 	_, err := r.b.output(ctx, r.argv("repo", "stanza-create")...)
@@ -86,13 +86,13 @@ func (r *backupRepo) backup() *transfer {
 	x.fsync, x.compress = "file, dir", "rest lz4"
 	x.verify = func(ctx context.Context, t *tree) error {
 		restore := r.restore()
-		if err := emptyDir(r.restored()); err != nil {
+		if err := errors.Join(r.b.discard(r.restored()), os.MkdirAll(r.restored(), 0o700)); err != nil {
 			return err
 		}
 		if _, err := r.b.output(ctx, restore.argv...); err != nil {
 			return err
 		}
-		return errors.Join(restore.verify(ctx, t), os.RemoveAll(r.restored()))
+		return errors.Join(restore.verify(ctx, t), r.b.discard(r.restored()))
 	}
 	return x
 }

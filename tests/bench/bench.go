@@ -19,20 +19,21 @@ import (
 
 // bench is what all parts share.
 type bench struct {
-	options options
-	out     io.Writer
-	dir     string // everything is below it; short, because sockets are
-	user    string
-	pgBin   string
-	json    *os.File
-	log     *os.File // what the measured commands print
-	procs   *processes
-	rows    []row
-	wal     *walSource // made by the first part that needs it
-	ports   int        // servers' ports given out so far
-	links   int
-	proxies []*proxy
-	started time.Time
+	options   options
+	out       io.Writer
+	dir       string // everything is below it; short, because sockets are
+	user      string
+	pgBin     string
+	json      *os.File
+	log       *os.File // what the measured commands print
+	procs     *processes
+	rows      []row
+	wal       *walSource // made by the first part that needs it
+	ports     int        // servers' ports given out so far
+	links     int
+	proxies   []*proxy
+	started   time.Time
+	discarded int // directories put aside
 }
 
 // newBench makes the work directory. end removes it.

@@ -53,7 +53,7 @@ func copyMemory(ctx context.Context, b *bench) error {
 		return err
 	}
 	b.print("peak resident memory of copies, each side's processes added up: a first copy and one more (p99 is the larger)", slices.Concat(small, tiny, large))
-	return errors.Join(d.stop(ctx), os.RemoveAll(dir))
+	return errors.Join(d.stop(ctx), b.discard(dir))
 }
 
 // copyPeaks copies twice, from nothing and over what is there then, and makes a

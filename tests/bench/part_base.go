@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -37,15 +36,15 @@ func (b *bench) baseTable(ctx context.Context, dir string, fill func(context.Con
 			if x.target == repo.repo() {
 				return repo.empty(ctx)
 			}
-			return discard(x)
+			return b.discardCopy(x)
 		},
-		after: discard,
+		after: b.discardCopy,
 	})
 	if err != nil {
 		return err
 	}
 	b.say("rsync copies the files of the idle server, without backup mode; MB/s of files; pages have checksums, which warmrun, pgbackrest and pg_basebackup verify")
-	return errors.Join(d.stop(ctx), os.RemoveAll(dir))
+	return errors.Join(d.stop(ctx), b.discard(dir))
 }
 
 func (b *bench) basePeers(ctx context.Context, dir string, d *database) ([]*transfer, *backupRepo, error) {

@@ -42,7 +42,7 @@ func delayPart(ctx context.Context, b *bench) (err error) {
 	}
 	err = b.runTransfers(ctx, transferTable{
 		part: "delay", load: "incompressible", title: "copy over a link of 100 ms round trip", rounds: b.rounds(3, 2), tree: t, peers: peers,
-		before: discard, after: discard,
+		before: b.discardCopy, after: b.discardCopy,
 	})
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func delayPart(ctx context.Context, b *bench) (err error) {
 	}
 	b.say("a TUN device of MTU %d in a network namespace of its own, each packet held %s each way: connecting takes %s;\n"+
 		"TCP from end to end, wire with its headers; %d packets lost", delayMTU, roundTrip/2, seen.Round(time.Millisecond), d.dropped.Load())
-	return os.RemoveAll(dir)
+	return b.discard(dir)
 }
 
 // connectTime is one round trip.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 )
 
@@ -47,7 +46,7 @@ func deltaPart(ctx context.Context, b *bench) error {
 		return err
 	}
 	b.say("%.2f %% of the pages changed before each round; MB/s of files, changed or not", median(shares))
-	return errors.Join(d.stop(ctx), os.RemoveAll(dir))
+	return errors.Join(d.stop(ctx), b.discard(dir))
 }
 
 func (b *bench) deltaPeers(ctx context.Context, dir string, d *database) ([]*transfer, *backupRepo, error) {

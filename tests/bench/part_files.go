@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 )
 
@@ -20,9 +19,9 @@ func filesPart(ctx context.Context, b *bench) error {
 	}
 	err = b.runTransfers(ctx, transferTable{
 		part: "files", load: "8 kB", title: "small files of 8 kB", rounds: b.rounds(3, 2), tree: t, peers: peers,
-		before: discard, after: discard,
+		before: b.discardCopy, after: b.discardCopy,
 	})
-	return errors.Join(err, os.RemoveAll(dir))
+	return errors.Join(err, b.discard(dir))
 }
 
 // smallFiles are 200,000 files of 8 kB, or a fortieth of them.

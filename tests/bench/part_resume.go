@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -45,7 +44,7 @@ func resumePart(ctx context.Context, b *bench) error {
 		}
 	}
 	b.print(fmt.Sprintf("the second run of a copy of %s that was killed at 90 %%, median of %d rounds", size(t.bytes), b.rounds(3, 2)), rows)
-	return os.RemoveAll(dir)
+	return b.discard(dir)
 }
 
 // resumeTurn copies the whole tree, and then again with a kill in between.
@@ -53,7 +52,7 @@ func (b *bench) resumeTurn(ctx context.Context, t *tree, x *transfer) (whole, ag
 	if whole, err = b.transfer(ctx, t, x); err != nil {
 		return whole, again, err
 	}
-	if err := discard(x); err != nil {
+	if err := b.discardCopy(x); err != nil {
 		return whole, again, err
 	}
 	if err := b.cut(ctx, x, whole.wire*9/10); err != nil {
@@ -62,7 +61,7 @@ func (b *bench) resumeTurn(ctx context.Context, t *tree, x *transfer) (whole, ag
 	if again, err = b.transfer(ctx, t, x); err != nil {
 		return whole, again, err
 	}
-	return whole, again, discard(x)
+	return whole, again, b.discardCopy(x)
 }
 
 // cut kills a copy when so many bytes have passed, and returns when the other

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 )
 
@@ -58,6 +57,9 @@ func (b *bench) move(ctx context.Context, t *tree, x *transfer) (moved, error) {
 	}
 	// Nobody flushes what others have written.
 	if _, err := b.output(ctx, "sync", "-f", b.dir); err != nil {
+		return moved{}, err
+	}
+	if err := warmMemory(t.bytes); err != nil {
 		return moved{}, err
 	}
 	before, err := b.procs.settle(ctx)
@@ -131,8 +133,8 @@ func (r *row) add(m moved, t *tree) {
 	r.Wire = m.wire
 }
 
-// discard removes a copy.
-func discard(x *transfer) error { return os.RemoveAll(x.target) }
+// discardCopy puts a copy aside.
+func (b *bench) discardCopy(x *transfer) error { return b.discard(x.target) }
 
 // leave leaves a copy where it is.
 func leave(*transfer) error { return nil }
