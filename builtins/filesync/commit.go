@@ -62,15 +62,18 @@ func (c *committer) add(f *finished) error {
 	if err := c.failure(); err != nil {
 		return errors.Join(err, f.discard(c.root))
 	}
-	if err := f.attributes(c.root); err != nil {
+	info, err := f.file.Stat()
+	if err == nil {
+		err = f.attributes(c.root, info)
+	}
+	if err != nil {
 		return errors.Join(fmt.Errorf("%s: %w", f.path, err), f.discard(c.root))
 	}
-	if f.size > largeFile || !c.together(f) {
+	if f.size > largeFile || !c.together(info) {
 		c.hand([]*finished{f})
 		return nil
 	}
 	c.batch = append(c.batch, f)
-	var err error
 	if n := len(c.batch); n >= batchFrom {
 		// Now it is certain that they are flushed together, which needs no
 		// open files.
@@ -89,13 +92,7 @@ func (c *committer) add(f *finished) error {
 }
 
 // together reports whether a file is flushed with its file system.
-func (c *committer) together(f *finished) bool {
-	if c.system == nil {
-		return false
-	}
-	info, err := f.file.Stat()
-	return err == nil && c.system.holds(info)
-}
+func (c *committer) together(info fs.FileInfo) bool { return c.system != nil && c.system.holds(info) }
 
 func (c *committer) hand(batch []*finished) {
 	c.pending.Add(1)
@@ -208,14 +205,17 @@ func (f *finished) show(dir *lastDir) error {
 	return nil
 }
 
-func (f *finished) attributes(root *os.Root) error {
+// attributes sets those that differ from what the file has.
+func (f *finished) attributes(root *os.Root, has fs.FileInfo) error {
 	if f.uid >= 0 {
 		if err := f.file.Chown(f.uid, f.gid); err != nil {
 			return err
 		}
 	}
-	if err := f.file.Chmod(f.mode); err != nil {
-		return err
+	if f.uid >= 0 || f.mode != has.Mode() { // another owner has cost it its setuid bit
+		if err := f.file.Chmod(f.mode); err != nil {
+			return err
+		}
 	}
 	if f.temp == "" {
 		return nil

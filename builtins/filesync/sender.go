@@ -14,8 +14,8 @@ const (
 	// A sender asks for the hashes of files ahead of the one that it is
 	// sending, so that a slow link is never waited for file by file; this
 	// many, and of so many bytes.
-	maxAhead   = 1024
-	aheadBytes = 32 << 20
+	maxAhead  = 1024
+	mostAhead = 32 << 20
 	// maxOpenJobs is what a receiver lets a sender begin without ending.
 	maxOpenJobs = 2 * maxAhead
 	// putSize is the most that is sent as a whole file in one frame.
@@ -55,6 +55,9 @@ type sender struct {
 	mu      sync.Mutex
 	waiting map[uint32]*outgoing // jobs that hashes may come for
 
+	ahead      []*outgoing // taken and not sent yet, in order
+	aheadBytes int64       // of them
+
 	dir  lastDir
 	buf  []byte
 	runs []run
@@ -71,7 +74,7 @@ type outgoing struct {
 	listed   bool // it is as it was listed, and has been so for long enough to tell
 	short    bool // it ended before its listed size
 	inspect  Inspector
-	hashes   chan []byte // answered, in order; room for all that are asked
+	hashes   chan []byte // answered, in order; room for all that are asked; nil where none are
 	asked    int64       // offset of the span to ask for next
 	pending  int         // spans asked and not taken
 	literal  int64
@@ -83,9 +86,8 @@ func (s *sender) run(ctx context.Context) (err error) {
 	s.buf = make([]byte, readSize)
 	s.dir.root = s.root
 	defer func() { err = errors.Join(err, s.dir.close()) }()
-	var ahead []*outgoing
 	for {
-		current, err := s.take(ctx, &ahead)
+		current, err := s.take(ctx)
 		if err != nil || current == nil {
 			return err
 		}
@@ -103,37 +105,34 @@ func (s *sender) run(ctx context.Context) (err error) {
 
 // take returns the job to do now, after it has asked for the hashes of those
 // that come next.
-func (s *sender) take(ctx context.Context, ahead *[]*outgoing) (*outgoing, error) {
-	if err := s.fill(ctx, ahead); err != nil || len(*ahead) == 0 {
+func (s *sender) take(ctx context.Context) (*outgoing, error) {
+	if err := s.fill(ctx); err != nil || len(s.ahead) == 0 {
 		return nil, err
 	}
-	current := (*ahead)[0]
-	*ahead = (*ahead)[1:]
-	return current, s.fill(ctx, ahead)
+	current := s.ahead[0]
+	s.ahead = s.ahead[1:]
+	s.aheadBytes -= current.size()
+	return current, s.fill(ctx)
 }
 
-func (s *sender) fill(ctx context.Context, ahead *[]*outgoing) error {
-	room := int64(aheadBytes)
-	for _, o := range *ahead {
-		room -= o.size()
-	}
-	for len(*ahead) < maxAhead && room >= 0 {
-		wait := len(*ahead) == 0 && s.idle()
+func (s *sender) fill(ctx context.Context) error {
+	for len(s.ahead) < maxAhead && s.aheadBytes <= mostAhead {
+		wait := len(s.ahead) == 0 && s.idle()
 		if wait {
 			if err := s.c.flush(); err != nil {
 				return err
 			}
 		}
-		j, ok, err := s.next(ctx, wait, room)
+		j, ok, err := s.next(ctx, wait, mostAhead-s.aheadBytes)
 		if err != nil || !ok {
 			return err
 		}
-		o := &outgoing{job: j, asked: j.from, hashes: make(chan []byte, spansAhead)}
+		o := &outgoing{job: j, asked: j.from}
 		if err := s.begin(o); err != nil {
 			return err
 		}
-		*ahead = append(*ahead, o)
-		room -= j.size()
+		s.ahead = append(s.ahead, o)
+		s.aheadBytes += j.size()
 	}
 	return nil
 }
@@ -147,13 +146,17 @@ func (s *sender) idle() bool {
 
 // begin registers a job and, where there is a basis, asks for its first hashes.
 func (s *sender) begin(o *outgoing) error {
+	compared := !o.kept && o.known() >= 0
+	if compared {
+		o.hashes = make(chan []byte, spansAhead)
+	}
 	s.mu.Lock()
 	if s.waiting == nil {
 		s.waiting = make(map[uint32]*outgoing)
 	}
 	s.waiting[o.id] = o
 	s.mu.Unlock()
-	if o.kept || o.known() < 0 {
+	if !compared {
 		return nil
 	}
 	if err := s.announceFile(o); err != nil {

@@ -29,8 +29,8 @@ func (w *window) room(ctx context.Context) (int64, error) {
 		if n == 0 {
 			return 1<<63 - 1, nil
 		}
-		if n < maxAhead && bytes < aheadBytes {
-			return aheadBytes - bytes, nil
+		if n < maxAhead && bytes < mostAhead {
+			return mostAhead - bytes, nil
 		}
 		if err := w.change(ctx); err != nil {
 			return 0, err
