@@ -110,6 +110,10 @@ type TimelineListing struct {
 	// Forks are the places where it was left, for all the histories here.
 	Forks []Fork `json:"forks"`
 
+	// Own: the archive's node wrote the timeline itself, so its gaps are in the
+	// archives of the others; see MarkOwn.
+	Own bool `json:"own,omitempty"`
+
 	Runs        []Run                `json:"runs"`
 	Gaps        []MissingSegments    `json:"gaps"`
 	Provisional []ProvisionalSegment `json:"provisional"`
@@ -193,6 +197,21 @@ func (a *Archive) Listing() (Listing, error) {
 		}
 	}
 	return l, a.listProvisional(&l, at)
+}
+
+// MarkOwn marks the timelines that the archive's node wrote itself, by the cuts that
+// were made for its promotions.
+func (l *Listing) MarkOwn(cuts []Cut) {
+	for i := range l.Timelines {
+		t := &l.Timelines[i]
+		t.Own = beganAt(cuts, t.Parent, t.Begin)
+	}
+}
+
+// beganAt reports whether a timeline began at one of the cuts. They are at the end of
+// its parent, or past it where an old primary had still shipped something.
+func beganAt(cuts []Cut, parent Timeline, begin LSN) bool {
+	return slices.ContainsFunc(cuts, func(c Cut) bool { return c.Timeline == parent && begin <= c.LSN })
 }
 
 // named reports whether a server with segments of that size gives the file its

@@ -18,6 +18,11 @@ type VerifyRequest struct {
 	// Timeline confines the check to the WAL that leads to it, its own and that
 	// of its ancestors up to where each was left; 0 is all timelines.
 	Timeline Timeline
+	// Own are the cuts that were made for a promotion of the node whose archive this
+	// is. The timelines that began there it has written itself, and what a node
+	// writes is in the archives of the others alone: where that is not here it is a
+	// note, unless it is named by From or To.
+	Own []Cut
 	// Workers is how many segments are read side by side; 0 is one for each CPU.
 	Workers int
 

@@ -14,6 +14,10 @@ func (v *verification) checkGaps() {
 		}
 		if need, ok := v.need(b); ok {
 			for _, hole := range b.holes(need) {
+				if v.wroteItself(b, hole) {
+					v.noteOwn(b, hole)
+					continue
+				}
 				v.found(v.tree.missingFinding(v.tree.missing(b.timeline, hole)))
 			}
 		}
@@ -28,6 +32,21 @@ func (v *verification) checkGaps() {
 				past, uint32(b.timeline), fork.At, uint32(fork.Timeline))
 		}
 	}
+}
+
+// wroteItself reports whether what is not there cannot be there: the node was the
+// primary when it was written.
+func (v *verification) wroteItself(b *branch, hole span) bool {
+	named := v.From != "" && hole.first == v.first || v.To != "" && hole.last == v.last
+	return !named && beganAt(v.Own, b.parent, b.begin)
+}
+
+func (v *verification) noteOwn(b *branch, hole span) {
+	m, all := v.tree.missing(b.timeline, hole), ""
+	if m.Segments > 1 {
+		all = fmt.Sprintf(", with all up to %s: %d segments", m.Last, m.Segments)
+	}
+	v.note(FindingOther, string(m.First), "not looked at%s; this node wrote timeline %d itself, and what it writes is in the archives of the others: warmrun wal verify there", all, uint32(b.timeline))
 }
 
 func (t *branches) missingFinding(m MissingSegments) Finding {

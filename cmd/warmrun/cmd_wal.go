@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/warmrun/warmrun/walcore"
+	"github.com/warmrun/warmrun/walcore/cluster"
 	"github.com/warmrun/warmrun/walcore/hint"
 	"github.com/warmrun/warmrun/walcore/packed"
 )
@@ -39,22 +40,28 @@ type negativeError struct{ error }
 func (e negativeError) Unwrap() error { return e.error }
 
 func (c archiveFlag) open(p *process, g globals) (*walcore.Archive, error) {
-	dir := c.Archive
+	archive, _, err := c.openOf(p, g)
+	return archive, err
+}
+
+// openOf also says whose archive it is: empty for a directory that was named.
+func (c archiveFlag) openOf(p *process, g globals) (*walcore.Archive, cluster.NodeName, error) {
+	dir, node := c.Archive, cluster.NodeName("")
 	if dir == "" {
 		s, err := p.session(g)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		dir = s.site.Self.Archive
+		dir, node = s.site.Self.Archive, s.site.Self.Name
 		if err := s.Close(); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
 	archive, err := walcore.OpenArchive(dir)
 	if errors.Is(err, walcore.ErrNoArchive) {
 		err = absentError{err}
 	}
-	return archive, err
+	return archive, node, err
 }
 
 // walLsCommand is wal ls.
@@ -66,13 +73,16 @@ type walLsCommand struct {
 
 // Run prints the archive's content.
 func (c *walLsCommand) Run(p *process, g *globals) error {
-	archive, err := c.open(p, *g)
+	archive, node, err := c.openOf(p, *g)
 	if err != nil {
 		return err
 	}
 	listing, err := archive.Listing()
 	if err != nil {
 		return err
+	}
+	if node != "" {
+		listing.MarkOwn(ownCuts(archive, node))
 	}
 	if !c.Long {
 		listing.All = nil
@@ -139,9 +149,12 @@ func (c *walVerifyCommand) Run(ctx context.Context, p *process, g *globals) erro
 	if err != nil {
 		return err
 	}
-	archive, err := c.open(p, *g)
+	archive, node, err := c.openOf(p, *g)
 	if err != nil {
 		return err
+	}
+	if node != "" {
+		request.Own = ownCuts(archive, node)
 	}
 	line := verifyLine{out: p.err, silent: !isTerminal(p.err), begun: time.Now()}
 	request.Progress = line.show
@@ -166,6 +179,16 @@ func (c *walVerifyCommand) Run(ctx context.Context, p *process, g *globals) erro
 		return negativeError{fmt.Errorf("%d findings", len(report.Findings))}
 	}
 	return nil
+}
+
+// ownCuts are the beginnings of the timelines that the archive's node has written
+// itself. A fence that cannot be read excuses nothing.
+func ownCuts(archive *walcore.Archive, node cluster.NodeName) []walcore.Cut {
+	fence, err := archive.Fence()
+	if err != nil {
+		return nil
+	}
+	return raisedFor(node, fence)
 }
 
 func (c *walVerifyCommand) request() (walcore.VerifyRequest, error) {

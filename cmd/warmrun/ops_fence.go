@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/warmrun/warmrun/walcore"
@@ -113,6 +115,11 @@ func raiseFence(ctx context.Context, s *session, promoted cluster.NodeName, o fe
 // promoted then.
 func raisedBy(runbook string, promoted cluster.NodeName) string {
 	return fmt.Sprintf("%s on %s", runbook, promoted)
+}
+
+// raisedFor keeps of a fence's cuts those that were made when a node was promoted.
+func raisedFor(node cluster.NodeName, fence walcore.Fence) []walcore.Cut {
+	return slices.DeleteFunc(slices.Clone(fence.Cuts), func(c walcore.Cut) bool { return !strings.HasSuffix(c.By, raisedBy("", node)) })
 }
 
 // readFences reads the fences of all archives that can be read.

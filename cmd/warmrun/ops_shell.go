@@ -62,7 +62,7 @@ func shellOperations() []operation {
 				if err != nil {
 					return verified{}, err
 				}
-				report, err := archive.Verify(ctx, walcore.VerifyRequest{})
+				report, err := archive.Verify(ctx, walcore.VerifyRequest{Own: ownCuts(archive, s.site.Self.Name)})
 				out := verified{Segments: report.Segments, Records: report.Records, Findings: len(report.Findings)}
 				if len(report.Findings) > 0 {
 					out.First = fmt.Sprint(report.Findings[0])

@@ -72,7 +72,11 @@ func printTimeline(out io.Writer, t walcore.TimelineListing) error {
 		rows = append(rows, runRow(run))
 	}
 	for _, gap := range t.Gaps {
-		rows = append(rows, row{gap.First, []string{"MISSING", fromTo(gap.First, gap.Last), counted(gap.Segments, "segment")}})
+		word := "MISSING"
+		if t.Own {
+			word = "elsewhere" // this node wrote them
+		}
+		rows = append(rows, row{gap.First, []string{word, fromTo(gap.First, gap.Last), counted(gap.Segments, "segment")}})
 	}
 	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(a.at, b.at) })
 	for _, p := range t.Provisional {
