@@ -70,6 +70,10 @@ func (s *state) siteRestarted() {
 		forbidden{s.DB2, []string{"startStandby"}, "no other node that answers is a primary"},
 		forbidden{s.DB2, []string{"rejoin"}, "no other node that answers is a primary"},
 	)
+	const advice = "the site was stopped on purpose, by stopSite, "
+	s.says(s.DR.Must("status"), "hint: "+advice, "; warmrun startSite starts it again; only where the host of db1 is lost: warmrun failover on db2")
+	s.check(s.DB2, 2, "primary: no node accepts writes; next: "+advice)
+	s.why(s.DB1, "the servers were stopped on purpose", "next: "+advice)
 	s.says(s.DR.Must("startSite"), "Standby server on db2 started", "Standby server on dr started", "db1 accepts writes on timeline 1", "db2 follows db1")
 	s.asBefore(s.DB1, s.DB2)
 }

@@ -89,7 +89,7 @@ func TestCheckVerdicts(t *testing.T) {
 		{Warning, "service", "Restart=on-failure", func(n *NodeStatus) { n.Facts.Unit, n.Facts.Restart = "postgresql.service", "on-failure" }, none},
 		{Unknown, "service", "is not known", func(n *NodeStatus) { n.Facts.Unit = "postgresql.service" }, none},
 		{OK, "service", "postgresql.service", func(n *NodeStatus) { n.Facts.Unit, n.Facts.Restart = "postgresql.service", "no" }, none},
-		{Warning, "runs", "run x is unfinished", func(n *NodeStatus) { n.Facts.Unfinished = []UnfinishedRun{{Run: "x", Next: "resume it"}} }, none},
+		{Warning, "runs", "run x is unfinished", func(n *NodeStatus) { n.Unfinished = []UnfinishedRun{{Run: "x", Next: "resume it"}} }, none},
 		{Critical, "trigger", "/w/trigger", none, func(n *NodeStatus) { n.Facts.TriggerFile, n.Facts.Trigger = "/w/trigger", "smart" }},
 		{Warning, "trigger", "/w/trigger", func(n *NodeStatus) { n.Facts.TriggerFile, n.Facts.Trigger = "/w/trigger", "smart" }, none},
 		{Critical, "lost", "given up", none, func(n *NodeStatus) { n.Lost = &walcore.Lost{First: 1, Last: 2} }},

@@ -73,8 +73,17 @@ func (j *judge) host(n NodeStatus) {
 	j.disks(n)
 	j.trigger(n)
 	j.service(n)
-	for _, run := range f.Unfinished {
-		j.add(Warning, n, "runs", "warmrun runs list on "+string(n.Node), "%s", run)
+	j.unfinished(n)
+}
+
+// unfinished judges the runs that nobody drives any more, one that several nodes
+// have on record once.
+func (j *judge) unfinished(n NodeStatus) {
+	for _, run := range n.Unfinished {
+		told := func(v Verdict) bool { return v.Check == "runs" && v.Text == run.sentence() }
+		if !slices.ContainsFunc(j.verdicts, told) {
+			j.add(Warning, n, "runs", run.Next, "%s", run.sentence())
+		}
 	}
 }
 
@@ -126,8 +135,13 @@ func (j *judge) server(n NodeStatus) {
 	if n.Facts != nil && n.Facts.Start != "" {
 		start += ": " + n.Facts.Start
 	}
+	by := j.c.stoppedBy()
 	switch n.Role {
 	case RoleStoppedPrimary, RoleStoppedStandby:
+		if by != nil && n.within(*by) {
+			j.add(Critical, n, "server", "warmrun startSite, when the site may run again", "its server was stopped on purpose, by stopSite (%s)", n.Role)
+			return
+		}
 		j.add(Critical, n, "server", start, "its server is down (%s)", n.Role)
 	case RoleHalfRewound:
 		j.add(Critical, n, "server", mendRewind, "%s; no server starts there", n.HalfRewound)

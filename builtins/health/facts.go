@@ -2,7 +2,6 @@ package health
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/warmrun/warmrun/builtins/psql"
@@ -98,18 +97,8 @@ type Facts struct {
 	Fatal    string `json:"fatal,omitempty"`
 	Log      string `json:"log,omitempty"` // where the server's log is
 
-	Links      []Link          `json:"links,omitempty"`
-	Unfinished []UnfinishedRun `json:"unfinished_runs,omitempty"`
+	Links []Link `json:"links,omitempty"`
 }
-
-// UnfinishedRun is a run that a node has on record and that nobody drives any more.
-// Other nodes may have the same one.
-type UnfinishedRun struct {
-	Run  string `json:"run"`
-	Next string `json:"next"` // the ways to end it
-}
-
-func (r UnfinishedRun) String() string { return fmt.Sprintf("run %s is unfinished; %s", r.Run, r.Next) }
 
 // Disk is a file system that the node needs room on.
 type Disk struct {
@@ -166,8 +155,6 @@ type Examination struct {
 	SQLIn func(ctx context.Context, database string) (*psql.Conn, error)
 	// Links tries the way to every other node.
 	Links func(context.Context) []Link
-	// Unfinished are the runs on this node that somebody has to bring to an end.
-	Unfinished func() ([]UnfinishedRun, error)
 	// KeepBackups is archive.keep_backups of the site.
 	KeepBackups int
 	// LogFile is where a server prints before its own logging begins.
@@ -183,11 +170,6 @@ func (l *look) examine(ctx context.Context) {
 	l.n.Facts = &Facts{Began: l.n.At, ArchiveCommand: x.ArchiveCommand, RestoreCommand: x.RestoreCommand, KeepBackups: x.KeepBackups, Settings: map[string]string{}}
 	links := make(chan []Link, 1)
 	go func() { links <- x.Links(ctx) }()
-	open, err := x.Unfinished()
-	if err != nil {
-		l.n.unknown(err, "unfinished_runs")
-	}
-	l.n.Facts.Unfinished = open
 	l.onDisk(ctx)
 	if l.state != nil {
 		l.askFacts(ctx)

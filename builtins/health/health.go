@@ -73,6 +73,14 @@ type NodeStatus struct {
 	WasPrimary bool `json:"was_primary,omitempty"`
 	// HalfRewound is why no server may start from the data directory.
 	HalfRewound string `json:"half_rewound,omitempty"`
+	// StoppedAt is when the server was shut down, by pg_control.
+	StoppedAt time.Time `json:"stopped_at,omitzero"`
+	// StopSite is the last stopSite that was done, as far as a node whose server is
+	// down knows.
+	StopSite *EndedRun `json:"stop_site,omitempty"`
+	// Unfinished are the runs that nobody drives any more: until they are brought to
+	// an end, no other begins that changes the cluster.
+	Unfinished []UnfinishedRun `json:"unfinished_runs,omitempty"`
 	// Timeline is the one that is written or replayed, History where it comes
 	// from.
 	Timeline walcore.Timeline `json:"timeline,omitempty"`
@@ -92,8 +100,8 @@ type NodeStatus struct {
 	// ReplayPaused: somebody has told the server to stop replaying.
 	ReplayPaused bool `json:"replay_paused,omitempty"`
 	// ReplayPace is how long replay of a segment took at most of late, in
-	// seconds; 0 is unknown. Promotion is how long the last one of this node
-	// took.
+	// seconds; 0 is unknown. Promotion is how long the last one of this node's
+	// server took.
 	ReplayPace float64    `json:"replay_seconds_per_segment,omitempty"`
 	Promotion  *Promotion `json:"last_promotion,omitempty"`
 

@@ -9,18 +9,35 @@ import (
 	"github.com/warmrun/warmrun/walcore/cluster"
 )
 
-// hints are the next steps: of an outage, of setting up, and of mending, in the
-// order to take them.
+// hints are the next steps. A run that is unfinished comes before all others.
 func (c *ClusterStatus) hints(primary *NodeStatus) []string {
-	hints := append(c.outage(primary), c.takeBack()...)
+	var failing []string
+	if nodes := c.where(func(n NodeStatus) bool { return n.Role == RoleFailing }); len(nodes) > 0 {
+		failing = []string{listOf(nodes) + ": it answers, and its server may well run; correct on it what its warmrun fails at, then ask again"}
+	}
+	hints := c.steps(primary, failing)
+	if open := c.openRuns(); len(open) > 0 {
+		return c.besideRuns(open, failing, hints)
+	}
+	return hints
+}
+
+// steps are what to do in an outage, to set up, and to mend, in the order to take
+// them.
+func (c *ClusterStatus) steps(primary *NodeStatus, failing []string) []string {
+	var hints []string
+	if by := c.stoppedBy(); by != nil {
+		hints = []string{c.startAgain(*by, primary)}
+	} else {
+		hints = append(c.outage(primary), c.takeBack()...)
+	}
 	add := func(nodes []cluster.NodeName, format string) {
 		if len(nodes) > 0 {
 			hints = append(hints, fmt.Sprintf(format, listOf(nodes)))
 		}
 	}
 	add(c.where(func(n NodeStatus) bool { return n.Role == RoleNotInstalled }), "%s: run warmrun distrib, on a node that has it")
-	add(c.where(func(n NodeStatus) bool { return n.Role == RoleFailing }),
-		"%s: it answers, and its server may well run; correct on it what its warmrun fails at, then ask again")
+	hints = append(hints, failing...)
 	add(c.where(func(n NodeStatus) bool { return n.Role == RoleHalfRewound }), "%s: "+mendRewind)
 	add(c.where(func(n NodeStatus) bool { return n.ArchiveMissing != "" && !n.writes() && n.Role != RoleHalfRewound }),
 		"%s: the archive directory is not there yet; run warmrun configStandby on it")
@@ -114,13 +131,14 @@ func (c *ClusterStatus) outage(primary *NodeStatus) []string {
 	}
 	gone := c.where(func(n NodeStatus) bool { return n.Role == RoleUnreachable && n.Place != cluster.RoleDR })
 	flushed := c.where(func(n NodeStatus) bool {
-		return n.Role == RoleStoppedStandby && n.ControlState == walcore.StateShutDown.String()
+		return n.Role == RoleStoppedStandby && n.WasPrimary && n.Place == cluster.RolePair && n.ControlState == walcore.StateShutDown.String()
 	})
 	switch {
+	case primary != nil && primary.ControlState == walcore.StateShutDown.String() && primary.WasPrimary && primary.Place == cluster.RolePair,
+		len(flushed) > 0:
+		return nil // takeBack says it
 	case primary != nil:
 		return []string{fmt.Sprintf("%s is down: start its server, or, when that cannot be done: warmrun failover on %s", primary.Node, heir)}
-	case len(flushed) == 1:
-		return []string{fmt.Sprintf("%[1]s was stopped to change places; to go on: warmrun triggerStandby --archiving on %[2]s; to take it back: warmrun startPrimary on %[1]s", flushed[0], heir)}
 	case len(gone) == 1:
 		return []string{fmt.Sprintf("no primary answers; when %s is dead: warmrun failover on %s", gone[0], heir)}
 	case len(gone) > 1:

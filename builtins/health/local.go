@@ -35,6 +35,11 @@ type Request struct {
 	Compress packed.Form
 	// Promotion is the last one of this node that was measured; nil is none.
 	Promotion *Promotion
+	// StopSite finds the last stopSite that was done; nil: nobody knows of runs.
+	StopSite func() *EndedRun
+	// Unfinished are the runs on this node that somebody has to bring to an end; nil:
+	// nobody knows of runs.
+	Unfinished func() ([]UnfinishedRun, error)
 	// Examine asks for Facts as well; nil does not.
 	Examine *Examination
 	// Kept looks at the base copies that the node keeps; nil: nobody knows.
@@ -57,7 +62,7 @@ func Local(ctx context.Context, r Request) NodeStatus {
 	if r.Timeout == 0 {
 		r.Timeout = defaultPatience
 	}
-	l := look{Request: r, n: NodeStatus{Node: r.Node.Name, Host: r.Node.Host, Place: r.Node.Role, Program: r.Program, At: r.Now().UTC()}}
+	l := look{Request: r, n: NodeStatus{Node: r.Node.Name, Host: r.Node.Host, Place: r.Node.Role, Program: r.Program, Promotion: r.Promotion, At: r.Now().UTC()}}
 	if r.Compress.Packs() {
 		l.n.ArchiveCompress = r.Compress
 	}
@@ -70,6 +75,7 @@ func Local(ctx context.Context, r Request) NodeStatus {
 		l.wasPrimary()
 		l.pgWAL()
 	}
+	l.runs()
 	l.archive()
 	l.positions()
 	l.ancestry()
@@ -95,9 +101,7 @@ func (l *look) dropIrrelevant() {
 	if !l.n.follows() && l.n.Role != RoleRecovery {
 		delete(l.n.Unknown, "replayed_lsn")
 		delete(l.n.Unknown, "replayed_at")
-		return
 	}
-	l.n.Promotion = l.Request.Promotion
 }
 
 // ancestry notes where the node's timeline comes from.

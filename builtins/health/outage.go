@@ -24,10 +24,13 @@ type Outage struct {
 	SavedTo walcore.LSN      `json:"saved_to,omitzero"`
 
 	// Heir is the node that would be promoted, ReplayBytes what it has to replay
-	// first, and PromotionSeconds about how long both take.
+	// first, and PromotionSeconds about how long both take. Where no promotion of it
+	// is on record, the last one of another node stands for it: PromotionOf names
+	// that.
 	Heir             cluster.NodeName `json:"heir,omitempty"`
 	ReplayBytes      *int64           `json:"replay_bytes,omitempty"`
 	PromotionSeconds *float64         `json:"promotion_seconds,omitempty"`
+	PromotionOf      cluster.NodeName `json:"promotion_of,omitempty"`
 
 	// Unknown maps the JSON name of a field to why it is not known.
 	Unknown map[string]string `json:"unknown,omitempty"`
@@ -118,7 +121,7 @@ func (o *Outage) lossInTime(c *ClusterStatus, primary NodeStatus) {
 
 // takeover measures how long the promotion of the next primary would take: the
 // replay of what it has not replayed yet, and the promotion itself, as long as
-// the last one took.
+// the last one took, its own before any other's.
 func (o *Outage) takeover(c *ClusterStatus, primary NodeStatus) {
 	var heir *NodeStatus
 	name := c.heir()
@@ -145,24 +148,38 @@ func (o *Outage) takeover(c *ClusterStatus, primary NodeStatus) {
 		left = int64(end - heir.ReplayedLSN)
 	}
 	o.ReplayBytes = &left
-	o.promotion(*heir, left)
+	o.promotion(c, *heir, left)
 }
 
-func (o *Outage) promotion(heir NodeStatus, left int64) {
+func (o *Outage) promotion(c *ClusterStatus, heir NodeStatus, left int64) {
 	size := heir.SegmentSize
+	last := heir.Promotion
+	if last == nil {
+		last, o.PromotionOf = c.lastPromotion()
+	}
 	switch {
-	case heir.Promotion == nil:
+	case last == nil:
 		o.unknown(fmt.Errorf("no promotion of %s is on record", heir.Node), "promotion_seconds")
 		return
 	case left > 0 && (heir.ReplayPace == 0 || size == 0):
 		o.unknown(fmt.Errorf("how fast %s replays has not been seen yet", heir.Node), "promotion_seconds")
 		return
 	}
-	seconds := heir.Promotion.Seconds
+	seconds := last.Seconds
 	if left > 0 {
 		seconds += heir.ReplayPace * float64(left) / float64(size)
 	}
 	o.PromotionSeconds = &seconds
+}
+
+// lastPromotion is the last one that any node of the pair has measured of itself.
+func (c *ClusterStatus) lastPromotion() (last *Promotion, of cluster.NodeName) {
+	for _, n := range c.Nodes {
+		if n.Place == cluster.RolePair && n.Promotion != nil && (last == nil || n.Promotion.At.After(last.At)) {
+			last, of = n.Promotion, n.Node
+		}
+	}
+	return last, of
 }
 
 // String is the outage in one line.
@@ -190,7 +207,10 @@ func (o Outage) String() string {
 		fmt.Fprintf(&b, "; how long the promotion of %s takes is unknown: %s", o.Heir, o.Unknown["promotion_seconds"])
 		return b.String()
 	}
-	fmt.Fprintf(&b, "; the promotion of %s takes about %s", o.Heir, seconds(*o.PromotionSeconds))
+	fmt.Fprintf(&b, "; the promotion of %s takes about %s", o.Heir, seconds(max(*o.PromotionSeconds, 0.1)))
+	if o.PromotionOf != "" {
+		fmt.Fprintf(&b, ", as the last one of %s", o.PromotionOf)
+	}
 	if *o.ReplayBytes > 0 {
 		fmt.Fprintf(&b, ", with %s to replay first", bytesOf(*o.ReplayBytes))
 	}

@@ -37,29 +37,44 @@ func (c *ClusterStatus) takeBack() []string {
 		if !n.WasPrimary || n.Place != cluster.RolePair {
 			continue
 		}
-		forward := "no other node can take over"
+		forward := ""
 		standbys := c.where(func(other NodeStatus) bool {
 			return other.Node != n.Node && other.Place == cluster.RolePair && other.follows()
 		})
 		clean := n.ControlState == walcore.StateShutDown.String()
 		switch {
 		case len(standbys) > 0 && clean:
-			forward = "to go on instead: warmrun triggerStandby --archiving on " + listOf(standbys)
+			forward = "warmrun triggerStandby --archiving on " + listOf(standbys)
 		case len(standbys) > 0 && n.Role == RoleStoppedPrimary:
 			continue // it died, and outage says what to do
 		case len(standbys) > 0:
-			forward = "to go on instead: warmrun failover on " + listOf(standbys)
+			forward = "warmrun failover on " + listOf(standbys)
 		}
 		switch cut := c.cutOf(n.Timeline); {
 		case n.Role == RoleStoppedPrimary:
-			hints = append(hints, fmt.Sprintf("%s was the primary and is stopped; start its server as you always do; %s", n.Node, forward))
+			hints = append(hints, fmt.Sprintf("%s was the primary and is stopped; start its server as you always do; %s", n.Node, c.instead(forward)))
 		case cut != "" && len(standbys) > 0:
 			hints = append(hints, fmt.Sprintf("%s was stopped as the primary for a promotion (%s); go on with warmrun triggerStandby --archiving on %s, or take it back, with every node up: warmrun startPrimary on %s", n.Node, cut, listOf(standbys), n.Node))
+		case len(standbys) > 0 && clean:
+			hints = append(hints, fmt.Sprintf("%[1]s was stopped as the primary and would start only as a standby; to go on: %[2]s, then start the server on %[1]s, which follows; to take it back instead: warmrun startPrimary on %[1]s", n.Node, forward))
 		default:
-			hints = append(hints, fmt.Sprintf("%s was stopped as the primary and would start only as a standby; to take that back: warmrun startPrimary on %s; %s", n.Node, n.Node, forward))
+			hints = append(hints, fmt.Sprintf("%[1]s was stopped as the primary and would start only as a standby; to take that back: warmrun startPrimary on %[1]s; %[2]s", n.Node, c.instead(forward)))
 		}
 	}
 	return hints
+}
+
+// instead is the way that does not bring the old primary back: forward, where a
+// standby of the pair can go it.
+func (c *ClusterStatus) instead(forward string) string {
+	heir := c.heir()
+	switch {
+	case forward != "":
+		return "to go on instead: " + forward
+	case heir != "":
+		return fmt.Sprintf("only where that cannot be done: warmrun failover on %s", heir)
+	}
+	return "no other node can take over"
 }
 
 // cutOf is the fence that ends a timeline in some archive, in words.

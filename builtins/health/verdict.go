@@ -119,6 +119,7 @@ func Check(limits Limits, nodes ...NodeStatus) Checkup {
 	}
 	j.backups()
 	j.unasked()
+	j.afterRuns()
 	up := Checkup{Verdicts: j.verdicts, Metrics: j.metrics()}
 	for _, n := range c.Nodes {
 		up.Nodes = append(up.Nodes, n.Node)

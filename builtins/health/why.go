@@ -18,6 +18,7 @@ const (
 	CauseUnfinishedRun    Cause = "run unfinished"
 	CauseTwoPrimaries     Cause = "two primaries"
 	CausePrimaryDown      Cause = "primary down"
+	CauseStopped          Cause = "stopped on purpose"
 	CauseNoPrimary        Cause = "no primary"
 	CauseArchiveModeOff   Cause = "archive_mode off"
 	CauseArchiveLibrary   Cause = "archive_library"
@@ -92,7 +93,7 @@ func Why(places Places, nodes ...NodeStatus) Diagnosis {
 	}
 	result := Diagnosis{Findings: append([]Finding{}, d.found...)}
 	if len(d.found) > 0 {
-		result.Findings = append(d.unfinished(), result.Findings...)
+		result.Findings = d.unfinished(result.Findings)
 		result.Sentence = result.Findings[0].Sentence
 		return result
 	}
@@ -100,20 +101,24 @@ func Why(places Places, nodes ...NodeStatus) Diagnosis {
 	return result
 }
 
-// unfinished are the runs that have to be brought to an end before anything else:
-// until then what mends the rest is refused.
-func (d *doctor) unfinished() (found []Finding) {
-	told := map[string]bool{}
-	for _, n := range d.c.Nodes {
-		if n.Facts == nil {
-			continue
+// unfinished puts the runs before everything else that have to be brought to an
+// end first: until then what mends the rest is refused, and is not told.
+func (d *doctor) unfinished(rest []Finding) (found []Finding) {
+	open := d.c.openRuns()
+	for _, r := range open {
+		holds := func(n NodeStatus) bool {
+			return slices.ContainsFunc(n.Unfinished, func(other UnfinishedRun) bool { return other.Run == r.Run })
 		}
-		for _, r := range n.Facts.Unfinished {
-			if !told[r.Run] {
-				found = append(found, Finding{Cause: CauseUnfinishedRun, Node: n.Node, Sentence: fmt.Sprintf("run %s is unfinished", r.Run), Next: fmt.Sprintf("on %s: %s", n.Node, r.Next)})
-			}
-			told[r.Run] = true
+		on := d.c.where(holds)[0]
+		found = append(found, Finding{Cause: CauseUnfinishedRun, Node: on, Sentence: r.sentence(), Next: fmt.Sprintf("on %s: %s", on, r.Next)})
+	}
+	for _, f := range rest {
+		switch {
+		case len(open) == 0:
+		case f.Cause == CausePrimaryDown, f.Cause == CauseNoPrimary, f.Cause == CauseDown, Refused(f.Next):
+			f.Next = endFirst(open, "warmrun why")
 		}
+		found = append(found, f)
 	}
 	return found
 }
@@ -175,6 +180,10 @@ func (d *doctor) theCluster() {
 		return
 	}
 	next := orElse(strings.Join(d.c.Hints, "; "), "warmrun status")
+	if d.c.stoppedBy() != nil {
+		d.add(CauseStopped, NodeStatus{}, next, "the servers were stopped on purpose, so there is no WAL to follow", d.c.Sentence)
+		return
+	}
 	for _, n := range d.c.Nodes {
 		if !n.WasPrimary || n.silent() {
 			continue

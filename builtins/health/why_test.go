@@ -33,9 +33,9 @@ func TestWhyCauses(t *testing.T) {
 	}{
 		{CauseTwoPrimaries, "db1 and db2 accept writes", "stop the server on db2", "db2 writes on timeline 1", none, func(n *NodeStatus) { n.Role = RolePrimary }, nil},
 		{CauseUnfinishedRun, "run 7-switchover is unfinished", "on db1: go on with it: warmrun runs resume 7-switchover", "", func(n *NodeStatus) {
-			n.ArchiveMode, n.Facts.Unfinished = "off", []UnfinishedRun{{"7-switchover", "go on with it: warmrun runs resume 7-switchover"}}
+			n.ArchiveMode, n.Unfinished = "off", []UnfinishedRun{{"7-switchover", "go on with it: warmrun runs resume 7-switchover"}}
 		}, func(n *NodeStatus) {
-			n.Facts.Unfinished = []UnfinishedRun{{"7-switchover", "go on with it: warmrun runs resume 7-switchover"}}
+			n.Unfinished = []UnfinishedRun{{"7-switchover", "go on with it: warmrun runs resume 7-switchover"}}
 		}, nil},
 		{CausePrimaryDown, "db1 was the primary, and its server is down", "failover on db2", "its server's last error: disk on fire",
 			func(n *NodeStatus) {
@@ -195,7 +195,7 @@ func TestWhyNothing(t *testing.T) {
 // A run that several nodes have on record is told of once, and only where something
 // else is wrong: by itself it keeps no WAL from flowing.
 func TestWhyUnfinishedOnce(t *testing.T) {
-	open := func(n *NodeStatus) { n.Facts.Unfinished = []UnfinishedRun{{"7-switchover", "resume it"}} }
+	open := func(n *NodeStatus) { n.Unfinished = []UnfinishedRun{{"7-switchover", "resume it"}} }
 	down := func(n *NodeStatus) { open(n); n.ArchiveMode = "off" }
 	d := Why(nil, with(db1(), down), with(db2(), open))
 	if len(d.Findings) < 2 || d.Findings[0].Cause != CauseUnfinishedRun || d.Findings[1].Cause == CauseUnfinishedRun {

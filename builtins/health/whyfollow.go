@@ -99,6 +99,9 @@ func (d *doctor) isDown(n NodeStatus) bool {
 	if n.Role != RoleStoppedStandby {
 		return false
 	}
+	if by := d.c.stoppedBy(); by != nil && n.within(*by) {
+		return true // told already
+	}
 	next := n.startNext()
 	for _, v := range d.blocked(n) {
 		next = v.Next + "; then " + next

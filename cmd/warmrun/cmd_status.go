@@ -31,20 +31,11 @@ func (c *statusCommand) Run(ctx context.Context, p *process, g *globals) error {
 	s.quiet, s.connectTimeout = true, statusConnect
 	report := health.Gather(lookAtAll(ctx, s, "status.local", statusAnswer, localStatus)...)
 	if !c.JSON {
-		return errors.Join(report.Render(foldTo(p.out), columnsOf(p.out)), c.tellUnfinished(p, s))
+		return report.Render(foldTo(p.out), columnsOf(p.out))
 	}
 	encoder := json.NewEncoder(p.out)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(report)
-}
-
-// tellUnfinished names the runs that nobody drives any more.
-func (c *statusCommand) tellUnfinished(p *process, s *session) error {
-	open, err := unfinishedRuns(s.site)
-	for _, run := range open {
-		fmt.Fprintf(foldTo(p.out), "\n%s\n", run)
-	}
-	return err
 }
 
 // How long status waits: for a connection, and for a node's whole answer. The

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -53,7 +54,9 @@ func lookAtAll(ctx context.Context, s *session, operation string, patience time.
 func statusRequest(s *session) health.Request {
 	return health.Request{
 		Node: s.site.Self, Server: s.server(), Active: s.site.ArchivingActive, Program: version, Compress: s.site.Archiving.Compress,
-		Promotion: lastPromotion(s.site), DrillPath: s.site.Local(health.DrillFile), Kept: s.keptCopies, HalfRewound: s.self().HalfRewound,
+		Promotion: lastPromotion(s.site), StopSite: func() *health.EndedRun { return lastStopSite(s.site) },
+		Unfinished: func() ([]health.UnfinishedRun, error) { return unfinishedRuns(s.site) },
+		DrillPath:  s.site.Local(health.DrillFile), Kept: s.keptCopies, HalfRewound: s.self().HalfRewound,
 		SQL: func(ctx context.Context) (*psql.Conn, error) { return s.sql(ctx, s.site.Self.Name) },
 	}
 }
@@ -66,8 +69,7 @@ func examineHere(ctx context.Context, s *session, _ none) (health.NodeStatus, er
 		SQLIn: func(ctx context.Context, database string) (*psql.Conn, error) {
 			return s.sqlIn(ctx, s.site.Self.Name, database)
 		},
-		Links:      func(ctx context.Context) []health.Link { return tryLinks(ctx, s.site) },
-		Unfinished: func() ([]health.UnfinishedRun, error) { return unfinishedRuns(s.site) },
+		Links: func(ctx context.Context) []health.Link { return tryLinks(ctx, s.site) },
 	}
 	// A template that cannot be read is the affair of those who use it.
 	if template, err := s.self().RecoveryTemplate(); err == nil {
@@ -139,45 +141,34 @@ func unfinishedRuns(site *cluster.Site) ([]health.UnfinishedRun, error) {
 	return runs, nil
 }
 
-// promotionsKept is how many runs are searched for the last promotion.
-const promotionsKept = 40
-
-// lastPromotion is how long the last promotion took that a run on this node has
-// made: from the line of no return to the end of that step. nil where none is on
-// record here.
-func lastPromotion(site *cluster.Site) *health.Promotion {
-	journals, err := filepath.Glob(journalPath(site, "*"))
+// lastStopSite is the last stopSite that was done, as far as this node has it on
+// record.
+func lastStopSite(site *cluster.Site) *health.EndedRun {
+	// The names begin with the time.
+	journals, err := filepath.Glob(journalPath(site, "*-stopSite-*"))
 	if err != nil {
 		return nil
 	}
-	var last *health.Promotion
-	for _, path := range journals[max(0, len(journals)-promotionsKept):] {
+	for _, path := range slices.Backward(journals) {
 		// One that cannot be read says nothing.
 		r, err := readRecord(site, filepath.Base(filepath.Dir(path)))
-		if err != nil || r.Head.Node != site.Self.Name {
+		if err != nil || r.Head.Runbook != "stopSite" || r.Head.ID != r.Head.Outermost || r.summary().State != engine.Succeeded {
 			continue
 		}
-		if p := promotionIn(r.plain); p != nil && (last == nil || p.At.After(last.At)) {
-			last = p
-		}
+		return &health.EndedRun{Run: r.Head.ID, Began: r.Head.Began, Ended: r.plain[len(r.plain)-1].At}
 	}
-	return last
+	return nil
 }
 
-// promotionIn finds the innermost step of a run that has passed the line of no
-// return and ended well.
-func promotionIn(events []engine.Event) *health.Promotion {
-	var passed *engine.Event
-	var found *health.Promotion
-	for i, e := range events {
-		switch {
-		case e.Kind == engine.NoReturnPassed:
-			passed = &events[i]
-		case passed != nil && found == nil && e.Kind == engine.StepEnded && e.Runbook == passed.Runbook && e.Step == passed.Step && e.Outcome == engine.Done:
-			found = &health.Promotion{Seconds: e.At.Sub(passed.At).Seconds(), At: e.At}
-		}
+// lastPromotion is how long the last promotion of this node's server took, as
+// noted beside it: no run within another one, no other step and no way through ssh
+// is in it. nil where none was noted, or the note cannot be read.
+func lastPromotion(site *cluster.Site) *health.Promotion {
+	m, err := readMoments(site)
+	if err != nil || m.Opened.IsZero() || m.Opened.Before(m.PromotionAsked) {
+		return nil
 	}
-	return found
+	return &health.Promotion{Seconds: m.Opened.Sub(m.PromotionAsked).Seconds(), At: m.Opened}
 }
 
 // locateOptions are the files to look for.

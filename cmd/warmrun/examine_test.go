@@ -3,32 +3,84 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
+	"github.com/warmrun/warmrun/builtins/health"
 	"github.com/warmrun/warmrun/engine"
+	"github.com/warmrun/warmrun/walcore/cluster"
 )
 
-// The time of a promotion is that of the innermost step past the line of no
-// return, if it ended well.
-func TestPromotionIn(t *testing.T) {
-	at := func(seconds int) time.Time { return time.Date(2026, 3, 1, 12, 0, seconds, 0, time.UTC) }
-	event := func(kind engine.EventKind, seconds int, runbook, step string) engine.Event {
-		return engine.Event{Kind: kind, At: at(seconds), Runbook: runbook, Step: step, Outcome: engine.Done}
+// TestLastPromotion: the time of a promotion is from the request to the first
+// write that the server would take, by the node's own clock, whoever has asked. A
+// note that is torn says nothing.
+func TestLastPromotion(t *testing.T) {
+	site := &cluster.Site{Home: t.TempDir()}
+	if err := os.MkdirAll(site.Local(), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	nested := []engine.Event{
-		event(engine.NoReturnPassed, 1, "switchover", "promote"), event(engine.NoReturnPassed, 2, "switchover/promote/triggerStandby", "trigger"),
-		event(engine.StepEnded, 5, "switchover/promote/triggerStandby", "trigger"), event(engine.StepEnded, 9, "switchover", "promote"),
+	none := func(when string) {
+		t.Helper()
+		if got := lastPromotion(site); got != nil {
+			t.Errorf("%s: got %+v, want none", when, got)
+		}
 	}
-	if got := promotionIn(nested); got == nil || got.Seconds != 3 || !got.At.Equal(at(5)) {
-		t.Errorf("got %+v, want 3 s", got)
+	none("before any")
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	noteMoments(site, func(m *moments) { m.StopAsked, m.Stopped = at, at.Add(time.Second) })
+	none("after a stop")
+	noteMoments(site, func(m *moments) { m.PromotionAsked, m.Opened = at, at.Add(300*time.Millisecond) })
+	noteMoments(site, func(m *moments) { m.StopAsked, m.Stopped = at.Add(time.Hour), at.Add(time.Hour+time.Second) })
+	if got := lastPromotion(site); got == nil || got.Seconds != 0.3 || !got.At.Equal(at.Add(300*time.Millisecond)) {
+		t.Errorf("got %+v, want 0.3 s", got)
 	}
-	failed := slices.Clone(nested)
-	failed[2].Outcome, failed[3].Outcome = engine.Failed, engine.Failed
-	for name, events := range map[string][]engine.Event{"none": nil, "never passed": nested[2:], "failed": failed, "not ended": nested[:2]} {
-		if got := promotionIn(events); got != nil {
-			t.Errorf("%s: got %+v, want none", name, got)
+	if err := os.WriteFile(site.Local("moments"), []byte(`{"promotion_as`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	none("torn")
+}
+
+// TestLastStopSite: the newest one that was done counts, however many runs of
+// others there are.
+func TestLastStopSite(t *testing.T) {
+	s := recorded(t)
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	done, failed := engine.Event{Kind: engine.RunEnded, Outcome: engine.Done}, engine.Event{Kind: engine.RunEnded, Outcome: engine.Failed}
+	began := engine.Event{Kind: engine.RunBegan}
+	if got := lastStopSite(s.site); got != nil {
+		t.Errorf("without a run: got %+v", got)
+	}
+	run := func(hour int, book string, events ...engine.Event) {
+		t.Helper()
+		began := at.Add(time.Duration(hour) * time.Hour)
+		pastRun(t, s, newRunID(book, "db1", began), book, began, time.Second, events...)
+	}
+	run(1, "stopSite", began, done)
+	run(2, "stopSite", began, began, done)
+	run(3, "stopSite", began, failed)
+	run(4, "stopSite", began)
+	run(5, "startSite", began, done)
+	want := at.Add(2 * time.Hour)
+	if got := lastStopSite(s.site); got == nil || !got.Began.Equal(want) || !got.Ended.Equal(want.Add(2*time.Second)) {
+		t.Errorf("got %+v, want the one of %s", got, want)
+	}
+}
+
+// TestRefusedBesideRuns: status, check and why know which commands are refused while
+// a run is unfinished.
+func TestRefusedBesideRuns(t *testing.T) {
+	s := newSession(nil, nil, nil)
+	names, err := runbookNames(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		book, err := loadRunbook(t.Context(), s, s.setting(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := health.Refused("warmrun "+name), book.Lock == "cluster"; got != want {
+			t.Errorf("%s locks %s, and that it is refused beside another run is thought to be %v", name, book.Lock, got)
 		}
 	}
 }

@@ -12,7 +12,8 @@ import (
 
 // moments are when this node's server was last stopped and promoted by this
 // program, by the node's clock. They are kept for the certificate of the run that
-// is under way, and so need not outlive a crash.
+// is under way and for status, which can do without, and so need not outlive a
+// crash.
 type moments struct {
 	// StopAsked is when the stop that ended the clients' sessions was asked for.
 	StopAsked time.Time `json:"stop_asked,omitzero"`

@@ -127,7 +127,7 @@ func findPair(ctx context.Context, s *session) (pair, error) {
 	case found.Primary == "" && drIsPrimary(ctx, s):
 		return pair{}, fromDR(s)
 	case found.Primary == "":
-		return pair{}, hint.Wrap(fmt.Errorf("no node of the pair is a running primary (%s)", describeStates(states)), "if the primary is dead: warmrun failover on the standby; if it was flushed: warmrun triggerStandby --archiving there or warmrun startPrimary here")
+		return pair{}, hint.Wrap(fmt.Errorf("no node of the pair is a running primary (%s)", describeStates(states)), "if the site was stopped with stopSite: warmrun startSite; if the primary is dead: warmrun failover on the standby; if it was flushed: warmrun triggerStandby --archiving there or warmrun startPrimary here")
 	case found.Standby == "":
 		return pair{}, hint.Wrap(fmt.Errorf("%s has no standby (%s)", found.Primary, describeStates(states)), "build one with configStandby and copyToStandby, or: warmrun switchback --rebuild-only")
 	}

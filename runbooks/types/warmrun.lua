@@ -268,6 +268,11 @@ function lsn(text) end
 ---@field by? string
 ---@field fast? boolean
 
+---@class (exact) endedRun
+---@field run string
+---@field began string
+---@field ended string
+
 ---@class (exact) eraseOption
 ---@field erase? boolean
 
@@ -321,7 +326,6 @@ function lsn(text) end
 ---@field fatal? string
 ---@field log? string
 ---@field links? link[]
----@field unfinished_runs? unfinishedRun[]
 
 ---@class (exact) fence
 ---@field epoch integer
@@ -564,6 +568,9 @@ function lsn(text) end
 ---@field segment_size? integer
 ---@field was_primary? boolean
 ---@field half_rewound? string
+---@field stopped_at? string
+---@field stop_site? endedRun
+---@field unfinished_runs? unfinishedRun[]
 ---@field timeline? integer
 ---@field history? historyEntry[]
 ---@field current_lsn? lsn
