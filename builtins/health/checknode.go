@@ -76,17 +76,6 @@ func (j *judge) host(n NodeStatus) {
 	j.unfinished(n)
 }
 
-// unfinished judges the runs that nobody drives any more, one that several nodes
-// have on record once.
-func (j *judge) unfinished(n NodeStatus) {
-	for _, run := range n.Unfinished {
-		told := func(v Verdict) bool { return v.Check == "runs" && v.Text == run.sentence() }
-		if !slices.ContainsFunc(j.verdicts, told) {
-			j.add(Warning, n, "runs", run.Next, "%s", run.sentence())
-		}
-	}
-}
-
 // permissions judges the mode of the data directory. That of one which is half
 // rewound keeps servers from starting.
 func (j *judge) permissions(n NodeStatus) {
@@ -141,6 +130,9 @@ func (j *judge) server(n NodeStatus) {
 		if by != nil && n.within(*by) {
 			j.add(Critical, n, "server", "warmrun startSite, when the site may run again", "its server was stopped on purpose, by stopSite (%s)", n.Role)
 			return
+		}
+		if n.WasPrimary && n.Role == RoleStoppedStandby && (j.primary == nil || j.primary.Role != RolePrimary) {
+			start = cmp.Or(firstOf(j.c.Hints), start) // it would only make a second standby
 		}
 		j.add(Critical, n, "server", start, "its server is down (%s)", n.Role)
 	case RoleHalfRewound:

@@ -69,6 +69,17 @@ func endFirst(open []UnfinishedRun, then string) string {
 	return fmt.Sprintf("bring run %s to its end first: warmrun runs list; then: %s", open[0].Run, then)
 }
 
+// unfinished judges the runs that nobody drives any more, one that several nodes
+// have on record once.
+func (j *judge) unfinished(n NodeStatus) {
+	for _, run := range n.Unfinished {
+		told := func(v Verdict) bool { return v.Check == "runs" && v.Text == run.sentence() }
+		if !slices.ContainsFunc(j.verdicts, told) {
+			j.add(Warning, n, "runs", run.Next, "%s", run.sentence())
+		}
+	}
+}
+
 // afterRuns takes the advice back that must not, or cannot, be followed while runs
 // are unfinished. What is wrong is often what they have left half done.
 func (j *judge) afterRuns() {

@@ -50,3 +50,24 @@ func TestTakeBack(t *testing.T) {
 		}
 	}
 }
+
+// TestFlushedIsToldOnce: after a flushPrimary the way on and the way back are the only
+// advice, and nobody is told to start the server by hand, which would make it a second
+// standby.
+func TestFlushedIsToldOnce(t *testing.T) {
+	flushed := with(db1(), func(n *NodeStatus) {
+		n.Role, n.Running, n.Accepting, n.WasPrimary, n.ControlState = RoleStoppedStandby, false, false, true, "shut down"
+	})
+	const way = "db1 was stopped as the primary and would start only as a standby; to go on: warmrun triggerStandby --archiving on db2, then start the server on db1, which follows; to take it back instead: warmrun startPrimary on db1"
+	if hints := Gather(flushed, db2()).Hints; len(hints) != 1 || hints[0] != way {
+		t.Errorf("got hints %q, want %q alone", hints, way)
+	}
+	for _, v := range Check(usual, flushed, db2()).Verdicts {
+		if (v.Check == "primary" || v.Check == "server" && v.Node == "db1") && v.Next != way {
+			t.Errorf("check %s: next: %s", v.Check, v.Next)
+		}
+	}
+	if d := Why(nil, flushed, db2()); len(d.Findings) != 1 || d.Findings[0].Cause != CausePrimaryDown || d.Findings[0].Next != way {
+		t.Errorf("why says\n%s", strings.Join(d.Lines(), "\n"))
+	}
+}

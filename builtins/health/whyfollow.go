@@ -99,7 +99,7 @@ func (d *doctor) isDown(n NodeStatus) bool {
 	if n.Role != RoleStoppedStandby {
 		return false
 	}
-	if by := d.c.stoppedBy(); by != nil && n.within(*by) {
+	if by := d.c.stoppedBy(); by != nil && n.within(*by) || d.told(CausePrimaryDown, n.Node) {
 		return true // told already
 	}
 	next := n.startNext()
