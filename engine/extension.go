@@ -192,7 +192,10 @@ func (d *definition) extend(e *extensionDef) error {
 			return at("params."+p.Name, "runbook %s has a parameter %s already", d.book.Name, p.Name)
 		}
 	}
-	d.book.Params = append(d.book.Params, e.params...)
+	for _, p := range e.params {
+		p.Dispensable = p.Type == "secret" && e.outlived()
+		d.book.Params = append(d.book.Params, p)
+	}
 	d.checks = append(d.checks, e.checks...)
 	for _, group := range []struct {
 		key   string
@@ -206,6 +209,18 @@ func (d *definition) extend(e *extensionDef) error {
 	}
 	d.finally = append(d.finally, e.finally...)
 	return d.unique()
+}
+
+// outlived reports whether a run goes on whatever becomes of the extension.
+func (e *extensionDef) outlived() bool {
+	for _, group := range []map[string][]*stepDef{e.before, e.after, e.replace} {
+		for _, steps := range group {
+			if slices.ContainsFunc(steps, func(s *stepDef) bool { return s.OnError != onErrorWarn }) {
+				return false
+			}
+		}
+	}
+	return len(e.checks) == 0
 }
 
 // insert puts steps before, after or in the place of a step of the runbook. It

@@ -79,7 +79,7 @@ func (r Reference) typesText(b *strings.Builder) {
 		}
 		b.WriteString(".\n\n")
 	}
-	b.WriteString("`secret` is what a parameter of that kind holds. It can be handed to a function that takes one, and to nothing else; it prints as `***`.\n\n")
+	b.WriteString("`secret` is what a parameter of that kind holds. It can be handed to a function that takes one, and to nothing else; it prints as `***`. A run is refused where it cannot be read, unless an extension asks for it whose steps only warn, and that has no checks: then what is given it fails, and the run goes on.\n\n")
 }
 
 func (r Reference) luaText(b *strings.Builder) {

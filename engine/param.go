@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"sort"
 	"strconv"
@@ -198,9 +199,10 @@ func parseTime(text string) (string, error) {
 }
 
 // arguments checks what a run was called with. Keys are names or flags
-// without the dashes. It gives the values and, for the record, their texts. A run
-// that goes back can do without a secret.
-func (r *Runbook) arguments(args map[string]string, back bool) (map[string]any, map[string]string, error) {
+// without the dashes. It gives the values and, for the record, their texts. A plan,
+// and a run that goes back, can do without all secrets, others only without those
+// that are dispensable: see lost.
+func (r *Runbook) arguments(args map[string]string, without bool) (map[string]any, map[string]string, error) {
 	values, texts := map[string]any{}, map[string]string{}
 	given := map[string]string{}
 	for _, key := range sortedKeys(args) {
@@ -228,8 +230,12 @@ func (r *Runbook) arguments(args map[string]string, back bool) (map[string]any, 
 			continue
 		}
 		value, err := p.parse(text, r.book.host)
-		if err != nil && back && p.Type == "secret" {
-			value, err = lostSecret(err), nil
+		if err != nil && p.Type == "secret" {
+			if without || p.Dispensable {
+				value, err = lostSecret(err), nil
+			} else {
+				err = hint.Wrap(err, "nothing was done; %s", cmp.Or(hint.Of(err), "mend that file"))
+			}
 		}
 		if err != nil {
 			return nil, nil, &ParamError{Param: p.Name, Err: fmt.Errorf("--%s: %w", p.Flag(), err)}

@@ -24,8 +24,10 @@ type Plan struct {
 	// Next is what usually follows.
 	Next   string            `json:"next,omitempty"`
 	Params map[string]string `json:"params,omitempty"`
-	Checks []PlannedCheck    `json:"checks"`
-	Steps  []PlannedStep     `json:"steps"`
+	// Warnings are of secrets that cannot be read and that a run does without.
+	Warnings []string       `json:"warnings,omitempty"`
+	Checks   []PlannedCheck `json:"checks"`
+	Steps    []PlannedStep  `json:"steps"`
 	// Outage is when clients cannot write; nil where no step says anything of it.
 	Outage *Outage `json:"outage,omitempty"`
 }
@@ -94,7 +96,7 @@ type planner struct {
 // Reads see the cluster as it is now, not as the planned changes would leave
 // it. Where that matters the plan says so.
 func (r *Runbook) Plan(ctx context.Context, args map[string]string) (*Plan, error) {
-	values, texts, err := r.arguments(args, false)
+	values, texts, err := r.arguments(args, true)
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +108,7 @@ func (r *Runbook) Plan(ctx context.Context, args map[string]string) (*Plan, erro
 	p.plan = &Plan{Runbook: r.Name, Summary: r.Summary, Next: r.Next, Params: texts}
 	p.plan.On, _ = r.book.host.Vars["node"].(string)
 	v.plan = p
+	p.secrets()
 	if err := p.checks(ctx); err != nil {
 		return nil, err
 	}

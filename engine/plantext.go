@@ -19,6 +19,12 @@ func (p *Plan) Text() string {
 			fmt.Fprintf(&b, "  --%s %s\n", strings.ReplaceAll(name, "_", "-"), p.Params[name])
 		}
 	}
+	if len(p.Warnings) > 0 {
+		b.WriteString("\n")
+	}
+	for _, warning := range p.Warnings {
+		fmt.Fprintf(&b, "%s\n", warning)
+	}
 	if len(p.Checks) > 0 {
 		b.WriteString("\nChecks\n")
 		p.checksText(&b)
@@ -41,6 +47,9 @@ func (p *Plan) Nested() string {
 		fmt.Fprintf(&b, ", on %s", p.On)
 	}
 	b.WriteString("\n")
+	for _, warning := range p.Warnings {
+		fmt.Fprintf(&b, "  %s\n", warning)
+	}
 	for _, c := range p.Checks {
 		if !c.OK {
 			fmt.Fprintf(&b, "  must hold by then: %s\n", c.byThen())

@@ -223,6 +223,9 @@ func (r *runner) all(ctx context.Context) (err error) {
 // checks are made again that say so: where one no longer holds, what was done is
 // undone, as when the next step fails.
 func (r *runner) forward(ctx context.Context) error {
+	for _, secret := range r.rb.lost(r.params) {
+		r.out.always("%s", secret.warning())
+	}
 	resumed := r.before != nil && len(r.before.steps) > 0
 	if err := r.checks(ctx, r.checksNow(resumed)); err != nil {
 		if resumed {

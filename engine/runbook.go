@@ -42,6 +42,9 @@ type Param struct {
 	Bare bool `json:"bare,omitempty"`
 	// HasDefault tells an empty default from none.
 	HasDefault bool `json:"has_default,omitempty"`
+	// Dispensable: a secret of an extension whose steps only warn when they fail. A
+	// run goes on where it cannot be read.
+	Dispensable bool `json:"dispensable,omitempty"`
 }
 
 // Flag is the parameter's name on the command line, without the dashes.

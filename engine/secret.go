@@ -10,7 +10,7 @@ import (
 // Secret: they cannot print it, join it to a text, encode it or return it.
 type Secret struct {
 	text string
-	lost error // why it could not be read, in a run that only has to be undone
+	lost error // why it could not be read, where a run or a plan can do without it
 }
 
 // NewSecret hides a text.

@@ -16,7 +16,7 @@ import (
 
 // TestSiteRunbooks walks one cluster through what a site adds to the shipped
 // runbooks: extensions that work on other nodes, one that fails, a webhook whose
-// address is a secret, and a check of its own.
+// address is a secret, what happens without that, and a check of its own.
 func TestSiteRunbooks(t *testing.T) {
 	t.Parallel()
 	hook := newWebhook(t)
@@ -31,6 +31,7 @@ func TestSiteRunbooks(t *testing.T) {
 		chapter{"an archive that could be restored from", (*state).restorable},
 		chapter{"an extension that fails", func(s *state) { s.extensionFails(hook) }},
 		chapter{"an extension around a switchover", func(s *state) { s.extensionWorks(hook) }},
+		chapter{"the secret of a notification is gone", func(s *state) { s.secretGone(hook) }},
 	)
 }
 
@@ -156,4 +157,24 @@ func (s *state) extensionWorks(hook *webhook) {
 	}
 	s.write(s.DB2)
 	s.follows(s.DB1, s.DB2)
+}
+
+// secretGone: nobody is kept from a switchover by a notification that cannot be sent,
+// and everybody is told.
+func (s *state) secretGone(hook *webhook) {
+	file := filepath.Join(s.DB1.Home, "global", "webhook.url")
+	if err := os.Remove(s.DB1.Path(file)); err != nil {
+		s.Fatal(err)
+	}
+	gone := "read a secret: open " + s.DB1.Path(file) + ": no such file or directory"
+	s.says(s.DB2.Run("check"), "WARNING   db1      secrets: switchover goes on without its secret --webhook, and what takes it is not done: "+gone+"; next: write the secret into that file",
+		"OK        db2      secrets: runbooks can read their secrets (1)")
+	s.says(s.DB1.Must("switchover", "--plan"), "warning: --webhook: "+gone)
+	result := s.DB1.Must("switchover", "--drain", "0s")
+	s.says(result, "warning: --webhook: "+gone, "step post to the webhook of finally: ")
+	if got := hook.take(); got != nil {
+		s.Errorf("%s\nand the webhook was told %q", result, got)
+	}
+	s.write(s.DB1)
+	s.follows(s.DB2, s.DB1)
 }

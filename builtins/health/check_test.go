@@ -90,6 +90,13 @@ func TestCheckVerdicts(t *testing.T) {
 		{Unknown, "service", "is not known", func(n *NodeStatus) { n.Facts.Unit = "postgresql.service" }, none},
 		{OK, "service", "postgresql.service", func(n *NodeStatus) { n.Facts.Unit, n.Facts.Restart = "postgresql.service", "no" }, none},
 		{Warning, "runs", "run x is unfinished", func(n *NodeStatus) { n.Unfinished = []UnfinishedRun{{Run: "x", Next: "resume it"}} }, none},
+		{OK, "secrets", "can read their secrets (1)", func(n *NodeStatus) { n.Facts.Secrets = []Secret{{Runbook: "switchover", Flag: "webhook"}} }, none},
+		{Warning, "secrets", "switchover goes on without its secret --webhook, and what takes it is not done: open /w/webhook.url", func(n *NodeStatus) {
+			n.Facts.Secrets = []Secret{{Runbook: "x", Flag: "y"}, {Runbook: "switchover", Flag: "webhook", Error: "open /w/webhook.url: no such file"}}
+		}, none},
+		{Critical, "secrets", "nightly is refused without its secret --token: open /w/token", none, func(n *NodeStatus) {
+			n.Facts.Secrets = []Secret{{Runbook: "nightly", Flag: "token", Needed: true, Error: "open /w/token: no such file", Hint: "write it"}}
+		}},
 		{Critical, "trigger", "/w/trigger", none, func(n *NodeStatus) { n.Facts.TriggerFile, n.Facts.Trigger = "/w/trigger", "smart" }},
 		{Warning, "trigger", "/w/trigger", func(n *NodeStatus) { n.Facts.TriggerFile, n.Facts.Trigger = "/w/trigger", "smart" }, none},
 		{Critical, "lost", "given up", none, func(n *NodeStatus) { n.Lost = &walcore.Lost{First: 1, Last: 2} }},

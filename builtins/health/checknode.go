@@ -74,6 +74,7 @@ func (j *judge) host(n NodeStatus) {
 	j.trigger(n)
 	j.service(n)
 	j.unfinished(n)
+	j.secrets(n)
 }
 
 // permissions judges the mode of the data directory. That of one which is half

@@ -98,6 +98,8 @@ type Facts struct {
 	Log      string `json:"log,omitempty"` // where the server's log is
 
 	Links []Link `json:"links,omitempty"`
+	// Secrets are the files that the site's runbooks and extensions read secrets from.
+	Secrets []Secret `json:"secrets,omitempty"`
 }
 
 // Disk is a file system that the node needs room on.
@@ -155,6 +157,8 @@ type Examination struct {
 	SQLIn func(ctx context.Context, database string) (*psql.Conn, error)
 	// Links tries the way to every other node.
 	Links func(context.Context) []Link
+	// Secrets tries to read those of the site's runbooks; nil: there are none.
+	Secrets func(context.Context) ([]Secret, error)
 	// KeepBackups is archive.keep_backups of the site.
 	KeepBackups int
 	// LogFile is where a server prints before its own logging begins.
@@ -170,6 +174,13 @@ func (l *look) examine(ctx context.Context) {
 	l.n.Facts = &Facts{Began: l.n.At, ArchiveCommand: x.ArchiveCommand, RestoreCommand: x.RestoreCommand, KeepBackups: x.KeepBackups, Settings: map[string]string{}}
 	links := make(chan []Link, 1)
 	go func() { links <- x.Links(ctx) }()
+	if x.Secrets != nil {
+		secrets, err := x.Secrets(ctx)
+		if err != nil {
+			l.n.unknown(err, "secrets")
+		}
+		l.n.Facts.Secrets = secrets
+	}
 	l.onDisk(ctx)
 	if l.state != nil {
 		l.askFacts(ctx)

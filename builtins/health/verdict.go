@@ -153,7 +153,7 @@ func (u *Checkup) sum() {
 
 // needed are the fields that a check cannot do without.
 var needed = []string{"archiving_active", "backlog", "collations", "fence", "gaps", "half_rewound", "last_backup", "last_received", "libraries", "loads", "logical_slots",
-	"prepared_transactions", "role", "running_backups", "settings", "stamp", "unfinished_runs", "wanted"}
+	"prepared_transactions", "role", "running_backups", "secrets", "settings", "stamp", "unfinished_runs", "wanted"}
 
 // unasked notes what could not be found out.
 func (j *judge) unasked() {

@@ -69,7 +69,8 @@ func examineHere(ctx context.Context, s *session, _ none) (health.NodeStatus, er
 		SQLIn: func(ctx context.Context, database string) (*psql.Conn, error) {
 			return s.sqlIn(ctx, s.site.Self.Name, database)
 		},
-		Links: func(ctx context.Context) []health.Link { return tryLinks(ctx, s.site) },
+		Links:   func(ctx context.Context) []health.Link { return tryLinks(ctx, s.site) },
+		Secrets: func(ctx context.Context) ([]health.Secret, error) { return siteSecrets(ctx, s) },
 	}
 	// A template that cannot be read is the affair of those who use it.
 	if template, err := s.self().RecoveryTemplate(); err == nil {

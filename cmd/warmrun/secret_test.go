@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,5 +43,56 @@ func TestReadSecret(t *testing.T) {
 	}
 	if _, err := readSecret(nil, "good"); err == nil {
 		t.Error("a path below no home directory was read")
+	}
+}
+
+// TestSiteSecrets: check tries to read what the site's own runbooks and extensions
+// name, and knows without which of them a run is refused.
+func TestSiteSecrets(t *testing.T) {
+	s := recorded(t)
+	write := func(path, text string) {
+		t.Helper()
+		if err := writeDurably(filepath.Join(s.site.Home, path), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	example, err := examples(t, "switchover.d/webhook")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("global/runbooks/switchover.d/webhook.lua", example)
+	write("global/runbooks/nightly.lua", `return runbook { api = 1, name = "nightly", summary = "s", runs_on = "any", lock = "none",
+  params = { token = param.secret { default = "/none/token" }, given = param.secret { help = "h" } },
+  steps = { step { "one", run = function(c) end } } }`)
+	found := func() string {
+		t.Helper()
+		secrets, err := siteSecrets(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, f := range secrets {
+			if (f.Error == "") != (f.Hint == "") {
+				t.Errorf("%+v: want what to do about it", f)
+			}
+			all = append(all, fmt.Sprintf("%s --%s needed=%v: %s", f.Runbook, f.Flag, f.Needed, f.Error))
+		}
+		return strings.Join(all, "\n")
+	}
+	const token = "nightly --token needed=true: read a secret: open /none/token: no such file or directory\n"
+	url := s.site.Global("webhook.url")
+	if got, want := found(), token+"switchover --webhook needed=false: read a secret: open "+url+": no such file or directory"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	write("global/webhook.url", "https://hooks.example.com/x\n")
+	if err := os.Chmod(url, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := found(), token+"switchover --webhook needed=false: "; got != want {
+		t.Errorf("with the file: got\n%s\nwant\n%s", got, want)
+	}
+	write("global/runbooks/nightly.lua", "return 1")
+	if _, err := siteSecrets(t.Context(), s); err == nil || !strings.Contains(err.Error(), "runbook nightly cannot be loaded") {
+		t.Errorf("a runbook that cannot be loaded: got %v", err)
 	}
 }

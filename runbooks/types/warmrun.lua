@@ -326,6 +326,7 @@ function lsn(text) end
 ---@field fatal? string
 ---@field log? string
 ---@field links? link[]
+---@field secrets? secret[]
 
 ---@class (exact) fence
 ---@field epoch integer
@@ -836,6 +837,13 @@ function lsn(text) end
 ---@field connection string
 ---@field text string
 ---@field seconds number
+
+---@class (exact) secret
+---@field runbook string
+---@field flag string
+---@field needed? boolean
+---@field error? string
+---@field hint? string
 
 ---@class (exact) segmentHash
 ---@field sha256 string

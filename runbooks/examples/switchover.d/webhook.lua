@@ -1,8 +1,9 @@
 -- Post to a webhook how the switchover has ended
 --
 -- The address of a webhook is a secret: it is read from a file that only this
--- account can read, and is in no output and no journal. For failover, copy this
--- file to failover.d and write failover for switchover.
+-- account can read, and is in no output and no journal. Where that is missing, check
+-- says so, and a run goes on and tells that nothing was posted. For failover, copy
+-- this file to failover.d and write failover for switchover.
 
 return extension {
   api = 1,
