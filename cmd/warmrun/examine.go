@@ -47,7 +47,42 @@ func lookAtAll(ctx context.Context, s *session, operation string, patience time.
 		})
 	}
 	group.Wait()
+	dropEnded(ctx, s, nodes)
 	return nodes
+}
+
+// dropEnded takes those runs out of what nodes take for unfinished that have ended, or
+// that a process drives, as another node knows: one that was out of reach then has
+// never heard of it.
+func dropEnded(ctx context.Context, s *session, nodes []health.NodeStatus) {
+	asked, over := map[string]bool{}, map[string]bool{}
+	for i := range nodes {
+		nodes[i].Unfinished = slices.DeleteFunc(nodes[i].Unfinished, func(r health.UnfinishedRun) bool {
+			if !asked[r.Run] {
+				copies, _ := copiesOf(ctx, s, r.Run)
+				if own, err := journalHere(ctx, s, runOptions{ID: r.Run}); err == nil {
+					copies[s.site.Self.Name] = own
+				}
+				asked[r.Run], over[r.Run] = true, isOver(copies)
+			}
+			return over[r.Run]
+		})
+	}
+}
+
+// isOver reports whether the copies of a run say that nobody has to end it: the one
+// that goes furthest counts. What cannot be read says nothing.
+func isOver(copies map[cluster.NodeName]runCopy) bool {
+	var last *runRecord
+	for _, c := range copies {
+		if r, err := parseCopy(c); err == nil && (last == nil || r.beyond(*last)) {
+			last = &r
+		}
+		if c.Held {
+			return true
+		}
+	}
+	return last != nil && !last.open()
 }
 
 // statusRequest is what a look at this node works on.

@@ -66,6 +66,37 @@ func TestLastStopSite(t *testing.T) {
 	}
 }
 
+// TestIsOver: a node that was out of reach when a run ended has a copy without its
+// end, which makes nobody think that it is unfinished.
+func TestIsOver(t *testing.T) {
+	copyOf := func(last engine.EventKind, step string) runCopy {
+		t.Helper()
+		s := recorded(t)
+		begun(t, s, "run", last, step)
+		there, err := journalHere(t.Context(), s, runOptions{ID: "run"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return there
+	}
+	cut, ended := copyOf(engine.StepEnded, "one"), copyOf(engine.RunEnded, "")
+	driven := cut
+	driven.Held = true
+	for name, test := range map[string]struct {
+		copies map[cluster.NodeName]runCopy
+		want   bool
+	}{
+		"nobody knows its end":   {map[cluster.NodeName]runCopy{"db1": cut, "db2": cut, "dr": {}}, false},
+		"another node does":      {map[cluster.NodeName]runCopy{"db1": ended, "db2": cut}, true},
+		"another node drives it": {map[cluster.NodeName]runCopy{"db1": driven, "db2": cut}, true},
+		"no copy can be read":    {map[cluster.NodeName]runCopy{"db1": {Lines: "?"}}, false},
+	} {
+		if got := isOver(test.copies); got != test.want {
+			t.Errorf("%s: got %v, want %v", name, got, test.want)
+		}
+	}
+}
+
 // TestRefusedBesideRuns: status, check and why know which commands are refused while
 // a run is unfinished.
 func TestRefusedBesideRuns(t *testing.T) {
