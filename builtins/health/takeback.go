@@ -43,10 +43,10 @@ func (c *ClusterStatus) takeBack() []string {
 		})
 		clean := n.ControlState == walcore.StateShutDown.String()
 		switch {
+		case n.Role == RoleStoppedPrimary && !clean && c.heir() != "":
+			continue // it died, and outage says what to do
 		case len(standbys) > 0 && clean:
 			forward = "warmrun triggerStandby --archiving on " + listOf(standbys)
-		case len(standbys) > 0 && n.Role == RoleStoppedPrimary:
-			continue // it died, and outage says what to do
 		case len(standbys) > 0:
 			forward = "warmrun failover on " + listOf(standbys)
 		}
