@@ -220,6 +220,9 @@ func (v *verification) run(ctx context.Context) error {
 		})
 	}
 	for t := range inOrder {
+		if ctx.Err() != nil { // a result that is there, too, comes too late
+			break
+		}
 		select {
 		case result := <-t.result:
 			if result.fatal != nil {
