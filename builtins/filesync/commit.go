@@ -30,7 +30,7 @@ const (
 	// system (syncfs), which costs about as much as that of a few files.
 	// Fewer are flushed one by one, so that a small copy does not have to wait
 	// for what others write on the same file system.
-	batchSize = 1024
+	batchSize = 4096
 	batchFrom = 64
 )
 
