@@ -52,7 +52,8 @@ func (s *state) eventuallyWhy(from *cluster.Node, parts ...string) {
 // check runs a check with one exit status, which says all of the parts.
 func (s *state) check(from *cluster.Node, code int, parts ...string) {
 	s.Helper()
-	result := from.Run("check")
+	// How full the disks are of the machine that the tests run on is not asked.
+	result := from.Run("check", "--warn-free=0", "--crit-free=0")
 	word := []string{"OK", "WARNING", "CRITICAL"}[code]
 	if result.Code != code || !strings.HasPrefix(result.Stdout, "WARMRUN "+word+" - ") || result.Stderr != "" {
 		s.Errorf("%s\nwant exit status %d and %s", result, code, word)
@@ -92,15 +93,21 @@ func (s *state) whyNothing() {
 		s.Errorf("why --json: %+v, %v", diagnosis, err)
 	}
 	metrics := filepath.Join(s.DB1.Dir, "warmrun.prom")
-	s.DB1.Must("check", "--prometheus", metrics)
+	s.DB1.Must("check", "--warn-free=0", "--crit-free=0", "--prometheus", metrics)
 	text, err := os.ReadFile(s.DB1.Path(metrics))
 	for _, want := range []string{"# TYPE warmrun_check gauge\n", `warmrun_check{node="db1",check="archiver"} 0`, `warmrun_up{node="dr"} 1`, `warmrun_lag_bytes{node="db2"} `, "\nwarmrun_loss_bytes "} {
 		if !strings.Contains(string(text), want) {
 			s.Errorf("%s (%v):\n%s\nwant %q in it", metrics, err, text, want)
 		}
 	}
-	if result := s.DB1.Run("check", "--crit-lag", "1kB"); result.Code != 3 || !strings.HasPrefix(result.Stdout, "WARMRUN UNKNOWN - ") {
-		s.Errorf("%s\nwant exit status 3 for limits that make no sense", result)
+	for _, senseless := range []string{"--crit-lag=1kB", "--crit-free=11", "--warn-free=101"} {
+		if result := s.DB1.Run("check", senseless); result.Code != 3 || !strings.HasPrefix(result.Stdout, "WARMRUN UNKNOWN - ") {
+			s.Errorf("%s\nwant exit status 3 for limits that make no sense", result)
+		}
+	}
+	// Of each disk something is in use.
+	if result := s.DB1.Run("check", "--warn-free=100", "--crit-free=0"); result.Code != 1 || !strings.Contains(result.Stdout, "WARNING   db1      disk: ") {
+		s.Errorf("%s\nwant a warning of disks of which not all is free", result)
 	}
 }
 

@@ -44,7 +44,7 @@ func examined(n NodeStatus) NodeStatus {
 	return n
 }
 
-var usual = Limits{LagWarning: 160 << 20, LagCritical: gigabyte, BackupAge: 8 * 24 * time.Hour}
+var usual = Limits{LagWarning: 160 << 20, LagCritical: gigabyte, FreeWarning: 10, FreeCritical: 2, BackupAge: 8 * 24 * time.Hour}
 
 func db1() NodeStatus { return examined(primary("db1", 0x7000000)) }
 func db2() NodeStatus { return examined(standby("db2", 0x7000000)) }
@@ -85,6 +85,7 @@ func TestCheckVerdicts(t *testing.T) {
 		{Critical, "permissions", "0755", none, func(n *NodeStatus) { n.Facts.DataMode = "0755" }},
 		{Critical, "disk", "/data/pg_wal", func(n *NodeStatus) { n.Facts.Disks[0].Free = 10 << 20 }, none},
 		{Warning, "disk", "5120 MB of 100 GB", func(n *NodeStatus) { n.Facts.Disks[0].Free = 5 * gigabyte }, none},
+		{Critical, "disk", "1024 MB of 100 GB", func(n *NodeStatus) { n.Facts.Disks[0].Free = gigabyte }, none},
 		{Critical, "disk", "room for 17 min 4 s of WAL", func(n *NodeStatus) { n.Facts.WALRate = 50 << 20 }, none},
 		{Warning, "service", "Restart=on-failure", func(n *NodeStatus) { n.Facts.Unit, n.Facts.Restart = "postgresql.service", "on-failure" }, none},
 		{Unknown, "service", "is not known", func(n *NodeStatus) { n.Facts.Unit = "postgresql.service" }, none},

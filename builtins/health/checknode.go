@@ -174,9 +174,9 @@ func (j *judge) disks(n NodeStatus) {
 			}
 		}
 		switch percent := 100 * float64(d.Free) / float64(d.Size); {
-		case d.Free < 4*segment || percent < 2:
+		case d.Free < 4*segment || percent < j.FreeCritical:
 			level = Critical
-		case percent < 10:
+		case percent < j.FreeWarning:
 			level = max(level, Warning)
 		}
 		j.add(level, n, "disk", "free space there, or enlarge it", "%s (%s): %s of %s free%s", d.Path, d.What, bytesOf(int64(d.Free)), bytesOf(int64(d.Size)), lasts)

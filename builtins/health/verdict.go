@@ -47,8 +47,9 @@ type Verdict struct {
 
 // Limits are the values from which on a check warns.
 type Limits struct {
-	LagWarning, LagCritical int64         // bytes that a node is behind
-	BackupAge               time.Duration // of the newest base copy; 0 does not ask
+	LagWarning, LagCritical   int64         // bytes that a node is behind
+	FreeWarning, FreeCritical float64       // percent of a disk that must be free
+	BackupAge                 time.Duration // of the newest base copy; 0 does not ask
 }
 
 // Checkup is everything that was looked at.
