@@ -2,8 +2,10 @@ package pgctl
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/warmrun/warmrun/walcore/hint"
@@ -84,6 +86,21 @@ func TestFindBinDirOfThisMachine(t *testing.T) {
 	}
 	if v, err := versionOf(filepath.Join(dir, "postgres")); err != nil || v != systemVersion(t) {
 		t.Errorf("%s holds version %s, %v", dir, v, err)
+	}
+}
+
+// A server program that answers counts, also when something else in this process has
+// taken its exit status.
+func TestVersionOfOneThatOthersBury(t *testing.T) {
+	signal.Ignore(syscall.SIGCHLD) // the kernel buries it
+	defer func() {
+		died := make(chan os.Signal, 1)
+		signal.Notify(died, syscall.SIGCHLD) // only this ends Ignore
+		signal.Stop(died)
+	}()
+	program := filepath.Join(tree(t, map[string]string{"postgres": fakePostgres("15.1")}), "postgres")
+	if v, err := versionOf(program); err != nil || v != 15 {
+		t.Errorf("got version %s, %v", v, err)
 	}
 }
 

@@ -32,8 +32,9 @@ const patience = 10 * time.Second
 // Adopt makes this process the parent of every orphan among its descendants, and
 // reaps those that die: the PostgreSQL processes at once, and the leaders of a
 // session, as a shipper is one, when nobody has waited for them in 10 seconds.
-// It never touches another child, as long as none that this process has started
-// itself is called postgres. stop ends the reaping; it returns when no more is done.
+// It never touches another child, but one that this process has started itself and
+// that is called postgres: whoever waits for that may find it buried. stop ends the
+// reaping; it returns when no more is done.
 func Adopt(ctx context.Context) (stop func(), err error) {
 	return adopt(ctx, patience)
 }
