@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -192,16 +191,12 @@ func look(pid int) (running, bool) {
 }
 
 func find(which func(running) bool) ([]running, error) {
-	entries, err := os.ReadDir("/proc")
+	pids, err := procstat.PIDs(procstat.Root)
 	if err != nil {
 		return nil, err
 	}
 	var found []running
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
+	for _, pid := range pids {
 		if p, ok := look(pid); ok && p.exe != "" && which(p) {
 			found = append(found, p)
 		}

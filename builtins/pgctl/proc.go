@@ -108,16 +108,12 @@ type process struct {
 // processes lists the processes that keep accepts; the others are read no
 // further than needed.
 func (m machine) processes(keep func(process) bool) ([]process, error) {
-	entries, err := os.ReadDir(m.at("proc"))
+	pids, err := procstat.PIDs(m.at("proc"))
 	if err != nil {
 		return nil, err
 	}
 	var found []process
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
+	for _, pid := range pids {
 		p := process{pid: pid, parent: m.parentOf(pid)}
 		if !keep(p) {
 			continue

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/warmrun/warmrun/walcore/procstat"
 )
 
 // orphanPatience is how long the backends of a killed postmaster may take to
@@ -33,23 +35,20 @@ func (n Node) awaitOrphans(ctx context.Context) error {
 // is dir, where every process of a server stays. The directories themselves are
 // compared: the same path may be another directory in another container.
 func serverProcesses(proc string, dir os.FileInfo) ([]int, error) {
-	entries, err := os.ReadDir(proc)
+	pids, err := procstat.PIDs(proc)
 	if err != nil {
 		return nil, err
 	}
 	var found []int
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
+	for _, pid := range pids {
+		process := filepath.Join(proc, strconv.Itoa(pid))
 		// Processes come and go, and others' cannot be read: neither is one of
 		// this server's, which belong to the user that asks.
-		cwd, err := os.Stat(filepath.Join(proc, entry.Name(), "cwd"))
+		cwd, err := os.Stat(filepath.Join(process, "cwd"))
 		if err != nil || !os.SameFile(cwd, dir) {
 			continue
 		}
-		exe, err := os.Readlink(filepath.Join(proc, entry.Name(), "exe"))
+		exe, err := os.Readlink(filepath.Join(process, "exe"))
 		if err == nil && strings.HasPrefix(filepath.Base(exe), "postgres") {
 			found = append(found, pid)
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -215,18 +216,8 @@ func (n *Node) isOurs(pid int) bool {
 }
 
 func (n *Node) processes(which func(pid int) bool) ([]int, error) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil, err
-	}
-	var found []int
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err == nil && pid != os.Getpid() && which(pid) && !isZombie(pid) {
-			found = append(found, pid)
-		}
-	}
-	return found, nil
+	pids, err := procstat.PIDs(procstat.Root)
+	return slices.DeleteFunc(pids, func(pid int) bool { return pid == os.Getpid() || !which(pid) || isZombie(pid) }), err
 }
 
 func isZombie(pid int) bool {

@@ -55,23 +55,28 @@ func Read(root string, pid int) (Process, error) {
 	return p, nil
 }
 
+// PIDs lists the processes there are.
+func PIDs(root string) ([]int, error) {
+	entries, err := os.ReadDir(root)
+	var pids []int
+	for _, entry := range entries {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil { // else it is no process
+			pids = append(pids, pid)
+		}
+	}
+	return pids, err
+}
+
 // All looks all processes up. One that goes meanwhile is left out.
 func All(root string) ([]Process, error) {
-	entries, err := os.ReadDir(root)
-	if err != nil {
-		return nil, err
-	}
+	pids, err := PIDs(root)
 	var all []Process
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue // no process
-		}
+	for _, pid := range pids {
 		if p, err := Read(root, pid); err == nil {
 			all = append(all, p)
 		}
 	}
-	return all, nil
+	return all, err
 }
 
 // parse takes the line apart. The program's name stands in parentheses and may hold
