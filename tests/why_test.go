@@ -100,7 +100,7 @@ func (s *state) whyNothing() {
 			s.Errorf("%s (%v):\n%s\nwant %q in it", metrics, err, text, want)
 		}
 	}
-	for _, senseless := range []string{"--crit-lag=1kB", "--crit-free=11", "--warn-free=101"} {
+	for _, senseless := range []string{"--crit-lag=1kB", "--crit-free=11", "--warn-free=101", "--warn-free=NaN"} {
 		if result := s.DB1.Run("check", senseless); result.Code != 3 || !strings.HasPrefix(result.Stdout, "WARMRUN UNKNOWN - ") {
 			s.Errorf("%s\nwant exit status 3 for limits that make no sense", result)
 		}

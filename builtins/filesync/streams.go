@@ -13,27 +13,30 @@ type way struct {
 	bytes, files int64
 }
 
+// farAway is where each stream adds to what is under way at a time, which the windows
+// of ssh and TCP limit.
+var farAway = way{streams: 4, bytes: 8 << 20, files: 256}
+
 // nearby is how long an answer takes at most over a short way.
 const nearby = 10 * time.Millisecond
 
-// wayOf tells from the time that an answer took. Over a long way each stream adds
-// to what is under way at a time, which the windows of ssh and TCP limit. Over a
-// short one a stream keeps more than one processor busy, and copies 100 MB while
-// another one logs in.
+// wayOf tells from the time that an answer took. Over a short way a stream keeps more
+// than one processor busy, and copies 100 MB while another one logs in.
 func wayOf(answer time.Duration) way {
 	if answer > nearby {
-		return way{streams: 4, bytes: 8 << 20, files: 256}
+		return farAway
 	}
-	return way{streams: min(4, max(2, runtime.GOMAXPROCS(0))), bytes: 128 << 20, files: 4096}
+	return way{streams: min(farAway.streams, max(2, runtime.GOMAXPROCS(0))), bytes: 128 << 20, files: 4096}
 }
 
 // streamsFor is how many streams are worth opening for the jobs of a plan. limit is
 // what the caller wants, 0 for the usual; answer is how long the other side took
 // for one.
 func streamsFor(limit int, answer time.Duration, l *jobs) int {
-	w := way{streams: limit, bytes: 8 << 20, files: 256}
-	if limit <= 0 {
-		w = wayOf(answer)
+	w := wayOf(answer)
+	if limit > 0 {
+		w = farAway
+		w.streams = limit
 	}
 	pieces := int64(l.len())
 	for _, f := range l.large {

@@ -18,8 +18,8 @@ type checkCommand struct {
 	Prometheus string        `help:"Write the figures and verdicts into this file, in one step, for the textfile collector of Prometheus' node exporter." placeholder:"FILE"`
 	WarnLag    int64         `name:"warn-lag" type:"size" default:"160MB" help:"WAL that a node may be behind before it is a warning (default: ${default})." placeholder:"SIZE"`
 	CritLag    int64         `name:"crit-lag" type:"size" default:"1GB" help:"WAL that a node may be behind before it is critical (default: ${default})." placeholder:"SIZE"`
-	WarnFree   float64       `name:"warn-free" default:"10" help:"The share of a disk below which it is a warning that no more is free (default: ${default})." placeholder:"PERCENT"`
-	CritFree   float64       `name:"crit-free" default:"2" help:"The share of a disk below which it is critical that no more is free (default: ${default})." placeholder:"PERCENT"`
+	WarnFree   float64       `name:"warn-free" default:"10" help:"How much of each disk must be free, in percent, or it is a warning (default: ${default})." placeholder:"PERCENT"`
+	CritFree   float64       `name:"crit-free" default:"2" help:"How much of each disk must be free, in percent, or it is critical (default: ${default})." placeholder:"PERCENT"`
 	Verify     bool          `help:"Compare base copies from which no server was started with their manifests as well, which reads all of them."`
 	BackupAge  time.Duration `name:"backup-age" default:"192h" help:"How old the newest base copy may be, 0 for any age (default: ${default})." placeholder:"TIME"`
 }
@@ -69,8 +69,8 @@ func (c *checkCommand) check(ctx context.Context, p *process, g globals) (health
 	if c.CritLag < c.WarnLag {
 		return health.Checkup{}, errors.New("--crit-lag is less than --warn-lag")
 	}
-	if c.CritFree < 0 || c.CritFree > c.WarnFree || c.WarnFree > 100 {
-		return health.Checkup{}, errors.New("--warn-free and --crit-free are percentages, and --crit-free is not the greater one")
+	if inOrder := 0 <= c.CritFree && c.CritFree <= c.WarnFree && c.WarnFree <= 100; !inOrder { // so is no NaN
+		return health.Checkup{}, errors.New("--warn-free and --crit-free must be percentages from 0 to 100, and --crit-free not the greater one")
 	}
 	s, err := p.session(g)
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 
 // discard empties the files of a directory and puts it aside until the bench ends. A
 // file that is removed would cost whoever makes the next ones: for five minutes
-// ext4 does not give out its inode again, and looks at all such inodes each time.
+// ext4 does not give out its inode again, and looks at all such inodes each time. The
+// end of the bench removes them all, so the next one begins best five minutes later.
 func (b *bench) discard(dir string) error {
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
