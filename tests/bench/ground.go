@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,16 +39,39 @@ func (b *bench) discard(dir string) error {
 	return os.Rename(dir, filepath.Join(aside, strconv.Itoa(b.discarded)))
 }
 
-// mostWarmed is how much memory warmMemory touches at most.
-const mostWarmed = 4 << 30
-
-// warmMemory touches as much free memory as a turn is about to use. In a virtual
-// machine the host takes back what has been free for seconds, and the first to use
-// it again waits ten times as long for each page.
-func warmMemory(n int64) error {
-	m, err := unix.Mmap(-1, 0, int(min(n, mostWarmed)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
-	if err != nil {
-		return err
+// warmMemory touches as much free memory as a turn is about to use, and gives it back
+// but for a page here and there until it is released. In a virtual machine the host
+// takes back what is free, and the first to use it again waits ten times as long for
+// each page; but the kernel reports only free blocks of 2 MB to it (free page
+// reporting), and none that has a page in use.
+func warmMemory(n int64) (release func() error, err error) {
+	var system unix.Sysinfo_t
+	if err := unix.Sysinfo(&system); err != nil {
+		return nil, err
 	}
-	return unix.Munmap(m)
+	n = toWarm(n, int64(system.Freeram)*int64(system.Unit))
+	memory, err := unix.Mmap(-1, 0, int(n), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return nil, fmt.Errorf("warm %d bytes of memory: %w", n, err)
+	}
+	// One by one: the kernel then takes from the free pages those that are also the
+	// next for files. Where it knows no huge pages it does so anyway.
+	_ = unix.Madvise(memory, unix.MADV_NOHUGEPAGE)
+	page := os.Getpagesize()
+	for at := 0; at < len(memory); at += page {
+		memory[at] = 1
+	}
+	for rest := memory; len(rest) > page; rest = rest[min(len(rest), keptEvery):] {
+		if err := unix.Madvise(rest[page:min(len(rest), keptEvery)], unix.MADV_DONTNEED); err != nil {
+			return nil, errors.Join(fmt.Errorf("give %d bytes of memory back: %w", n, err), unix.Munmap(memory))
+		}
+	}
+	return func() error { return unix.Munmap(memory) }, nil
 }
+
+// keptEvery is how far apart the pages are that are kept.
+const keptEvery = 1 << 20
+
+// toWarm is how much memory is touched for a turn that moves n bytes: some more, for
+// the programs, and never so much that the kernel has to look for it.
+func toWarm(n, free int64) int64 { return max(1, min(n+n/4, free-free/4)) }

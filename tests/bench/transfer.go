@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -51,7 +52,7 @@ func (b *bench) transfer(ctx context.Context, t *tree, x *transfer) (moved, erro
 	return m, nil
 }
 
-func (b *bench) move(ctx context.Context, t *tree, x *transfer) (moved, error) {
+func (b *bench) move(ctx context.Context, t *tree, x *transfer) (_ moved, err error) {
 	if err := t.warm(); err != nil {
 		return moved{}, err
 	}
@@ -59,9 +60,11 @@ func (b *bench) move(ctx context.Context, t *tree, x *transfer) (moved, error) {
 	if _, err := b.output(ctx, "sync", "-f", b.dir); err != nil {
 		return moved{}, err
 	}
-	if err := warmMemory(t.bytes); err != nil {
+	release, err := warmMemory(t.bytes)
+	if err != nil {
 		return moved{}, err
 	}
+	defer func() { err = errors.Join(err, release()) }()
 	before, err := b.procs.settle(ctx)
 	if err != nil {
 		return moved{}, err
