@@ -5,6 +5,7 @@
 -- [backup] in cluster.toml says.
 
 local primary = require "primary"
+local relayed = require "relayed"
 
 return runbook {
   api = 1,
@@ -62,16 +63,7 @@ return runbook {
 
     step { "wal", undo = false, timeout = "168h", run = function(c)
       local taken = c.results.copy
-      -- The DR node gets its WAL through the standby, where there is one that answers.
-      for _, other in ipairs(cluster.others(c.results.begin.primary)) do
-        if c.node == c.dr and other ~= c.node then
-          local ok, why = pcall(function()
-            archive.wait(other, { segment = taken.stop_segment, timeout = c.params.wal_timeout })
-            relay.run(other, { to = c.node })
-          end)
-          if not ok then say("%s relays nothing: %s", other, why) end
-        end
-      end
+      if c.node == c.dr then relayed(c, c.results.begin.primary, { segment = taken.stop_segment, timeout = c.params.wal_timeout }) end
       archive.wait(c.node, { from = taken.start_segment, segment = taken.stop_segment, timeout = c.params.wal_timeout })
     end, repeatable = true },
 

@@ -5,6 +5,8 @@
 -- there, and says which before it is done. WAL that only this node has is copied to
 -- local/kept first.
 
+local relayed = require "relayed"
+
 return runbook {
   api = 1,
   name = "rejoin",
@@ -96,7 +98,11 @@ return runbook {
       when = function(c) return c.results.way.way == "start" or c.results.way.way == "rewind" end,
       run = function(c)
         local lineage = cluster.superseding(c.node).lineage
-        if lineage.timeline > 1 then archive.wait(c.node, { history = lineage.timeline, timeout = "5m" }) end
+        if lineage.timeline > 1 then
+          local history = { history = lineage.timeline, timeout = "5m" }
+          if c.node == c.dr then relayed(c, c.results.look.primary, history) end
+          archive.wait(c.node, history)
+        end
         -- What it wrote itself it has shipped elsewhere: one by one, as the server
         -- asks for them, segments would take long to come back.
         archive.pull(c.node, { from = c.results.look.primary, lenient = true })
@@ -110,6 +116,7 @@ return runbook {
     step { "catchup", undo = false, timeout = "24h", hint = "its server log says what it waits for; to take a base copy: warmrun rejoin --copy", run = function(c)
       local primary = c.results.look.primary
       local switched = archive.switch(primary)
+      if c.node == c.dr then relayed(c, primary, { segment = switched.segment, timeout = "1m" }) end
       standby.follows(c.node, { lsn = switched.lsn, timeout = "10m" })
       if primary ~= c.dr then standby.slot(c.node, { standby = primary, drop = true }) end
       say("%s follows %s on timeline %d", c.node, primary, switched.timeline)

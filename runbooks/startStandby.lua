@@ -1,6 +1,8 @@
 -- startStandby: start the server of this standby or DR node, and see that it follows
 -- the primary.
 
+local relayed = require "relayed"
+
 return runbook {
   api = 1,
   name = "startStandby",
@@ -9,7 +11,7 @@ return runbook {
   lock = "cluster",
 
   params = {
-    timeout = param.duration { default = "1h", help = "how long it may take to catch up" },
+    timeout = param.duration { default = "1h", help = "how long it may take to catch up, on the DR node once the standby has relayed what it has" },
   },
 
   checks = {
@@ -34,6 +36,7 @@ return runbook {
     step { "catchup", undo = false, timeout = "24h", hint = "its server log says what it waits for, and warmrun status what it lacks", run = function(c)
       local primary = cluster.superseding(c.node).node
       local switched = archive.switch(primary)
+      if c.node == c.dr then relayed(c, primary, { segment = switched.segment, timeout = "1m" }) end
       standby.follows(c.node, { lsn = switched.lsn, timeout = c.params.timeout })
       say("%s follows %s on timeline %d", c.node, primary, switched.timeline)
     end, repeatable = true },

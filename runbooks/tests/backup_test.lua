@@ -29,7 +29,7 @@ return test {
 
   case { "the standby is down: the WAL comes some other way", vars = { node = "dr" }, answers = { ["cluster.is_primary"] = each { false, true, false, true, false, true }, ["relay.run"] = fails "db2 is down" },
     calls = { "backup.take db1", "archive.wait dr {from=000000010000000000000003, segment=000000010000000000000004, timeout=10m0s}", "backup.complete dr" },
-    says = { "relays nothing: " } },
+    says = { "db2 has not relayed all: " } },
 
   case { "the copy fails", vars = { node = "dr" }, answers = { ["cluster.is_primary"] = true, ["backup.take"] = fails "the disk is full" }, fails = "the disk is full",
     calls = { "backup.discard dr {id=20240501T120000}" }, never = { "backup.complete", "backup.expire" } },

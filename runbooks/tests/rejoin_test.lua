@@ -18,7 +18,8 @@ return test {
     ["standby.returns"] = way("start"),
     ["standby.keep_wal"] = { path = "/srv/kept", files = 2 },
     ["archive.wait"] = {},
-    ["archive.switch"] = { lsn = lsn("0/E000000"), timeline = 2 },
+    ["cluster.others"] = { "db1", "dr" },
+    ["archive.switch"] = { lsn = lsn("0/E000000"), segment = "00000002000000000000000D", timeline = 2 },
     ["standby.follows"] = {},
   },
 
@@ -43,6 +44,8 @@ return test {
 
   case { "there is nothing yet", answers = { ["standby.returns"] = way("copy", { empty = true, timeline = 0 }) }, calls = { "runbooks.run db1 configStandby" }, never = { "standby.configure", "pg_ctl.stop" } },
   case { "the DR node", vars = { node = "dr" }, answers = { ["standby.returns"] = way("copy", own) }, calls = { "runbooks.run db2 copyToDR {start=true}" } },
+  case { "the DR node's standby is down", vars = { node = "dr" }, answers = { ["relay.run"] = fails "db1 is down" }, calls = { "pg_ctl.start dr", "standby.follows dr" }, says = { "db1 has not relayed all: ", "dr follows db2" } },
+  case { "the DR node has its WAL relayed", vars = { node = "dr" }, calls = { "archive.wait db1 {history=2, timeout=5m0s}", "relay.run db1 {to=dr}", "archive.wait dr {history=2, timeout=5m0s}", "pg_ctl.start dr", "archive.switch db2", "archive.wait db1 {segment=00000002000000000000000D, timeout=1m0s}", "relay.run db1 {to=dr}", "standby.follows dr" } },
 
   -- Nothing is changed.
   case { "no primary answers", answers = { ["cluster.superseding"] = fails "no other node that answers is a primary" }, fails = "no other node", never = { "pg_ctl.stop", "standby.configure" } },
