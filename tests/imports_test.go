@@ -44,7 +44,7 @@ var rules = []rule{
 	{part: "engine", ours: []string{"walcore/atomicfile"},
 		third: []string{"github.com/yuin/gopher-lua", "layeh.com/gopher-luar"}},
 	{part: "builtins/remote", ours: []string{"walcore/cluster", "walcore/procstat"},
-		third: []string{xSSH, xTerm, "github.com/kevinburke/ssh_config", "github.com/skeema/knownhosts"}},
+		third: []string{xSSH, xSys, xTerm, "github.com/kevinburke/ssh_config", "github.com/skeema/knownhosts"}},
 	{part: "builtins/filesync", ours: []string{"walcore/atomicfile", "walcore/procstat"}, third: []string{xSys, xSync, compression, blake3, xxhash}},
 	{part: "builtins/psql", ours: []string{"=walcore", "walcore/cluster", "walcore/atomicfile"}, third: []string{xSys, "github.com/jackc/pgx/v5"}},
 	{part: "builtins/pgctl", ours: []string{"=walcore", "walcore/cluster", "walcore/atomicfile", "walcore/procstat"}, third: []string{xSys}},
