@@ -3,7 +3,6 @@ package filesync
 import (
 	"io/fs"
 	"iter"
-	"path"
 	"strings"
 )
 
@@ -128,7 +127,7 @@ func (c *catalog) join(parent uint64, name string) string {
 	if parent == 0 {
 		return name
 	}
-	return path.Join(c.path(c.dirs[parent-1]), name)
+	return joinPath(c.path(c.dirs[parent-1]), name)
 }
 
 func (c *catalog) decoder(r ref) *decoder {

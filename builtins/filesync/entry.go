@@ -99,3 +99,21 @@ func checkEntry(e Entry) error {
 	}
 	return nil
 }
+
+// cutPath divides a path in its shortest form into its directory and its last
+// element, as path.Dir and path.Base do, which look for that form again.
+func cutPath(name string) (dir, base string) {
+	at := strings.LastIndexByte(name, '/')
+	if at < 0 {
+		return ".", name
+	}
+	return name[:at], name[at+1:]
+}
+
+// joinPath puts together what cutPath divides.
+func joinPath(dir, base string) string {
+	if dir == "." {
+		return base
+	}
+	return dir + "/" + base
+}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"time"
 )
 
@@ -221,7 +220,8 @@ func (r *receiver) commit(in *incoming, stamp time.Time) error {
 	if err != nil {
 		return errors.Join(err, in.close())
 	}
-	r.dirs[path.Dir(in.entry.Path)] = true
+	dir, _ := cutPath(in.entry.Path)
+	r.dirs[dir] = true
 	w := &finished{file: in.out, temp: in.temp, path: in.entry.Path, mode: in.entry.Mode, modTime: stamp, size: in.entry.Size, uid: -1, gid: -1}
 	if in.out == nil {
 		w.file = in.old

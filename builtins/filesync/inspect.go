@@ -9,7 +9,7 @@ import "io"
 // the stretches come in increasing order; the ranges come in any.
 type Inspector interface {
 	// Block is handed a stretch of the file that begins at offset, a multiple
-	// of 256 kB, and is 256 kB long but for the last of the file. The
+	// of 128 kB, and is 128 kB long but for the last of the file. The
 	// stretches cover the file's listed size, each byte exactly once, also
 	// those that the target has already. Where a file shrank, the part that
 	// the copy fills up comes as zeros.

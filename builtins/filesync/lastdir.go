@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,7 +21,7 @@ type lastDir struct {
 
 // at returns the open directory of a path, and the path's last element.
 func (l *lastDir) at(name string) (fd int, base string, err error) {
-	parent, base := path.Dir(name), path.Base(name)
+	parent, base := cutPath(name)
 	if l.dir == nil || l.name != parent {
 		if err := l.close(); err != nil {
 			return 0, "", err
@@ -60,7 +59,8 @@ func (l *lastDir) rename(from, to string) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Renameat(fd, path.Base(from), fd, base); err != nil {
+	_, old := cutPath(from)
+	if err := unix.Renameat(fd, old, fd, base); err != nil {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 	}
 	return nil

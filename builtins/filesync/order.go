@@ -3,7 +3,6 @@ package filesync
 import (
 	"cmp"
 	"fmt"
-	"path"
 )
 
 // comparePaths orders paths as a walk meets them: a directory, then all that is
@@ -55,7 +54,7 @@ func (l *listing) check(e Entry) error {
 	if comparePaths(l.last, e.Path) >= 0 {
 		return fmt.Errorf("the other side listed %q twice, or after %q", e.Path, l.last)
 	}
-	parent := path.Dir(e.Path)
+	parent, _ := cutPath(e.Path)
 	for len(l.dirs) > 0 && l.dirs[len(l.dirs)-1] != parent {
 		l.dirs = l.dirs[:len(l.dirs)-1]
 	}

@@ -169,10 +169,11 @@ func (p *pull) carryOut(ctx context.Context, plan plan, local *receiver) error {
 
 // files fetches the files over as many streams as are useful.
 func (p *pull) files(ctx context.Context, plan plan) error {
-	q := newQueue(&plan)
+	streams := streamsFor(p.opts.Streams, p.first.answer, &plan.jobs)
+	q := newQueue(&plan, streams)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.fetch(ctx, p.first, q) })
-	for range streamsFor(p.opts.Streams, p.first.answer, &plan.jobs) - 1 {
+	for range streams - 1 {
 		group.Go(func() error {
 			s, err := dial(ctx, p.dial)
 			if err != nil {
@@ -207,7 +208,7 @@ func (p *pull) fetch(ctx context.Context, s *stream, q *queue) (err error) {
 		return p.ended(r, j, o)
 	}
 	return s.duplex(ctx, func(ctx context.Context) error {
-		return p.request(ctx, s, q, w)
+		return p.request(ctx, s, q.lane(), w)
 	}, func(ctx context.Context) error {
 		if err := p.receive(ctx, s, r, w); err != nil {
 			return err
@@ -237,13 +238,13 @@ func (p *pull) ended(r *receiver, j job, o outcome) error {
 
 // request asks for one file after another, no more at a time than the window
 // holds.
-func (p *pull) request(ctx context.Context, s *stream, q *queue, w *window) error {
+func (p *pull) request(ctx context.Context, s *stream, lane *lane, w *window) error {
 	for {
 		room, err := w.room(ctx)
 		if err != nil {
 			return err
 		}
-		j, ok := q.take(room)
+		j, ok := lane.take(room)
 		if !ok && w.close() {
 			return s.c.send(frameSync)
 		}

@@ -134,10 +134,11 @@ func (p *push) prepare(ctx context.Context, plan plan) error {
 
 // files sends the files over as many streams as are useful.
 func (p *push) files(ctx context.Context, plan plan) error {
-	q := newQueue(&plan)
+	streams := streamsFor(p.opts.Streams, p.first.answer, &plan.jobs)
+	q := newQueue(&plan, streams)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.send(ctx, p.first, q) })
-	for range streamsFor(p.opts.Streams, p.first.answer, &plan.jobs) - 1 {
+	for range streams - 1 {
 		group.Go(func() error {
 			s, err := dial(ctx, p.dial)
 			if err != nil {
@@ -157,14 +158,15 @@ func (p *push) files(ctx context.Context, plan plan) error {
 // send runs a sender on one stream until the queue is empty and the other side
 // has everything on disk.
 func (p *push) send(ctx context.Context, s *stream, q *queue) error {
+	lane := q.lane()
 	parts := &sentParts{c: s.c, jobs: map[uint32]job{}, track: p.track}
 	sender := &sender{
 		c: s.c, root: p.source.root, announce: true, pack: packer{how: p.opts.Compress}, hash: p.hash, files: p.handover(s),
 		next: func(_ context.Context, wait bool, room int64) (job, bool, error) {
 			if wait {
-				room = 1<<63 - 1
+				room = anySize
 			}
-			j, ok := q.take(room)
+			j, ok := lane.take(room)
 			parts.add(j)
 			_, err := parts.finish()
 			return j, ok, err

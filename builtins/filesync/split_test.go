@@ -80,10 +80,10 @@ func TestLargeFileKeepsAllStreamsBusy(t *testing.T) {
 		source.add(e)
 	}
 	plan := rules{}.compare(source, false).finish()
-	q := newQueue(&plan)
+	lane := newQueue(&plan, 1).lane()
 	var at int64
 	for {
-		j, ok := q.take(1 << 62)
+		j, ok := lane.take(1 << 62)
 		if !ok {
 			t.Fatal("got nothing, want the small file at the end")
 		}

@@ -155,7 +155,8 @@ func sameState(a, b fs.FileInfo) bool {
 // name, so that the next copy finds what one that was cut has left.
 func tempName(name string) string {
 	sum := blake3.Sum256([]byte(name))
-	return path.Join(path.Dir(name), tempPrefix+hex.EncodeToString(sum[:hashSize])+tempSuffix)
+	dir, _ := cutPath(name)
+	return joinPath(dir, tempPrefix+hex.EncodeToString(sum[:hashSize])+tempSuffix)
 }
 
 // mkdir makes a directory that this process can fill; meta gives it its own

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"strings"
 )
 
@@ -19,7 +18,7 @@ const (
 )
 
 func isTemp(name string) bool {
-	base := path.Base(name)
+	_, base := cutPath(name)
 	return strings.HasPrefix(base, tempPrefix) && strings.HasSuffix(base, tempSuffix)
 }
 
@@ -116,7 +115,7 @@ func (w *walker) child(ctx context.Context, dir *os.Root, name, parent string) e
 	if err != nil {
 		return err
 	}
-	inTree := path.Join(parent, name)
+	inTree := joinPath(parent, name)
 	if isTemp(name) {
 		return w.temp(inTree, info)
 	}

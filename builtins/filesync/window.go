@@ -27,7 +27,7 @@ func (w *window) room(ctx context.Context) (int64, error) {
 		n, bytes := len(w.jobs), w.bytes
 		w.mu.Unlock()
 		if n == 0 {
-			return 1<<63 - 1, nil
+			return anySize, nil
 		}
 		if n < maxAhead && bytes < mostAhead {
 			return mostAhead - bytes, nil
