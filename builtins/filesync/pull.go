@@ -245,7 +245,8 @@ func (p *pull) request(ctx context.Context, s *stream, lane *lane, w *window) er
 			return err
 		}
 		j, ok := lane.take(room)
-		if !ok && w.close() {
+		// Otherwise the next may have been too large for the room there was.
+		if !ok && room == anySize && w.close() {
 			return s.c.send(frameSync)
 		}
 		if !ok {
