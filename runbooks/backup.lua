@@ -63,7 +63,7 @@ return runbook {
 
     step { "wal", undo = false, timeout = "168h", run = function(c)
       local taken = c.results.copy
-      if c.node == c.dr then relayed(c, c.results.begin.primary, { segment = taken.stop_segment, timeout = c.params.wal_timeout }) end
+      relayed(c, c.results.begin.primary, { segment = taken.stop_segment, timeout = c.params.wal_timeout })
       archive.wait(c.node, { from = taken.start_segment, segment = taken.stop_segment, timeout = c.params.wal_timeout })
     end, repeatable = true },
 

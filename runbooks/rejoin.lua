@@ -100,7 +100,7 @@ return runbook {
         local lineage = cluster.superseding(c.node).lineage
         if lineage.timeline > 1 then
           local history = { history = lineage.timeline, timeout = "5m" }
-          if c.node == c.dr then relayed(c, c.results.look.primary, history) end
+          relayed(c, c.results.look.primary, history)
           archive.wait(c.node, history)
         end
         -- What it wrote itself it has shipped elsewhere: one by one, as the server
@@ -116,7 +116,7 @@ return runbook {
     step { "catchup", undo = false, timeout = "24h", hint = "its server log says what it waits for; to take a base copy: warmrun rejoin --copy", run = function(c)
       local primary = c.results.look.primary
       local switched = archive.switch(primary)
-      if c.node == c.dr then relayed(c, primary, { segment = switched.segment, timeout = "1m" }) end
+      relayed(c, primary, { segment = switched.segment, timeout = "1m" })
       standby.follows(c.node, { lsn = switched.lsn, timeout = "10m" })
       if primary ~= c.dr then standby.slot(c.node, { standby = primary, drop = true }) end
       say("%s follows %s on timeline %d", c.node, primary, switched.timeline)

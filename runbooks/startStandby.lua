@@ -11,7 +11,7 @@ return runbook {
   lock = "cluster",
 
   params = {
-    timeout = param.duration { default = "1h", help = "how long it may take to catch up, on the DR node once the standby has relayed what it has" },
+    timeout = param.duration { default = "1h", help = "how long it may take to catch up, once what the node before it has is relayed" },
   },
 
   checks = {
@@ -36,7 +36,7 @@ return runbook {
     step { "catchup", undo = false, timeout = "24h", hint = "its server log says what it waits for, and warmrun status what it lacks", run = function(c)
       local primary = cluster.superseding(c.node).node
       local switched = archive.switch(primary)
-      if c.node == c.dr then relayed(c, primary, { segment = switched.segment, timeout = "1m" }) end
+      relayed(c, primary, { segment = switched.segment, timeout = "1m" })
       standby.follows(c.node, { lsn = switched.lsn, timeout = c.params.timeout })
       say("%s follows %s on timeline %d", c.node, primary, switched.timeline)
     end, repeatable = true },

@@ -1,7 +1,16 @@
+-- others are the nodes without one.
+local function others(node)
+  local names = {}
+  for _, name in ipairs { "db1", "db2", "dr" } do
+    if name ~= node then table.insert(names, name) end
+  end
+  return names
+end
+
 return test {
   runbook = "backup",
   answers = {
-    ["cluster.others"] = { "db1", "db2" },
+    ["cluster.others"] = others,
     ["cluster.is_primary"] = each { false, true },
     ["archive.check"] = true,
     ["archive.check_command"] = {},
