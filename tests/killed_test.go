@@ -47,7 +47,7 @@ func TestProcessesKilled(t *testing.T) {
 	deaths.end(c.DB1, c.DB2)
 	load.WaitRows(load.Ledger.Snapshot().Acknowledged.Len()+500, time.Minute)
 
-	c.DB1.Must("switchover", "--drain", "2s", "--max-backlog", "100000")
+	c.DB1.Must("switchover", "--drain", "2s", "--max-backlog", "100000", "--max-lag", "0")
 	resume := load.Pause()
 	defer resume()
 	must := load.Ledger.Snapshot()
