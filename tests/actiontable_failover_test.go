@@ -50,9 +50,13 @@ func (*shipping) primaryCutOff(s *shipping) {
 
 	s.DB1.SQL("CREATE TABLE nobody_else_sees AS SELECT 1 AS i")
 	late := s.switched()
+	s.listen()
 	s.DB1.RestoreAll()
-	line := s.said(string(late) + " refused: fenced by a new timeline: ")
+	line := s.said(" refused: fenced by a new timeline: ") // of the oldest that waits
 	s.Logf("the server that was cut off says: %s", line)
+	if first := notShipped(line); first > late {
+		s.Errorf("%s was refused first, and %s is older", first, late)
+	}
 	if !s.waits(late) || s.has(s.DB2, late) || s.has(s.DR, late) {
 		s.Errorf("%s was written after the failover: it must stay on db1 alone", late)
 	}
