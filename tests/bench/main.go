@@ -12,7 +12,7 @@
 // Everything is real: a PostgreSQL server writes what is moved, an OpenSSH server
 // receives it, every result is compared with its source. The contestants take
 // turns within each round, so that a busy machine is busy for all of them; what
-// counts is the ratio of their medians, never a time.
+// counts is the median of the ratios within the rounds, never a time.
 //
 // Terms:
 //
