@@ -208,7 +208,7 @@ func (p *pull) fetch(ctx context.Context, s *stream, q *queue) (err error) {
 		return p.ended(r, j, o)
 	}
 	return s.duplex(ctx, func(ctx context.Context) error {
-		return p.request(ctx, s, q.lane(), w)
+		return p.request(ctx, s, q.lane().take, w)
 	}, func(ctx context.Context) error {
 		if err := p.receive(ctx, s, r, w); err != nil {
 			return err
@@ -236,15 +236,15 @@ func (p *pull) ended(r *receiver, j job, o outcome) error {
 	return r.finish(j.split.finish())
 }
 
-// request asks for one file after another, no more at a time than the window
-// holds.
-func (p *pull) request(ctx context.Context, s *stream, lane *lane, w *window) error {
+// request asks for one file after another, as a lane hands them out, no more at a
+// time than the window holds.
+func (p *pull) request(ctx context.Context, s *stream, take func(room int64) (job, bool), w *window) error {
 	for {
 		room, err := w.room(ctx)
 		if err != nil {
 			return err
 		}
-		j, ok := lane.take(room)
+		j, ok := take(room)
 		// Otherwise the next may have been too large for the room there was.
 		if !ok && room == anySize && w.close() {
 			return s.c.send(frameSync)

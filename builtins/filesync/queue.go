@@ -101,18 +101,12 @@ func (q *queue) shared() *job {
 	return &j
 }
 
-// A stream is given at most so many small files at a time, and of so many bytes. At
-// the end there are fewer, so that none has much to do when the others are done.
-const (
-	maxShare  = 1024
-	mostShare = mostAhead
-)
-
-// share takes small files for one stream.
+// share takes small files for one stream: no more than it would ask ahead for, and
+// fewer at the end, so that none has much to do when the others are done.
 func (q *queue) share() []job {
-	n := min(maxShare, (len(q.small)+2*q.streams-1)/(2*q.streams))
+	n := min(maxAhead, (len(q.small)+2*q.streams-1)/(2*q.streams))
 	var share []job
-	for bytes := int64(0); len(share) < n && bytes < mostShare; q.small = q.small[1:] {
+	for bytes := int64(0); len(share) < n && bytes < mostAhead; q.small = q.small[1:] {
 		j := q.plan.job(q.small[0])
 		share, bytes = append(share, j), bytes+j.size()
 	}

@@ -39,15 +39,15 @@ func TestLanes(t *testing.T) {
 			t.Fatal("got nothing, want the next file")
 		}
 	}
-	for _, at := range []int{0, 9, maxShare, maxShare + 9} {
+	for _, at := range []int{0, 9, maxAhead, maxAhead + 9} {
 		if name := fmt.Sprintf("%05d", at); !seen[name] {
 			t.Errorf("%s was not among the first, which should follow one another", name)
 		}
 	}
 	for take(quick) {
 	}
-	if left := files - len(seen); left != maxShare-10 {
-		t.Errorf("the slow stream keeps %d files, want the %d it was given", left, maxShare-10)
+	if left := files - len(seen); left != maxAhead-10 {
+		t.Errorf("the slow stream keeps %d files, want the %d it was given", left, maxAhead-10)
 	}
 	for take(slow) {
 	}
@@ -87,7 +87,7 @@ func TestLanesBySize(t *testing.T) {
 		source.add(Entry{Path: fmt.Sprintf("%05d", i), Kind: File, Size: size})
 	}
 	plan := rules{}.compare(source, false).finish()
-	if share := newQueue(&plan, 2).share(); len(share) != mostShare/size+1 {
-		t.Errorf("a stream is given %d files, want %d", len(share), mostShare/size+1)
+	if share := newQueue(&plan, 2).share(); len(share) != mostAhead/size+1 {
+		t.Errorf("a stream is given %d files, want %d", len(share), mostAhead/size+1)
 	}
 }

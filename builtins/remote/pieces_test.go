@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync/atomic"
+	"os"
 	"testing"
 	"time"
 
@@ -46,30 +46,35 @@ func TestPacketInOnePiece(t *testing.T) {
 	}
 }
 
-// TestPieceThatWaits: where the other side does not read, a piece waits, and is cut off
-// with the connection.
+// TestPieceThatWaits: where the other side does not read, a piece waits until its
+// deadline, goes on once there is room, and is cut off with the connection.
 func TestPieceThatWaits(t *testing.T) {
 	t.Parallel()
 	client, server := connected(t)
 	conn := &watchedConn{Conn: client}
-	var written atomic.Int64
+	piece := make([]byte, sshBuffer)
+	written, err := int64(0), conn.SetWriteDeadline(time.Now().Add(100*time.Millisecond))
+	for err == nil {
+		var n int
+		n, err = conn.Write(piece)
+		written += int64(n)
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("got %v, want %v", err, os.ErrDeadlineExceeded)
+	}
+	if err := conn.SetWriteDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
 	failed := make(chan error, 1)
 	go func() {
 		for {
-			n, err := conn.Write(make([]byte, sshBuffer))
-			written.Add(int64(n))
-			if err != nil {
+			if _, err := conn.Write(piece); err != nil {
 				failed <- err
 				return
 			}
 		}
 	}()
-	for last := int64(-1); written.Load() != last || last == 0; time.Sleep(100 * time.Millisecond) {
-		last = written.Load()
-	}
-	// It goes on once there is room again.
-	read, err := io.CopyN(io.Discard, server, written.Load()+1)
-	if err != nil {
+	if read, err := io.CopyN(io.Discard, server, written+1); err != nil {
 		t.Fatalf("only %d bytes came: %v", read, err)
 	}
 	conn.cut(errors.New("the test cuts it"))

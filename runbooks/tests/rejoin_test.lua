@@ -1,12 +1,3 @@
--- others are the nodes without one.
-local function others(node)
-  local names = {}
-  for _, name in ipairs { "db1", "db2", "dr" } do
-    if name ~= node then table.insert(names, name) end
-  end
-  return names
-end
-
 local lineage = { timeline = 2, lsn = lsn("0/D000110"), system_identifier = "7", history = { { timeline = 1, ["end"] = lsn("0/C0000A0"), reason = "" } } }
 
 -- way is what standby.returns finds.
@@ -27,7 +18,7 @@ return test {
     ["standby.returns"] = way("start"),
     ["standby.keep_wal"] = { path = "/srv/kept", files = 2 },
     ["archive.wait"] = {},
-    ["cluster.others"] = others,
+    ["cluster.others"] = { "db1", "dr" },
     ["archive.switch"] = { lsn = lsn("0/E000000"), segment = "00000002000000000000000D", timeline = 2 },
     ["standby.follows"] = {},
   },

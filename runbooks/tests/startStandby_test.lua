@@ -1,12 +1,3 @@
--- others are the nodes without one.
-local function others(node)
-  local names = {}
-  for _, name in ipairs { "db1", "db2", "dr" } do
-    if name ~= node then table.insert(names, name) end
-  end
-  return names
-end
-
 return test {
   runbook = "startStandby",
   answers = {
@@ -15,16 +6,16 @@ return test {
     ["pg_ctl.may_control"] = true,
     ["archive.switch"] = { lsn = lsn("0/D000000"), segment = "00000002000000000000000C", timeline = 2 },
     ["archive.wait"] = {},
-    ["cluster.others"] = others,
+    ["cluster.others"] = { "db1", "dr" },
     ["standby.follows"] = {},
   },
 
   case { "a stopped standby", sweep = true, calls = { "pg_ctl.start db1", "archive.switch db2", "standby.follows db1 {lsn=0/D000000, timeout=1h0m0s}" }, says = { "db1 follows db2 on timeline 2" }, never = { "relay.run" } },
   case { "the DR node has its WAL relayed", vars = { node = "dr" }, sweep = true,
     calls = { "archive.switch db2", "archive.wait db1 {segment=00000002000000000000000C, timeout=1m0s}", "relay.run db1 {to=dr}", "standby.follows dr" } },
-  case { "behind the first of the pair, while the DR node is the primary", vars = { node = "db2" }, answers = { ["cluster.superseding"] = { node = "dr" } },
+  case { "behind the first of the pair, while the DR node is the primary", vars = { node = "db2" }, answers = { ["cluster.superseding"] = { node = "dr" }, ["cluster.others"] = { "db1", "db2" } },
     calls = { "archive.switch dr", "archive.wait db1 {segment=00000002000000000000000C, timeout=1m0s}", "relay.run db1 {to=db2}", "standby.follows db2" } },
-  case { "the first of the pair, while the DR node is the primary", answers = { ["cluster.superseding"] = { node = "dr" } }, calls = { "archive.switch dr", "standby.follows db1" }, never = { "relay.run" } },
+  case { "the first of the pair, while the DR node is the primary", answers = { ["cluster.superseding"] = { node = "dr" }, ["cluster.others"] = { "db1", "db2" } }, calls = { "archive.switch dr", "standby.follows db1" }, never = { "relay.run" } },
   case { "the DR node's standby is down", vars = { node = "dr" }, answers = { ["relay.run"] = fails "db1 is down" }, calls = { "standby.follows dr" }, says = { "db1 has not relayed all: ", "dr follows db2" } },
   case { "the DR node's standby lags", vars = { node = "dr" }, answers = { ["archive.wait"] = fails "did not arrive" }, calls = { "relay.run db1 {to=dr}", "standby.follows dr" } },
   case { "one that runs already", answers = { ["standby.state"] = { role = "standby" } }, calls = { "pg_ctl.start db1", "standby.follows db1" } },
